@@ -1,0 +1,128 @@
+"""`ttsnap finetune`: one level of noise-aware finetuning, from the weights of the level before (DESIGN §3)."""
+
+import argparse
+from pathlib import Path
+
+from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.reward_options import add_reward, open_reward
+from ttsnap.errors import BadInput
+from ttsnap.finetune.settings import Finetune, Lora
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--level", type=int, required=True, help="step whose Tweedie images are learned"
+    )
+    parser.add_argument(
+        "--start", help="checkpoint of the level before; the base weights if not given"
+    )
+    for part in ("train", "validation"):
+        parser.add_argument(
+            f"--{part}-images", nargs="+", required=True, help="image shards (HDF5)"
+        )
+        parser.add_argument(f"--{part}-labels", nargs="+", required=True, help="their label files")
+    parser.add_argument("--out", required=True, help="checkpoint (safetensors)")
+    parser.add_argument("--state", help="where to keep progress, so that a killed run goes on")
+    add_reward(parser)
+    for name, field in Finetune.model_fields.items():
+        if name != "lora":
+            kind = type(field.default)
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=kind,
+                default=field.default,
+                help=field.description,
+            )
+    parser.add_argument(
+        "--lora-rank", type=int, default=0, help="train adapters of this rank; 0: full weights"
+    )
+    parser.add_argument(
+        "--lora-alpha", type=float, default=16.0, help="adapters are scaled by alpha / rank"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="order of the images")
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Train, judge on the validation prompts, keep the better of start and result; return the figures."""
+    import hashlib
+
+    import numpy as np
+    import torch
+
+    from ttsnap.finetune.alignment import kendall_tau
+    from ttsnap.finetune.train import train_level
+    from ttsnap.rewards.groups import predict
+    from ttsnap.rewards.levels import load_level, make_trainable, save_level
+
+    lora = Lora(rank=args.lora_rank, alpha=args.lora_alpha) if args.lora_rank else None
+    names = [name for name in Finetune.model_fields if name != "lora"]
+    settings = Finetune(lora=lora, **{name: getattr(args, name) for name in names}).model_dump()
+    device = pick_device(args)
+    train = _groups(args.train_images, args.train_labels, args.level)
+    validation = _groups(args.validation_images, args.validation_labels, args.level)
+    reward = open_reward(args, device)
+    torch.manual_seed(args.seed)
+    if args.start:
+        load_level(reward, args.start)
+    parameters = make_trainable(reward, settings["lora"])
+    start = {name: value.detach().clone() for name, value in parameters.items()}
+
+    def tau() -> float:
+        return float(np.mean(kendall_tau(predict(reward, validation, device), validation.targets)))
+
+    tau_start = tau()
+    history = train_level(
+        reward,
+        parameters,
+        train,
+        settings,
+        seed=args.seed * 1000 + args.level,
+        state=Path(args.state) if args.state else None,
+        name=f"level {args.level}",
+    )
+    tau_trained = tau()
+    kept = "trained" if tau_trained > tau_start else "start"
+    chosen = parameters if kept == "trained" else start
+    digest = hashlib.sha256()
+    for value in chosen.values():
+        digest.update(value.detach().cpu().numpy().tobytes())
+    figures = {
+        "level": args.level,
+        "kept": kept,
+        "validation_tau_start": tau_start,
+        "validation_tau_trained": tau_trained,
+    }
+    about = {**figures, "lora": settings["lora"], "version": digest.hexdigest()[:12]}
+    save_level(args.out, chosen, about)
+    if args.state:
+        Path(args.state).unlink(missing_ok=True)
+    return {**figures, "reward": args.kind, "images": int(train.targets.size), "loss": history}
+
+
+def _groups(images: list[str], labels: list[str], level: int):
+    """The images of one step of several shards, read as they are needed, with their labels."""
+    import numpy as np
+
+    from ttsnap.rewards.groups import Groups
+    from ttsnap.scores import join_scores
+    from ttsnap.tweedie import read_shard
+
+    if len(images) != len(labels):
+        raise BadInput(
+            f"{len(images)} image shards and {len(labels)} label files; give one for each"
+        )
+    shards = [read_shard(path) for path in images]
+    joined = join_scores(labels)
+    where = [(shard, p) for shard in shards for p in range(len(shard.prompts))]
+    if joined.prompts != [shard.prompts[p] for shard, p in where]:
+        raise BadInput(
+            f"{labels[0]}: labels are of other prompts than {images[0]}; run label again"
+        )
+    blocks = {shard.path: shard.images(level) for shard in shards}
+    return Groups(
+        joined.prompts,
+        lambda p: blocks[where[p][0].path][where[p][1]],
+        np.ascontiguousarray(joined.values[:, :, -1]),
+    )

@@ -1,0 +1,34 @@
+"""`ttsnap shard`: one shard of a prompt file, as JSON lines."""
+
+import argparse
+import json
+
+from ttsnap.errors import BadInput
+from ttsnap.files import write_text
+from ttsnap.prompts import read_prompts, shards
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("prompts", help="prompt file: .txt, .json, .jsonl or .csv")
+    parser.add_argument("--size", type=int, default=16, help="prompts per shard")
+    parser.add_argument("--limit", type=int, help="use only the first so many prompts")
+    parser.add_argument("--shard", type=int, default=0, help="which shard, from 0")
+    parser.add_argument("--out", required=True, help="JSON lines with index and prompt")
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Write the shard; return how many prompts and shards there are."""
+    if args.size < 1:
+        raise BadInput(f"--size {args.size}: at least 1")
+    prompts = read_prompts(args.prompts)[: args.limit]
+    parts = shards(prompts, args.size)
+    if not 0 <= args.shard < len(parts):
+        raise BadInput(f"--shard {args.shard}: {args.prompts} has shards 0 to {len(parts) - 1}")
+    first = args.shard * args.size
+    lines = [
+        json.dumps({"index": first + at, "prompt": prompt}, ensure_ascii=False) + "\n"
+        for at, prompt in enumerate(parts[args.shard])
+    ]
+    write_text(args.out, "".join(lines))
+    return {"prompts": len(prompts), "shards": len(parts), "written": len(lines)}

@@ -1,0 +1,268 @@
+"""The typed model of config.yaml: validation, defaults, the JSON schema and the reference page come from here."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from ttsnap.errors import BadInput
+from ttsnap.finetune.settings import Finetune
+from ttsnap.prompts import read_prompts
+from ttsnap.section import Positive, Section
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Model(Section):
+    """The text-to-image model and how it is sampled."""
+
+    path: str = Field(description="diffusers folder, hub id, or embedded:NAME")
+    steps: Annotated[int, Field(ge=2)] = Field(20, description="denoising steps S")
+    guidance: Annotated[float, Field(ge=0)] = Field(
+        5.0, description="classifier-free guidance scale"
+    )
+    height: Positive = Field(512, description="image height in pixels")
+    width: Positive = Field(512, description="image width in pixels")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="weights' type; auto: bfloat16 where the hardware multiplies it, else float32",
+    )
+    batch_size: Positive = Field(
+        8, description="candidates denoised at once; results do not depend on it"
+    )
+
+
+class Prompts(Section):
+    """One set of prompts."""
+
+    file: str = Field(description="prompt file: .txt, .json (list), .jsonl or .csv")
+    candidates: Positive = Field(description="seeds started for each prompt")
+    shard_size: Positive = Field(16, description="prompts per job")
+    limit: Positive | None = Field(None, description="use only the first so many prompts")
+
+
+class PromptSets(Section):
+    """The three sets; no prompt may stand in two of them."""
+
+    train: Prompts = Field(description="what noise-aware finetuning learns from")
+    validation: Prompts = Field(description="what checkpoints are judged and schedules fitted on")
+    test: Prompts = Field(description="what the report is about; nothing is chosen on it")
+
+
+class RewardModel(Section):
+    """One reward (verifier)."""
+
+    kind: str = Field(description="pickscore, aesthetic, or your own class as package.module:Class")
+    options: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="what that class takes, e.g. path: embedded:shapes-clip"
+    )
+    finetune: Finetune = Field(
+        default_factory=Finetune, description="how its noise-aware weights are made"
+    )
+
+
+class Budgets(Section):
+    """The budgets that are compared, in candidates of best-of-N or in TFLOP per prompt."""
+
+    unit: Literal["candidates", "tflop"] = Field(
+        "candidates", description="what first, last and step count"
+    )
+    first: Annotated[float, Field(gt=0)] = Field(2, description="smallest budget")
+    last: Annotated[float, Field(gt=0)] = Field(10, description="largest budget, itself included")
+    step: Annotated[float, Field(gt=0)] = Field(1, description="distance between budgets")
+
+
+class Schedule(Section):
+    """Looks at steps s_1 < … < s_k, each keeping a fraction of the candidates."""
+
+    steps: list[Annotated[int, Field(ge=0)]] = Field(description="steps looked at, ascending")
+    keep: list[Fraction] = Field(description="fraction α kept at each")
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if len(self.steps) != len(self.keep):
+            raise ValueError(
+                f"steps has {len(self.steps)} entries and keep {len(self.keep)}; give one α a step"
+            )
+        if any(b <= a for a, b in zip(self.steps, self.steps[1:], strict=False)):
+            raise ValueError(f"steps {self.steps} must ascend")
+        return self
+
+
+class Simulate(Section):
+    """Monte Carlo simulation on the reward tensors."""
+
+    accounting: Literal["exact", "published"] = Field(
+        "exact", description="cost formula (DESIGN §3)"
+    )
+    budgets: Budgets = Field(default_factory=Budgets, description="budgets per prompt")
+    draws: Positive = Field(100, description="random subsets per prompt and budget")
+    schedule: Literal["fit"] | Schedule = Field(
+        "fit",
+        description="fit: search on the validation prompts, for each reward and method; or a fixed one",
+    )
+
+
+class Report(Section):
+    """What the report shows."""
+
+    gallery: Annotated[int, Field(ge=0)] = Field(
+        6, description="test prompts shown as Tweedie strips"
+    )
+    gallery_candidates: Annotated[int, Field(ge=2)] = Field(
+        6, description="budget of the gallery, in candidates of best-of-N"
+    )
+
+
+class Config(Section):
+    """config.yaml."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(
+        0, description="run seed: candidates, training order, simulation"
+    )
+    model: Model = Field(description="the text-to-image model")
+    prompts: PromptSets = Field(description="prompt sets")
+    rewards: dict[Name, RewardModel] = Field(description="rewards by a name of yours", min_length=1)
+    levels: list[Annotated[int, Field(ge=0)]] = Field(
+        description="steps that get a noise-aware checkpoint; finetuned from the cleanest to the noisiest"
+    )
+    checker: Literal["shapes"] | None = Field(
+        None,
+        description="objective verdict reported beside every reward (shapes: geometry and colour)",
+    )
+    simulate: Simulate = Field(default_factory=Simulate, description="simulation")
+    report: Report = Field(default_factory=Report, description="report")
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        last = self.model.steps - 1
+        for level in self.levels:
+            if level >= last:
+                raise ValueError(
+                    f"levels: {level} is not before the final step {last} (model.steps is {self.model.steps})"
+                )
+        if sorted(set(self.levels), reverse=True) != self.levels:
+            raise ValueError(
+                f"levels: {self.levels} must descend, from clean to noisy, each level once"
+            )
+        schedule = self.simulate.schedule
+        if schedule != "fit" and schedule.steps and schedule.steps[-1] >= last:
+            raise ValueError(
+                f"simulate.schedule.steps: {schedule.steps[-1]} is not before the final step {last}"
+            )
+        if self.simulate.budgets.last < self.simulate.budgets.first:
+            raise ValueError("simulate.budgets.last: is smaller than first")
+        return self
+
+    def read_prompts(self, split: str) -> list[str]:
+        """The prompts of one set, cut to its limit. Raises BadInput as `prompts.read_prompts` does."""
+        prompts = getattr(self.prompts, split)
+        return read_prompts(prompts.file)[: prompts.limit]
+
+    def check_files(self) -> None:
+        """Read every prompt file; raise BadInput for a bad one, or one prompt in two sets, or one not checkable."""
+        seen: dict[str, str] = {}
+        for split in PromptSets.model_fields:
+            for prompt in self.read_prompts(split):
+                if prompt in seen:
+                    raise BadInput(
+                        f"prompts.{split}.file: {prompt[:60]!r} also stands in prompts.{seen[prompt]}.file; "
+                        "held-out prompts must be held out: remove it from one"
+                    )
+                seen[prompt] = split
+                if self.checker == "shapes":
+                    from ttsnap.shapes.captions import parse
+
+                    if parse(prompt) is None:
+                        raise BadInput(
+                            f"prompts.{split}.file: {prompt[:60]!r} is no caption of the shapes world; "
+                            "set checker: null for prompts of your own"
+                        )
+
+
+def parse_config(values: object, source: str = "config") -> Config:
+    """Validate a config. Raises BadInput: one line with the first key at fault and the remedy."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(
+            str(part) for part in first["loc"] if part not in ("Schedule", "literal['fit']")
+        )
+        message = first["msg"].removeprefix("Value error, ")
+        remedy = {
+            "extra_forbidden": "unknown key; see docs/config.md for the keys there are",
+            "missing": "is missing; add it (docs/config.md says what it means)",
+        }.get(first["type"], f"{message}, got {str(first['input'])[:60]!r}")
+        text = message if first["type"] == "value_error" else remedy
+        raise BadInput(f"{source}: {where + ': ' if where else ''}{text}") from None
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and validate a YAML config file."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+    return parse_config(values, str(path))
+
+
+def schema_json() -> str:
+    """The JSON schema of config.yaml."""
+    return json.dumps(Config.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def reference_page() -> str:
+    """docs/config.md: every key with its type, default and meaning."""
+    schema = Config.model_json_schema()
+    lines = [
+        "# config.yaml, key by key",
+        "",
+        "Made from `ttsnap/config.py` by `python -m ttsnap.config`; a test fails when the two differ.",
+        "",
+    ]
+    for name, section in {"config.yaml": schema, **schema["$defs"]}.items():
+        lines += [
+            f"## {name}",
+            "",
+            section["description"],
+            "",
+            "| key | type | default | meaning |",
+        ]
+        lines += ["| --- | --- | --- | --- |"]
+        for key, field in section["properties"].items():
+            required = key in section.get("required", ())
+            default = "required" if required else f"`{json.dumps(field.get('default', {}))}`"
+            lines.append(
+                f"| `{key}` | {_type_name(field)} | {default} | {field.get('description', '')} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _type_name(field: dict) -> str:
+    """A schema type in a few words."""
+    if "$ref" in field:
+        return field["$ref"].rsplit("/", 1)[1]
+    if "anyOf" in field:
+        return " or ".join(_type_name(option) for option in field["anyOf"])
+    if "const" in field or "enum" in field:
+        return " / ".join(f"`{v}`" for v in field.get("enum", [field.get("const")]))
+    if field.get("type") == "array":
+        return f"list of {_type_name(field['items'])}"
+    if field.get("type") == "object":
+        return f"name → {_type_name(field['additionalProperties'])}"
+    limits = {"exclusiveMinimum": ">", "minimum": "≥", "maximum": "≤", "exclusiveMaximum": "<"}
+    return " ".join(
+        [field["type"], *(f"{sign} {field[k]}" for k, sign in limits.items() if k in field)]
+    )
+
+
+if __name__ == "__main__":
+    from ttsnap.files import write_text
+
+    write_text("docs/config.md", reference_page())
+    write_text("workflow/schemas/config.schema.json", schema_json())

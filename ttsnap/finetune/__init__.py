@@ -1,0 +1,1 @@
+"""Noise-aware finetuning of a reward: curriculum, losses, alignment metrics."""

@@ -1,0 +1,71 @@
+"""What every reward has in common, and the registry that finds one by its kind."""
+
+import importlib
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ttsnap.errors import BadInput
+
+# kind → class; "package.module:Class" works in a config too, for a reward of one's own.
+KINDS = {
+    "pickscore": "ttsnap.rewards.clip:PickScore",
+    "aesthetic": "ttsnap.rewards.clip:Aesthetic",
+}
+
+
+class Reward(nn.Module):
+    """A reward model. Subclasses set `name`, `version`, `image_size`, `mean`, `std` and `score`."""
+
+    name: str
+    version: str
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        """Values [n] of preprocessed pixels [n,3,image_size,image_size]."""
+        raise NotImplementedError
+
+    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
+        """Scale the shorter side to `image_size`, crop the centre, normalise; differentiable."""
+        size = self.image_size
+        height, width = images.shape[-2:]
+        if (height, width) != (size, size):
+            shape = [max(size, round(side * size / min(height, width))) for side in (height, width)]
+            images = F.interpolate(
+                images, shape, mode="bicubic", antialias=True, align_corners=False
+            )
+            top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
+            images = images[..., top : top + size, left : left + size]
+        mean, std = (images.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
+        return (images - mean) / std
+
+    def forward(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        """Rewards float32 [n] of images [n,3,H,W] in [0,1] for their n prompts."""
+        parameter = next(self.parameters())
+        pixels = self.preprocess(images.to(parameter.device, torch.float32)).to(parameter.dtype)
+        return self.score(pixels, prompts).float()
+
+
+def load_reward(kind: str, device: str = "cpu", **options: object) -> Reward:
+    """Open a reward by kind, e.g. `load_reward("pickscore", path="embedded:shapes-clip")`.
+
+    Raises BadInput for an unknown kind, an import path without such a class, or options it does not take.
+    """
+    target = KINDS.get(kind, kind)
+    module_name, colon, class_name = target.partition(":")
+    if not colon:
+        raise BadInput(
+            f"reward kind {kind!r} is unknown: use one of {', '.join(KINDS)}, or your class as package.module:Class"
+        )
+    try:
+        factory = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise BadInput(f"reward kind {kind!r} cannot be imported: {error}") from error
+    try:
+        reward = factory(**options)
+    except TypeError as error:
+        raise BadInput(f"reward kind {kind!r} does not take these options: {error}") from error
+    return reward.to(device).eval().requires_grad_(False)

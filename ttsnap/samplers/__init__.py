@@ -1,0 +1,87 @@
+"""One sampling loop per model family behind one interface: encode, init, step, decode; `run`."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+
+from ttsnap.errors import BadInput
+from ttsnap.samplers.base import Sampler, candidate_seed, run
+from ttsnap.samplers.flux import FluxSampler
+from ttsnap.samplers.sdxl import SDXLSampler
+
+__all__ = ["Sampler", "candidate_seed", "load_sampler", "run"]
+
+FAMILIES: dict[str, type[Sampler]] = {c.family: c for c in (SDXLSampler, FluxSampler)}
+
+
+def load_sampler(
+    path: str | Path,
+    *,
+    family: str | None = None,
+    steps: int,
+    guidance: float,
+    height: int,
+    width: int,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype = "float32",
+) -> Sampler:
+    """Open a diffusers folder (or hub id) of safetensors as a sampler.
+
+    height, width in pixels; guidance ≤ 1 turns classifier-free guidance off (SDXL).
+    Raises `BadInput`: no such folder, a pipeline of another family, weights that do not open,
+    a size, number of steps or device that cannot be had.
+    """
+    sampler_class = find_family(path, family)
+    dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise BadInput("dtype: expected float32, float16 or bfloat16")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"device: {device} cannot be used here ({_first_line(error)})") from None
+    try:
+        with warnings.catch_warnings():  # torch_dtype: the name that all of diffusers < 1 knows
+            warnings.simplefilter("ignore", FutureWarning)
+            pipe = sampler_class.pipeline_class.from_pretrained(
+                str(path), torch_dtype=dtype, use_safetensors=True
+            )
+    except Exception as error:  # a foreign folder can be broken in any way
+        raise BadInput(f"{path}: this model does not open ({_first_line(error)})") from error
+    pipe.to(device)
+    for module in pipe.components.values():
+        if isinstance(module, torch.nn.Module):
+            module.eval().requires_grad_(False)
+    if pipe.vae.dtype == torch.float16 and pipe.vae.config.force_upcast:
+        pipe.vae.float()
+    name = Path(path).resolve().name if Path(path).is_dir() else str(path)
+    return sampler_class(
+        pipe, steps=steps, guidance=guidance, height=height, width=width, name=name
+    )
+
+
+def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:
+    """The sampler class for a diffusers folder or hub id; `BadInput` when there is none."""
+    if family is not None and family not in FAMILIES:
+        raise BadInput(f"family: {family!r} is not one of {', '.join(FAMILIES)}")
+    if not Path(path).is_dir() and (str(path).count("/") != 1 or str(path)[0] in "./~"):
+        raise BadInput(f"{path}: no such model folder")
+    try:
+        pipeline = DiffusionPipeline.load_config(str(path))["_class_name"]
+    except (OSError, ValueError, KeyError):
+        where = "this folder" if Path(path).is_dir() else "a folder or hub model of this name"
+        raise BadInput(f"{path}: no readable model_index.json in {where}") from None
+    for name, sampler_class in FAMILIES.items():
+        if sampler_class.pipeline_class.__name__ == pipeline and family in (None, name):
+            return sampler_class
+    wanted = (
+        FAMILIES[family].pipeline_class.__name__
+        if family
+        else " or ".join(c.pipeline_class.__name__ for c in FAMILIES.values())
+    )
+    raise BadInput(f"{path}: this is a {pipeline}; expected {wanted}")
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,193 @@
+"""What all model families share: seeds, decoding, and the loop that can drop candidates."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from ttsnap.errors import BadInput
+
+OnStep = Callable[[int, list[int], torch.Tensor], object]
+
+
+def candidate_seed(run_seed: int, prompt: str, candidate: int) -> int:
+    """The seed of one candidate, 0 ≤ seed < 2⁶³, from these three alone (DESIGN §3).
+
+    torch's CPU generator reads the low 32 bits of it, so two of 200 candidates of a prompt share
+    their noise once in 200 000 prompts.
+    """
+    key = json.dumps([int(run_seed), prompt, int(candidate)]).encode("ascii")
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
+
+
+class Sampler:
+    """One text-to-image model with a fixed number of Euler steps, size and guidance.
+
+    Subclasses give `encode`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the
+    sampler's device; the model runs in its own dtype. Nothing here is random but `init`, and
+    nothing depends on the batch: candidates are dropped by indexing the latents. Gradients flow
+    through `step` and `decode` unless the caller turns them off; the weights are frozen.
+    """
+
+    family = ""
+    pipeline_class: type
+    denoiser_name = ""
+    patch = 1  # side of a token, in latents
+    text_tokens: int  # tokens of a prompt that the denoiser attends to
+
+    def __init__(self, pipe, *, steps: int, guidance: float, height: int, width: int, name: str):
+        """Wrap a diffusers pipeline. `height`, `width` in pixels; `name` is for `describe`."""
+        self.pipe, self.name = pipe, name
+        self.denoiser, self.vae = getattr(pipe, self.denoiser_name), pipe.vae
+        self.guidance, self.height, self.width = float(guidance), height, width
+        check_size(height, width, self.patch * pipe.vae_scale_factor)
+        self.scheduler = self._scheduler(steps)
+        self.sigmas = self.scheduler.sigmas.float().cpu()
+        self.timesteps = self.scheduler.timesteps
+        self.steps = len(self.timesteps)
+        if self.steps != steps:
+            raise BadInput(
+                f"steps: {self.name} makes {self.steps} steps when asked for {steps}; "
+                "choose another number of steps"
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser and the latents live."""
+        return self.denoiser.device
+
+    def encode(self, prompt: str):
+        """The condition of one prompt, for `step`. A prompt too long is cut, with a warning."""
+        raise NotImplementedError
+
+    def init(self, seeds: Sequence[int]) -> torch.Tensor:
+        """The first latents [n, …]: row i is a function of seeds[i] alone."""
+        raise NotImplementedError
+
+    def step(self, s: int, latents: torch.Tensor, condition) -> tuple[torch.Tensor, torch.Tensor]:
+        """Denoiser evaluation s+1 of `steps`: (latents of step s+1, Tweedie latents x̂0 of step s).
+
+        Both float32 and shaped like `latents` (DESIGN §3 Tweedie image).
+        """
+        raise NotImplementedError
+
+    def decode(self, denoised: torch.Tensor, clamp: bool = True) -> torch.Tensor:
+        """Images [n, 3, H, W] in [0, 1], float32. Clamped pixels have no gradient: clamp=False."""
+        config = self.vae.config
+        latents = self._to_vae(denoised.float()) / config.scaling_factor
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        if mean is not None and std is not None:
+            mean, std = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, std))
+            latents = latents * std + mean
+        latents = latents + (config.get("shift_factor") or 0.0)
+        images = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0].float()
+        images = images / 2 + 0.5
+        return images.clamp(0, 1) if clamp else images
+
+    def describe(self) -> dict:
+        """What made the images, for the attributes of files: plain strings and numbers."""
+        return {
+            "model": self.name,
+            "family": self.family,
+            "scheduler": type(self.scheduler).__name__,
+            "prediction_type": self.scheduler.config.get("prediction_type", "flow"),
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "height": self.height,
+            "width": self.width,
+            "dtype": str(self.denoiser.dtype).removeprefix("torch."),
+        }
+
+    def _scheduler(self, steps: int):
+        """A fresh Euler scheduler with its sigmas and timesteps set."""
+        raise NotImplementedError
+
+    def _to_vae(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents as the VAE wants them, [n, C, h, w]."""
+        return latents
+
+    def _noise(self, seeds: Sequence[int], channels: int) -> torch.Tensor:
+        """Gaussian noise [n, channels, h, w], float32, each row from its own CPU generator."""
+        scale = self.pipe.vae_scale_factor
+        shape = (1, channels, self.height // scale, self.width // scale)
+        rows = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
+        return torch.cat(rows).to(self.device)
+
+    def _euler(self, s: int, latents: torch.Tensor, denoised: torch.Tensor) -> torch.Tensor:
+        """Euler's step of dx/dσ = (x − x̂0)/σ from σ_s to σ_{s+1}; exactly x̂0 where σ_{s+1} = 0."""
+        return denoised + (self.sigmas[s + 1] / self.sigmas[s]) * (latents - denoised)
+
+
+def check_size(height: int, width: int, multiple: int) -> None:
+    """Refuse a size in pixels that the latent grid cannot hold exactly."""
+    for key, value in (("height", height), ("width", width)):
+        if value < multiple or value % multiple:
+            raise BadInput(f"{key}: {value} is not a multiple of {multiple} pixels")
+
+
+@contextlib.contextmanager
+def warn_if_cut(tokenizer, limit: int, prompt: str) -> Iterator[None]:
+    """Warn, naming the prompt, when the text encoder reads only its first `limit` tokens.
+
+    Within the block the libraries' own warnings, which repeat the whole prompt, are off.
+    """
+    tokens = len(tokenizer(prompt, verbose=False).input_ids)
+    if tokens > limit:
+        short = prompt if len(prompt) <= 60 else prompt[:57] + "…"
+        message = f"prompt {short!r} has {tokens} tokens; the model reads the first {limit}"
+        warnings.warn(message, stacklevel=4)
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@torch.inference_mode()
+def run(
+    sampler: Sampler,
+    prompt,
+    seeds: Sequence[int],
+    on_step: OnStep | None = None,
+    batch_size: int | None = None,
+) -> tuple[torch.Tensor, list[int]]:
+    """Denoise the candidates `seeds` of one prompt; return (final latents [m, …], their ids).
+
+    prompt: a string, or what `sampler.encode` made of it. An id is a position in `seeds`.
+    on_step(step, ids, denoised) sees, after evaluation step+1, the Tweedie latents of all the
+    candidates still there, row k of id ids[k]. It may return what to keep: positions in `ids`, or
+    a mask as long as `ids`; None keeps all; nothing kept ends the run there.
+    batch_size: candidates per denoiser call, at most; survivors are packed into full batches.
+    """
+    condition = sampler.encode(prompt) if isinstance(prompt, str) else prompt
+    latents, ids = sampler.init(seeds), list(range(len(seeds)))
+    for s in range(sampler.steps):
+        parts = [
+            sampler.step(s, part, condition) for part in latents.split(batch_size or len(latents))
+        ]
+        latents, denoised = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        keep = on_step(s, list(ids), denoised) if on_step else None
+        if keep is not None:
+            positions = _positions(keep, len(ids))
+            latents, ids = latents[positions], [ids[k] for k in positions]
+        if not ids:
+            break
+    return latents, ids
+
+
+def _positions(keep, n: int) -> list[int]:
+    """Positions from positions or from a mask of length n."""
+    values = torch.as_tensor(keep).tolist()
+    if values and isinstance(values[0], bool):
+        if len(values) != n:
+            raise ValueError(f"on_step returned a mask of {len(values)} for {n} candidates")
+        return [k for k, kept in enumerate(values) if kept]
+    return [int(k) for k in values]

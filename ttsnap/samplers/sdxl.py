@@ -1,0 +1,94 @@
+"""Stable Diffusion XL and models of its shape: ε- or v-prediction with classifier-free guidance."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+
+from ttsnap.errors import BadInput
+from ttsnap.samplers.base import Sampler, warn_if_cut
+
+
+class SDXLCondition(NamedTuple):
+    """One prompt; h = 2 (unconditional, conditional) with guidance > 1, else h = 1."""
+
+    embeds: torch.Tensor  # [h, tokens, width]
+    pooled: torch.Tensor  # [h, width]
+    time_ids: torch.Tensor  # [h, 6]
+
+
+class SDXLSampler(Sampler):
+    """Euler sampling of a StableDiffusionXLPipeline, whatever scheduler it came with.
+
+    Latents are [n, C, h, w] scaled as EulerDiscreteScheduler does (x = x0 + σ·noise).
+    """
+
+    family = "sdxl"
+    pipeline_class = StableDiffusionXLPipeline
+    denoiser_name = "unet"
+
+    @property
+    def text_tokens(self) -> int:
+        """As many as its tokenizers give."""
+        return self.pipe.tokenizer_2.model_max_length
+
+    @torch.no_grad()
+    def encode(self, prompt: str) -> SDXLCondition:
+        """Embed one prompt, and the empty one (or zeros, as the pipeline's config says) for CFG."""
+        pipe = self.pipe
+        guided = self.guidance > 1
+        with warn_if_cut(pipe.tokenizer_2, self.text_tokens, prompt):
+            embeds, no_embeds, pooled, no_pooled = pipe.encode_prompt(
+                prompt, device=self.device, do_classifier_free_guidance=guided
+            )
+        if guided:
+            embeds, pooled = torch.cat([no_embeds, embeds]), torch.cat([no_pooled, pooled])
+        size = (self.height, self.width)
+        time_ids = torch.tensor([[*size, 0, 0, *size]], dtype=embeds.dtype, device=self.device)
+        return SDXLCondition(embeds, pooled, time_ids.expand(len(embeds), -1))
+
+    def init(self, seeds: Sequence[int]) -> torch.Tensor:
+        """The first latents [n, C, h, w]: row i is noise of seeds[i] times σ of the start."""
+        noise = self._noise(seeds, self.denoiser.config.in_channels)
+        return noise * self.scheduler.init_noise_sigma
+
+    def step(
+        self, s: int, latents: torch.Tensor, condition: SDXLCondition
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One guided evaluation at σ_s: (next latents, Tweedie latents), [n, C, h, w] float32."""
+        n, halves, dtype = len(latents), len(condition.embeds), self.denoiser.dtype
+        latents, sigma = latents.float(), self.sigmas[s]
+        model_input = (latents / (sigma**2 + 1) ** 0.5).to(dtype).repeat(halves, 1, 1, 1)
+        embeds, pooled, time_ids = (part.to(dtype).repeat_interleave(n, 0) for part in condition)
+        output = self.denoiser(
+            model_input,
+            self.timesteps[s],
+            encoder_hidden_states=embeds,
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
+            return_dict=False,
+        )[0].float()
+        if halves == 2:
+            without, output = output.chunk(2)
+            output = without + self.guidance * (output - without)
+        denoised = tweedie(self.scheduler.config.prediction_type, output, latents, sigma)
+        return self._euler(s, latents, denoised), denoised
+
+    def _scheduler(self, steps: int) -> EulerDiscreteScheduler:
+        scheduler = EulerDiscreteScheduler.from_config(self.pipe.scheduler.config)
+        most = scheduler.config.num_train_timesteps
+        if not 1 <= steps <= most:
+            raise BadInput(f"steps: {steps} is not between 1 and {most}")
+        scheduler.set_timesteps(steps, device=self.device)
+        return scheduler
+
+
+def tweedie(prediction_type: str, output: torch.Tensor, x: torch.Tensor, sigma) -> torch.Tensor:
+    """x̂0 from the model's output at x = x0 + σ·noise, as in `output` (DESIGN §3 Tweedie image)."""
+    if prediction_type == "epsilon":
+        return x - sigma * output
+    if prediction_type == "v_prediction":
+        return output * (-sigma / (sigma**2 + 1) ** 0.5) + x / (sigma**2 + 1)
+    if prediction_type == "sample":
+        return output
+    raise BadInput(f"prediction_type {prediction_type!r} of the scheduler is not supported")

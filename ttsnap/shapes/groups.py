@@ -1,0 +1,108 @@
+"""What the reward of the shapes world learns from: groups of images of one caption, judged by the checker."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ttsnap.shapes.captions import COLOURS, SHAPES, Caption, held_out, random_caption
+from ttsnap.shapes.checker import check
+from ttsnap.shapes.world import BLOB, ELLIPSE, Scenes, jittered_colours, place, render
+
+
+@dataclass
+class Groups:
+    """G captions with m images each. images uint8 [G,m,3,64,64]; quality float [G,m]."""
+
+    captions: list[str]
+    images: torch.Tensor
+    quality: torch.Tensor
+
+    @classmethod
+    def judge(cls, captions: list[str], images: torch.Tensor) -> "Groups":
+        """Quality = the checker's fidelity + its verdict, in [0,2]."""
+        g, m = images.shape[:2]
+        flat = images.flatten(0, 1).permute(0, 2, 3, 1).numpy()
+        accepted, fidelity = check(flat, [c for c in captions for _ in range(m)])
+        return cls(captions, images, torch.from_numpy(accepted + fidelity).view(g, m).float())
+
+    def split(self, m: int) -> "Groups":
+        """The same images in groups of m."""
+        times = self.images.shape[1] // m
+        captions = [c for c in self.captions for _ in range(times)]
+        images = self.images[:, : times * m].reshape(-1, m, *self.images.shape[2:])
+        return Groups(captions, images, self.quality[:, : times * m].reshape(-1, m))
+
+
+def wrong_caption(rng: np.random.Generator, caption: Caption) -> Caption:
+    """A caption that differs in one colour, one shape or one relation, and is not held out."""
+    while True:
+        objects, relations = list(caption.objects), list(caption.relations)
+        at = int(rng.integers(len(objects)))
+        colour, shape = objects[at]
+        what = int(rng.integers(4 if relations else 2))
+        if what == 0:
+            objects[at] = (int(rng.integers(len(COLOURS))), shape)
+        elif what == 1:
+            objects[at] = (colour, int(rng.integers(len(SHAPES))))
+        elif what == 2:
+            relations[int(rng.integers(len(relations)))] ^= 1  # left ↔ right, above ↔ below
+        else:
+            other = int(rng.integers(1, len(objects)))
+            objects[0], objects[other] = objects[other], objects[0]
+        changed = Caption(tuple(objects), tuple(relations))
+        if (
+            changed != caption
+            and len(set(objects)) == len(objects)
+            and not held_out(changed.text())
+        ):
+            return changed
+
+
+def _damage(rng: np.random.Generator, scenes: Scenes) -> Scenes:
+    """One flaw in each scene: an object malformed, missing, one too many, or half of another colour."""
+    damaged = scenes.take(np.arange(len(scenes.kind)))
+    for row in range(len(damaged.kind)):
+        objects = np.flatnonzero(damaged.kind[row] >= 0)
+        free = np.flatnonzero(damaged.kind[row] < 0)
+        at = int(rng.choice(objects))
+        flaw = int(rng.integers(4 if len(free) else 3))
+        if flaw == 0:
+            damaged.kind[row, at] = rng.integers(ELLIPSE, BLOB + 1)
+        elif flaw == 1:
+            damaged.kind[row, at] = -1
+        elif flaw == 2:
+            share = rng.uniform(0.3, 0.8)
+            other = jittered_colours(rng, rng.integers(len(COLOURS), size=()))
+            damaged.colour[row, at] = share * damaged.colour[row, at] + (1 - share) * other
+        else:
+            damaged.kind[row, free[0]] = rng.integers(0, BLOB + 1)
+            damaged.colour[row, free[0]] = jittered_colours(
+                rng, rng.integers(len(COLOURS), size=())
+            )
+            damaged.x[row, free[0]], damaged.y[row, free[0]] = rng.uniform(6, 58, size=2)
+            damaged.radius[row, free[0]] = rng.uniform(2, 9)
+    return damaged
+
+
+def _with_spare(scenes: Scenes) -> Scenes:
+    """The scenes with one empty place more for an object."""
+    pad = {
+        name: np.concatenate([value, np.zeros_like(value[:, :1])], axis=1)
+        for name, value in vars(scenes).items()
+        if name != "background"
+    }
+    pad["kind"][:, -1] = -1
+    return replace(scenes, **pad)
+
+
+def drawn_groups(rng: np.random.Generator, n: int) -> Groups:
+    """n training captions, each with a true picture, two damaged ones and one of a nearby wrong caption."""
+    captions = [
+        random_caption(rng, int(k)) for k in rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4], size=n)
+    ]
+    true = _with_spare(place(rng, captions))
+    blocks = [true, _damage(rng, true), _damage(rng, _with_spare(place(rng, captions)))]
+    blocks.append(place(rng, [wrong_caption(rng, c) for c in captions]))
+    images = torch.stack([(render(b) * 255 + 0.5).to(torch.uint8) for b in blocks], dim=1)
+    return Groups.judge([c.text() for c in captions], images)

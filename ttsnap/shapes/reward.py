@@ -1,0 +1,167 @@
+"""The rewards of the shapes world: a CLIP (used as PickScore is) and an aesthetic head, with their gates."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import kendalltau
+from torch import nn
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+from ttsnap.rewards.clip import PickScore
+from ttsnap.shapes.captions import parse
+from ttsnap.shapes.checker import find
+from ttsnap.shapes.groups import Groups, wrong_caption
+from ttsnap.shapes.tokenizer import MAX_LENGTH, build_tokenizer
+from ttsnap.shapes.training import train
+
+
+def save_untrained(folder: str, seed: int) -> None:
+    """Write a CLIP of fresh weights with its tokenizer and image processor."""
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer()
+    size = dict(hidden_size=96, intermediate_size=384, num_attention_heads=3)
+    text = dict(
+        **size,
+        num_hidden_layers=3,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=MAX_LENGTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    vision = dict(**size, num_hidden_layers=4, image_size=64, patch_size=4)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    CLIPImageProcessor(
+        size={"shortest_edge": 64},
+        crop_size={"height": 64, "width": 64},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    ).save_pretrained(folder)
+
+
+def shifted(images: torch.Tensor, generator: torch.Generator, most: int = 2) -> torch.Tensor:
+    """Each image of [n,3,H,W] moved by up to `most` pixels; the plain border makes a roll harmless."""
+    n, _, height, width = images.shape
+    dy, dx = torch.randint(-most, most + 1, (2, n, 1), generator=generator).to(images.device)
+    rows = (torch.arange(height, device=images.device) + dy) % height
+    columns = (torch.arange(width, device=images.device) + dx) % width
+    batch = torch.arange(n, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
+
+
+def ranking_loss(
+    values: torch.Tensor, quality: torch.Tensor, softness: float = 0.15
+) -> torch.Tensor:
+    """Bradley–Terry with soft preferences over all pairs of a group; both arguments [G,m]."""
+    i, j = torch.triu_indices(values.shape[1], values.shape[1], offset=1, device=values.device)
+    preference = torch.sigmoid((quality[:, i] - quality[:, j]) / softness)
+    return F.binary_cross_entropy_with_logits(values[:, i] - values[:, j], preference)
+
+
+def train_clip(
+    folder: str, pools: dict[str, tuple[Groups, int]], steps: int, seed: int, device: str
+) -> tuple[PickScore, dict]:
+    """Train the CLIP in `folder`: ranking within groups, and contrast of true pictures with captions.
+
+    pools: name → (groups of 4 images, groups per batch); the pool "drawn" has its true picture first.
+    """
+    torch.manual_seed(seed)
+    rng, shifts = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    reward = PickScore(folder).to(device)
+
+    def loss(step: int):
+        captions, images, quality = [], [], []
+        for groups, count in pools.values():
+            for index in torch.randint(len(groups.captions), (count,)).tolist():
+                captions.append(groups.captions[index])
+                images.append(groups.images[index])
+                quality.append(groups.quality[index])
+        m, drawn = images[0].shape[0], pools["drawn"][1]
+        flat = torch.stack(images).flatten(0, 1).to(device).float() / 255
+        features = reward.image_features(reward.preprocess(shifted(flat, shifts)))
+        wrong = [wrong_caption(rng, parse(c)).text() for c in captions[:drawn]]
+        text = reward.text_features(captions + wrong)
+        scale = reward.clip.logit_scale.clamp(max=4.6).exp()
+        own = text[: len(captions)].repeat_interleave(m, dim=0)
+        values = scale * (features * own).sum(-1).view(-1, m)
+        ranking = ranking_loss(values.float(), torch.stack(quality).to(device))
+        true = features[: drawn * m : m]
+        logits = scale * true @ torch.cat([text[:drawn], text[len(captions) :]]).T
+        contrast = F.cross_entropy(logits.float(), torch.arange(drawn, device=device))
+        return ranking + 0.2 * contrast, {
+            "rank": f"{ranking.item():.3f}",
+            "nce": f"{contrast.item():.3f}",
+        }
+
+    reward, seconds = train(reward, loss, steps=steps, lr=1e-3, ema=0.998, device=device)
+    return reward, {"seconds": seconds, "steps": steps}
+
+
+def neatness(images: torch.Tensor) -> torch.Tensor:
+    """How well formed the objects are, caption aside: mean outline fit less specks. uint8 [n,3,H,W] → [n]."""
+    out = []
+    for found in find(images.permute(0, 2, 3, 1).numpy() / np.float32(255)):
+        fits = [max(f.fit) if f.area >= 40 and f.colour < 6 else 0.0 for f in found]
+        out.append(float(np.mean(fits)) if fits else 0.0)
+    return torch.tensor(out, dtype=torch.float32)
+
+
+def train_head(
+    reward: PickScore, images: torch.Tensor, seed: int, device: str, steps: int = 1500
+) -> tuple[nn.Sequential, dict]:
+    """Train the aesthetic head on frozen features to tell the neatness of images uint8 [n,3,64,64]."""
+    torch.manual_seed(seed)
+    target = neatness(images)
+    target = ((target - target.mean()) / target.std()).to(device)
+    with torch.no_grad():
+        features = torch.cat(
+            [
+                reward.image_features(reward.preprocess(block.to(device).float() / 255))
+                for block in images.split(256)
+            ]
+        )
+    head = nn.Sequential(nn.Linear(features.shape[1], 64), nn.GELU(), nn.Linear(64, 1)).to(device)
+
+    def loss(step: int):
+        index = torch.randint(len(features), (512,), device=device)
+        return F.mse_loss(head(features[index])[:, 0].float(), target[index]), {}
+
+    head, seconds = train(head, loss, steps=steps, lr=2e-3, ema=0.99, device=device)
+    return head, {"seconds": seconds, "steps": steps}
+
+
+@torch.no_grad()
+def gates(reward, groups: Groups, device: str) -> dict[str, float]:
+    """What a reward must pass before anything is built on it, on generator samples of held-out captions.
+
+    shift_tau: Kendall τ, within a prompt, between rewards of the images and of the images moved by one pixel.
+    auc: within a prompt, how often an accepted image has the higher reward than a refused one.
+    """
+
+    def score(dy: int, dx: int) -> np.ndarray:
+        images = (groups.images.float() / 255).roll((dy, dx), (-2, -1))
+        rows = [
+            reward(block.to(device), [caption] * len(block)).cpu()
+            for block, caption in zip(images, groups.captions, strict=True)
+        ]
+        return torch.stack(rows).numpy()
+
+    still = score(0, 0)
+    moves = [score(dy, dx) for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))]
+    taus = [
+        kendalltau(a, b).statistic for moved in moves for a, b in zip(still, moved, strict=True)
+    ]
+    accepted = groups.quality.numpy() >= 1
+    aucs = []
+    for values, good in zip(still, accepted, strict=True):
+        if good.any() and not good.all():
+            aucs.append((values[good][:, None] > values[~good][None]).mean())
+    return {
+        "shift_tau": float(np.mean(taus)),
+        "auc": float(np.mean(aucs)),
+        "auc_prompts": len(aucs),
+    }

@@ -1,0 +1,216 @@
+"""Fit the pruning schedule that gains most over a range of budgets (DESIGN §3 Schedule search).
+
+An evolutionary search: random schedules first, then generations of children of the best, all judged
+on the same few draws of the fit prompts; the best of the last generation are judged again on many
+fresh draws, so that none wins by luck. Same seed, same schedule.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ttsnap.errors import BadInput
+from ttsnap.simulate.costs import Costs, Schedule, survivors
+from ttsnap.simulate.intervals import simpson_weights
+from ttsnap.simulate.methods import (
+    METHODS,
+    base_looks,
+    name_by_rank,
+    noise_aware_looks,
+    prune_named,
+    ranks,
+    renaming,
+)
+from ttsnap.simulate.montecarlo import best_of_n, draw_candidates, names, simulate
+from ttsnap.simulate.summary import summarise
+from ttsnap.tensor import RewardTensor
+
+LOOKS = {"ttsnap": noise_aware_looks, "ttsp": base_looks}
+PARENTS, CHILDREN, FINALISTS = 20, 200, 12
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much to search: schedules judged, draws to judge by, draws to decide by, most looks."""
+
+    evaluations: int = 5000
+    draws: int = 8
+    final_draws: int = 100
+    most_looks: int = 6
+
+
+def fit_schedule(
+    fit: RewardTensor,
+    test: RewardTensor,
+    budgets: np.ndarray,
+    costs: Costs,
+    method: str = "ttsnap",
+    seed: int = 0,
+    settings: Settings = Settings(),
+) -> dict:
+    """Fit on the prompts of `fit`, report on those of `test`: what `ttsnap fit-schedule` writes.
+
+    {"schedule", "gain": {"fit", "held_out": {"value", "low", "high", …}}, "fallback", "evaluated",
+    "seconds", "notes"}. Falls back to best-of-N, the schedule without steps, where the gain on the
+    fit prompts is not clearly positive (its interval includes 0) or no schedule suits the budgets.
+    """
+    started = time.perf_counter()
+    if method not in LOOKS:
+        raise BadInput(f"method: {method!r} is not one of {', '.join(LOOKS)}")
+    judge = Judge(fit, budgets, costs, method, settings.draws, np.random.default_rng([seed, 3]))
+    finalists = search(judge, settings, np.random.default_rng([seed, 4]))
+    result = _decide(finalists, fit, test, budgets, costs, method, seed, settings)
+    result |= {"evaluated": judge.evaluated, "seconds": time.perf_counter() - started}
+    return result
+
+
+class Judge:
+    """Judges schedules by their gain over the budgets, every one on the same draws.
+
+    Only budgets that best-of-N can be simulated at count; a schedule must suit all of those.
+    """
+
+    def __init__(self, tensor, budgets, costs: Costs, method: str, draws: int, rng):
+        prompts, pool, _ = tensor.base.shape
+        bon = np.array([costs.within(budget) for budget in budgets])
+        usable = (bon >= 1) & (bon <= pool)
+        if not usable.any():
+            raise BadInput(
+                f"budgets: none of {min(budgets):g}..{max(budgets):g} pays for 1 to {pool} "
+                f"best-of-N candidates at {costs.best_of_n():g} each; change --budgets"
+            )
+        self.budgets, self.costs, self.pool = np.asarray(budgets, float)[usable], costs, pool
+        readable = set(tensor.base_steps) | set(tensor.levels if method == "ttsnap" else [])
+        self.steps = sorted(readable - {costs.num_steps - 1})
+        looks = np.concatenate(
+            [LOOKS[method](tensor, self.steps), tensor.base[:, :, -1:]], axis=2
+        ).transpose(2, 0, 1)
+        keys = [*self.steps, costs.num_steps - 1]
+        self.names = dict(zip(keys, name_by_rank(ranks(looks)), strict=True))
+        drawn = draw_candidates(rng, prompts, pool, draws, pool)
+        self.drawn = drawn + np.arange(0, prompts * pool, pool, dtype=np.int32)[:, None, None]
+        self.reward = renaming(self.names[keys[-1]], tensor.base[:, :, -1].ravel().astype(float))
+        means = best_of_n(tensor, bon[usable])[names([tensor])[0]].mean(1)
+        weights = simpson_weights(self.budgets)
+        self.weights = weights / weights.sum() if len(weights) > 1 else np.ones(1)
+        area = self.weights @ (means - means[0])
+        self.best_of_n, self.area = self.weights @ means, area if area > 0 else 1.0
+        self.first, self.tables, self.known = {}, {}, {}
+
+    @property
+    def evaluated(self) -> int:
+        return len(self.known)
+
+    def __call__(self, schedule: Schedule) -> float:
+        """Ω on the judge's draws (at one budget the gain in reward); −inf where it does not suit."""
+        if schedule not in self.known:
+            self.known[schedule] = self._judge(schedule)
+        return self.known[schedule]
+
+    def _judge(self, schedule: Schedule) -> float:
+        cost = self.costs.schedule(schedule)
+        counts = np.floor(self.budgets / cost).astype(int)
+        if counts.min() < 1 or counts.max() > self.pool:
+            return -np.inf
+        path = [*schedule.steps, self.costs.num_steps - 1]
+        if path[0] not in self.first:
+            self.first[path[0]] = self.names[path[0]].take(self.drawn)
+        tables = [self._table(*pair) for pair in zip(path, path[1:], strict=False)]
+        unique, place = np.unique(counts, return_inverse=True)
+        means = np.array([self._mean(path[0], tables, n, schedule.keep) for n in unique.tolist()])
+        return (self.weights @ means[place] - self.best_of_n) / self.area
+
+    def _mean(self, first: int, tables: list[np.ndarray], n: int, keep: tuple) -> float:
+        left = self.first[first][:, :, :n]
+        return self.reward.take(prune_named(left, tables, survivors(n, keep))).mean()
+
+    def _table(self, step: int, following: int) -> np.ndarray:
+        if (step, following) not in self.tables:
+            self.tables[step, following] = renaming(self.names[step], self.names[following])
+        return self.tables[step, following]
+
+
+def search(judge: Judge, settings: Settings, rng: np.random.Generator) -> list[Schedule]:
+    """The best schedules found by `settings.evaluations` judgements, best first."""
+    if not judge.steps:
+        return []
+    most = min(settings.most_looks, len(judge.steps))
+    for _ in range(settings.evaluations // 4):
+        judge(_random_schedule(judge.steps, most, rng))
+    tries = 0
+    while judge.evaluated < settings.evaluations and tries < 2 * settings.evaluations:
+        parents = _best(judge, PARENTS)
+        if not parents:
+            return []
+        for _ in range(min(CHILDREN, settings.evaluations - judge.evaluated)):
+            tries += 1
+            judge(_child(parents[rng.integers(len(parents))], judge.steps, most, rng))
+    return _best(judge, FINALISTS)
+
+
+def _best(judge: Judge, count: int) -> list[Schedule]:
+    suitable = [schedule for schedule, value in judge.known.items() if np.isfinite(value)]
+    return sorted(suitable, key=judge.known.get, reverse=True)[:count]
+
+
+def _fraction(value: float) -> float:
+    return round(float(np.clip(value, 0.02, 0.98)), 2)
+
+
+def _random_schedule(steps: Sequence[int], most: int, rng: np.random.Generator) -> Schedule:
+    looks = sorted(rng.choice(steps, size=rng.integers(1, most + 1), replace=False).tolist())
+    return Schedule(tuple(looks), tuple(_fraction(f) for f in rng.uniform(0.1, 0.9, len(looks))))
+
+
+def _child(parent: Schedule, steps: Sequence[int], most: int, rng: np.random.Generator) -> Schedule:
+    """The parent with one look added, taken away or moved, or with other fractions."""
+    looks = dict(zip(parent.steps, parent.keep, strict=True))
+    free = [step for step in steps if step not in looks]
+    change = rng.choice(["fractions", "move", "add", "remove"], p=[0.45, 0.3, 0.15, 0.1])
+    if change == "remove" and len(looks) > 1:
+        del looks[rng.choice(list(looks)).item()]
+    elif change == "add" and free and len(looks) < most:
+        looks[rng.choice(free).item()] = rng.uniform(0.3, 0.95)
+    elif change == "move" and free:
+        step = rng.choice(list(looks)).item()
+        near = sorted(free, key=lambda other: (abs(other - step), other))[:4]
+        looks[rng.choice(near).item()] = looks.pop(step)
+    shifts = np.exp(rng.normal(0, 0.2, len(looks))) ** (rng.random(len(looks)) < 0.6)
+    looks = {step: _fraction(looks[step] * by) for step, by in zip(looks, shifts, strict=True)}
+    return Schedule(tuple(sorted(looks)), tuple(looks[step] for step in sorted(looks)))
+
+
+def _decide(finalists, fit, test, budgets, costs, method, seed, settings) -> dict:
+    """Choose among the finalists on fresh draws, or best-of-N; and measure on the test prompts."""
+
+    def measured(tensor: RewardTensor, schedule: Schedule, seed: int) -> dict:
+        curves = simulate(
+            [tensor], budgets, costs, schedule, methods={method: METHODS[method]},
+            draws=settings.final_draws, seed=seed,
+        )  # fmt: skip
+        summary = summarise(curves, budgets, costs, tensor.base.shape[1], seed)
+        return {"gain": summary["gain"][method], "notes": summary["notes"]}
+
+    nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
+    fallback = {"schedule": Schedule().as_json(), "gain": {"fit": nothing, "held_out": nothing}}
+    if not finalists:
+        note = f"no schedule suits all the budgets with a pool of {fit.base.shape[1]} candidates"
+        return fallback | {"fallback": True, "notes": [f"best-of-N: {note}"]}
+    judge = Judge(
+        fit, budgets, costs, method, settings.final_draws, np.random.default_rng([seed, 5])
+    )
+    chosen = max(finalists, key=judge)
+    on_fit = measured(fit, chosen, seed + 1)["gain"]
+    if on_fit["value"] is None or not on_fit["low"] > 0:
+        tried = {"best_pruning": {"schedule": chosen.as_json(), "gain": {"fit": on_fit}}}
+        note = "best-of-N: pruning does not clearly pay on the fit prompts"
+        return fallback | tried | {"fallback": True, "notes": [note]}
+    held_out = measured(test, chosen, seed + 2)
+    return {
+        "schedule": chosen.as_json(),
+        "gain": {"fit": on_fit, "held_out": held_out["gain"]},
+        "fallback": False,
+        "notes": held_out["notes"],
+    }

@@ -1,0 +1,179 @@
+"""The search methods on a reward tensor (DESIGN §3 Pruning).
+
+A method is one function `method(tensors, schedule, rng) -> choose`, where
+`choose(drawn int [P, D, N], counts) -> chosen int [len(counts), P, D]` is given the indices of N
+different candidates for each of P prompts and D draws, and returns, for each n of `counts`, the
+index of the one whose image it would hand over if it started with the first n of them.
+`tensors` are the rewards (`RewardTensor`, one or several). To add a method, write such a function
+and give it to `simulate(..., methods={**METHODS, "mine": mine})`; if it prunes by some score of its
+own, `pruner` does the rest.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from itertools import pairwise
+
+import numpy as np
+
+from ttsnap.errors import BadInput
+from ttsnap.simulate.costs import Schedule, survivors
+from ttsnap.tensor import RewardTensor
+
+Choose = Callable[[np.ndarray, Sequence[int]], np.ndarray]
+Method = Callable[[Sequence[RewardTensor], Schedule, np.random.Generator], Choose]
+
+
+def ttsp(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
+    """Prune by the base reward of the Tweedie images."""
+    return pruner([base_looks(t, schedule.steps) for t in tensors], tensors, schedule)
+
+
+def ttsnap(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
+    """Prune by the noise-aware reward, by the base reward at steps that have none."""
+    return pruner([noise_aware_looks(t, schedule.steps) for t in tensors], tensors, schedule)
+
+
+def oracle(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
+    """Prune by the reward of the final image: the ceiling."""
+    looks = [np.repeat(t.base[:, :, -1:], len(schedule.steps), axis=2) for t in tensors]
+    return pruner(looks, tensors, schedule)
+
+
+def random(
+    tensors: Sequence[RewardTensor], schedule: Schedule, rng: np.random.Generator
+) -> Choose:
+    """Prune at random: the floor."""
+    shape = (*tensors[0].base.shape[:2], len(schedule.steps))
+    return pruner([rng.random(shape, np.float32)] * len(tensors), tensors, schedule)
+
+
+METHODS: dict[str, Method] = {"ttsp": ttsp, "ttsnap": ttsnap, "oracle": oracle, "random": random}
+
+
+def base_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
+    """float32 [P, C, k]: the base reward at `steps`; `BadInput` at a step that was not read."""
+    for step in steps:
+        if np.isnan(tensor.base[0, 0, step]):
+            raise BadInput(
+                f"step {step}: the tensor has no {tensor.attrs.get('reward', '')} base reward "
+                f"there; choose among steps {tensor.base_steps[:-1]}"
+            )
+    return tensor.base[:, :, list(steps)]
+
+
+def noise_aware_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
+    """float32 [P, C, k]: the noise-aware reward at `steps`, base where a step has none."""
+    missing = fallback_steps(tensor, steps)
+    looks = np.empty((*tensor.base.shape[:2], len(steps)), np.float32)
+    for look, step in enumerate(steps):
+        looks[:, :, look] = (
+            base_looks(tensor, [step])[:, :, 0]
+            if step in missing
+            else tensor.noise_aware[:, :, step]
+        )
+    return looks
+
+
+def fallback_steps(tensor: RewardTensor, steps: Sequence[int]) -> list[int]:
+    """Those of `steps` that have no noise-aware reward, so that TTSnap reads the base reward."""
+    levels = set(tensor.levels)
+    return [step for step in steps if step not in levels]
+
+
+def ranks(scores: np.ndarray) -> np.ndarray:
+    """int32, same shape [..., C]: 0 for the highest score; of equal scores the first is higher."""
+    bits = (0.0 - scores.astype(np.float32)).view(np.int32)
+    ascending = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
+    places = np.arange(scores.shape[-1])
+    order = np.sort((ascending << 32) | places, axis=-1) & 0xFFFFFFFF
+    placed = np.empty(scores.shape, np.int32)
+    np.put_along_axis(placed, order, np.broadcast_to(places, scores.shape), axis=-1)
+    return placed
+
+
+def pruner(
+    looks: Sequence[np.ndarray], tensors: Sequence[RewardTensor], schedule: Schedule
+) -> Choose:
+    """The `choose` that prunes by `looks`, one float [P, C, k] per reward, and ends by final reward.
+
+    At look j it keeps max(1, round(n·α_j)) of n candidates. With several rewards it goes by the sum
+    of their ranks among the candidates still there, the first reward deciding between equal sums.
+    """
+    readings = [
+        ranks(np.concatenate([look, t.base[:, :, -1:]], axis=2).transpose(2, 0, 1))
+        for look, t in zip(looks, tensors, strict=True)
+    ]
+    start = _prune_by_one(readings[0]) if len(readings) == 1 else _prune_by_sum(readings)
+
+    def choose(drawn: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+        prune = start(drawn)
+        return np.stack([prune(n, survivors(n, schedule.keep)) for n in counts])
+
+    return choose
+
+
+def name_by_rank(places: np.ndarray) -> np.ndarray:
+    """int32 [..., P·C]: the name p·C + rank that each candidate goes by, of its ranks [..., P, C].
+
+    To keep the best of a prompt is then to keep the smallest names.
+    """
+    prompts, pool = places.shape[-2:]
+    row = np.arange(0, prompts * pool, pool, dtype=np.int32)[:, None]
+    return (places + row).reshape(*places.shape[:-2], -1)
+
+
+def renaming(names: np.ndarray, following: np.ndarray) -> np.ndarray:
+    """int32 [P·C]: the table from the candidates' names at one look to any other value of theirs."""
+    table = np.empty_like(following)
+    table[names] = following
+    return table
+
+
+def prune_named(left: np.ndarray, tables: Sequence[np.ndarray], keep: Sequence[int]) -> np.ndarray:
+    """int32 [P, D]: the final name of the one that is left of the names [P, D, n] at the first look.
+
+    `tables` rename from each look to the next and from the last look to the end.
+    """
+    for table, count in zip(tables, keep, strict=True):
+        if count < left.shape[2]:
+            left = np.partition(left, count - 1, axis=2)[:, :, :count]
+        left = table.take(left)
+    return reduce(np.minimum, np.moveaxis(left, 2, 0))
+
+
+def _prune_by_one(places: np.ndarray):
+    """One reward; `places` int32 [k+1, P, C] are its ranks at each look and at the end."""
+    prompts, pool = places.shape[1:]
+    names = name_by_rank(places)
+    tables = [renaming(*pair) for pair in pairwise(names)]
+    candidate = renaming(names[-1], np.tile(np.arange(pool, dtype=np.int32), prompts))
+    row = np.arange(0, prompts * pool, pool, dtype=np.int32)[:, None, None]
+
+    def start(drawn: np.ndarray):
+        first = names[0].take(drawn + row)
+        return lambda n, keep: candidate.take(prune_named(first[:, :, :n], tables, keep))
+
+    return start
+
+
+def _prune_by_sum(readings: list[np.ndarray]):
+    """Several rewards; each int32 [k+1, P, C], its ranks at each look and at the end."""
+
+    def order(look: int, left: np.ndarray) -> np.ndarray:
+        flat = left.reshape(len(left), -1)
+        among = [
+            ranks(-np.take_along_axis(places[look], flat, axis=1).reshape(left.shape))
+            for places in readings
+        ]
+        return np.argsort(sum(among) * left.shape[2] + among[0], axis=2)
+
+    def start(drawn: np.ndarray):
+        def prune(n: int, keep: list[int]) -> np.ndarray:
+            left = drawn[:, :, :n]
+            for look, count in enumerate([*keep, 1]):
+                left = np.take_along_axis(left, order(look, left)[:, :, :count], axis=2)
+            return left[:, :, 0]
+
+        return prune
+
+    return start

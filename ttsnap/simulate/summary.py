@@ -1,0 +1,152 @@
+"""The curves of a simulation with intervals and gains, as what `ttsnap simulate --json` writes.
+
+Intervals are 95 % percentile bootstraps of the mean. `low`/`high` resample the prompts: as every
+prompt has draws of its own, they cover the draws as well as the choice of prompts. `low_draws`/
+`high_draws` resample the draws alone: what another seed would give on the same prompts. With one
+prompt both are the second.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ttsnap.simulate.costs import Costs
+from ttsnap.simulate.intervals import gain, interval, resampling
+from ttsnap.simulate.montecarlo import Curve
+from ttsnap.simulate.units import reporting_units
+
+
+def summarise(
+    curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, pool: int, seed: int = 0
+) -> dict:
+    """{"methods": …, "gain": …, "gain_difference": …, "notes": …} of `simulate`'s curves.
+
+    Rewards are in reporting units (DESIGN §3), gains Ω fractions; None where there is no value.
+    With several rewards `reward` and `gain` are of the first, `by_reward` has them all.
+    """
+    budgets = np.asarray(budgets, float)
+    sample = _Resamples(curves, seed)
+    rewards = [name for name in curves["best_of_n"].by_prompt if name != "accepted"]
+    gains, replicates, notes = {}, {}, _notes(curves, budgets, costs, pool)
+    for name in curves:
+        if name == "best_of_n":
+            continue
+        gains[name], replicates[name] = _gain(sample, curves, name, rewards[0], budgets)
+        if len(rewards) > 1:
+            gains[name]["by_reward"] = {
+                reward: _gain(sample, curves, name, reward, budgets)[0] for reward in rewards
+            }
+        if gains[name]["value"] is None:
+            notes.append(
+                f"{name}: no gain can be stated: it needs two or more budgets that it and "
+                "best-of-N can be simulated at, and a best-of-N reward that rises over them"
+            )
+    if sample.prompts == 1:
+        notes.append("one prompt: intervals cover the draws only")
+    return {
+        "reward": rewards[0],
+        "unit": reporting_units(rewards[0])[2],
+        "methods": {
+            name: _method(sample, curve, rewards, budgets) for name, curve in curves.items()
+        },
+        "gain": gains,
+        "gain_difference": _difference(gains, replicates),
+        "notes": notes,
+    }
+
+
+class _Resamples:
+    """One set of bootstrap weights for every method, so that differences are paired."""
+
+    def __init__(self, curves: Mapping[str, Curve], seed: int):
+        rng = np.random.default_rng([seed, 2])
+        curve = next(iter(curves.values()))
+        self.prompts = next(iter(curve.by_prompt.values())).shape[1]
+        draws = next(iter(curve.by_draw.values())).shape[1]
+        self.of_prompts = resampling(rng, self.prompts)
+        self.of_draws = resampling(rng, draws)
+
+    def replicates(self, curve: Curve, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """float [R, B] twice: the mean under resampled prompts, under resampled draws."""
+        by_draw = self.of_draws @ curve.by_draw[name].T
+        if self.prompts == 1:
+            return by_draw, by_draw
+        return self.of_prompts @ curve.by_prompt[name].T, by_draw
+
+
+def _method(sample: _Resamples, curve: Curve, rewards: list[str], budgets: np.ndarray) -> dict:
+    def values(name: str) -> dict:
+        shift, scale, _ = reporting_units(name) if name in rewards else (0.0, 1.0, "")
+        over_prompts, over_draws = sample.replicates(curve, name)
+        columns = dict(
+            zip(
+                ("value", "low", "high", "low_draws", "high_draws"),
+                (curve.by_prompt[name].mean(1), *interval(over_prompts), *interval(over_draws)),
+                strict=True,
+            )
+        )
+        return {key: _plain((column - shift) * scale) for key, column in columns.items()}
+
+    of = {name: values(name) for name in curve.by_prompt}
+    first = of[rewards[0]]
+    result = {"budget": budgets.tolist(), "reward": first["value"], **first}
+    del result["value"]
+    result |= {"candidates": curve.candidates.tolist(), "spent": curve.spent.tolist()}
+    if "accepted" in of:
+        checked = of["accepted"]
+        result["accepted"] = checked["value"]
+        result |= {f"accepted_{end}": checked[end] for end in ("low", "high")}
+    if len(rewards) > 1:
+        result["by_reward"] = {name: of[name] for name in rewards}
+    return result
+
+
+def _gain(
+    sample: _Resamples, curves: Mapping[str, Curve], name: str, reward: str, budgets: np.ndarray
+) -> tuple[dict, np.ndarray]:
+    """Ω over the budgets that both can be simulated at, with intervals; and its replicates."""
+    method, bon = curves[name], curves["best_of_n"]
+    means = [curve.by_prompt[reward].mean(1) for curve in (method, bon)]
+    both = np.isfinite(means).all(0)
+    if both.sum() < 2:
+        return dict.fromkeys(("value", "low", "high", "low_draws", "high_draws")), np.array([])
+    pairs = zip(sample.replicates(method, reward), sample.replicates(bon, reward), strict=True)
+    over_prompts, over_draws = (gain(m[:, both], b[:, both], budgets[both]) for m, b in pairs)
+    value = gain(means[0][both], means[1][both], budgets[both])
+    ends = [*interval(over_prompts), *interval(over_draws)]
+    keys = ("value", "low", "high", "low_draws", "high_draws")
+    result = dict(zip(keys, _plain(np.array([value, *ends])), strict=True))
+    return result | {"budgets": [budgets[both][0], budgets[both][-1]]}, over_prompts
+
+
+def _difference(gains: dict, replicates: dict) -> dict:
+    """What TTSnap gains over TTSp, paired: Ω(ttsnap) − Ω(ttsp)."""
+    if any(gains.get(name, {}).get("value") is None for name in ("ttsnap", "ttsp")):
+        return {}
+    low, high = interval(replicates["ttsnap"] - replicates["ttsp"])
+    value = gains["ttsnap"]["value"] - gains["ttsp"]["value"]
+    values = _plain(np.array([value, low, high]))
+    return {"ttsnap_minus_ttsp": dict(zip(("value", "low", "high"), values, strict=True))}
+
+
+def _notes(curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, pool: int) -> list[str]:
+    notes = []
+    for name, curve in curves.items():
+        cost = costs.schedule(curve.schedule) if curve.schedule.steps else costs.best_of_n()
+        few, many = budgets[curve.candidates < 1], budgets[curve.candidates > pool]
+        if len(few):
+            notes.append(
+                f"{name}: budgets up to {few.max():g} are under the {cost:g} that one candidate "
+                "costs: not simulated"
+            )
+        if len(many):
+            notes.append(
+                f"{name}: budgets from {many.min():g} pay for more than the {pool} candidates of "
+                "the pool: not simulated"
+            )
+    return notes
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    """Floats for JSON, None for NaN."""
+    return [float(value) if np.isfinite(value) else None for value in values]

@@ -1,0 +1,79 @@
+"""The shard file: Tweedie images of the candidates of some prompts, one HDF5 file a shard."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ttsnap.errors import BadInput
+from ttsnap.files import replacing
+
+SCHEMA = "ttsnap-images-1"
+
+
+@dataclass
+class Shard:
+    """What a shard file says of itself; the images stay in the file until `images` reads some."""
+
+    path: Path
+    prompts: list[str]
+    candidates: int
+    steps: list[int]  # the steps whose images are kept
+    attributes: dict = field(default_factory=dict)
+
+    def images(self, step: int, prompt: int | None = None) -> np.ndarray:
+        """Images of one step: uint8 [P,C,H,W,3], or [C,H,W,3] of one prompt."""
+        if step not in self.steps:
+            raise BadInput(f"{self.path}: holds no images of step {step}, only of {self.steps}")
+        with open_hdf5(self.path) as file:
+            at = slice(None) if prompt is None else prompt
+            return file["images"][at, :, self.steps.index(step)]
+
+
+def open_hdf5(path: str | Path) -> h5py.File:
+    """Open an HDF5 file for reading; BadInput when it is missing, truncated or something else."""
+    try:
+        return h5py.File(path, "r")
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except OSError:
+        raise BadInput(
+            f"{path}: truncated or not HDF5; delete it and run its stage again"
+        ) from None
+
+
+def write_shard(
+    path: str | Path,
+    prompts: list[str],
+    steps: list[int],
+    rows: Iterable[np.ndarray],
+    attributes: dict,
+) -> None:
+    """Write a shard, whole or not at all. `rows` gives uint8 [C,len(steps),H,W,3] per prompt, in order."""
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["attributes"] = json.dumps(attributes)
+        file["steps"] = np.array(steps, dtype=np.int32)
+        file.create_dataset("prompts", data=prompts, dtype=h5py.string_dtype("utf-8"))
+        images = None
+        for number, row in enumerate(rows):
+            if images is None:
+                shape, chunk = (len(prompts), *row.shape), (1, 1, 1, *row.shape[2:])
+                images = file.create_dataset(
+                    "images", shape, "u1", chunks=chunk, compression="gzip", compression_opts=1
+                )
+            images[number] = row
+
+
+def read_shard(path: str | Path) -> Shard:
+    """Open a shard file. Raises BadInput when it is not whole or of another schema."""
+    with open_hdf5(path) as file:
+        if file.attrs.get("schema") != SCHEMA or "images" not in file:
+            raise BadInput(f"{path}: not a ttsnap image shard; run generate again")
+        prompts = [p.decode("utf-8") for p in file["prompts"][:]]
+        steps = [int(s) for s in file["steps"][:]]
+        candidates = file["images"].shape[1]
+        return Shard(Path(path), prompts, candidates, steps, json.loads(file.attrs["attributes"]))
