@@ -16,11 +16,13 @@ COMMANDS = {
     "label": "give every candidate of a shard the base reward of its final image",
     "finetune": "finetune a reward for one noise level, starting from the level before",
     "score": "read every Tweedie image of a shard with one reward",
+    "check": "judge every Tweedie image of a shard by an objective checker",
     "tensor": "join scored shards into one reward tensor (HDF5)",
     "align": "say how well each step's reward ranks the final images",
     "simulate": "run best-of-N, TTSp, TTSnap, oracle and random pruning on a reward tensor",
     "fit-schedule": "fit the pruning schedule that gains most on some prompts, report it on others",
     "import-values": "turn published reward values (YAML) into a reward tensor",
+    "train-shapes": "train one of the embedded models of the shapes world again",
     "cost": "count the FLOP of a denoising step, a decode and a reward, from configs alone",
 }
 

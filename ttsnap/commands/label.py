@@ -12,11 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", help="image shard (HDF5)")
     parser.add_argument("--out", required=True, help="score file (HDF5) of the final step alone")
     add_reward(parser)
-    parser.add_argument("--name", help="what the reward is called; its kind if not given")
     parser.add_argument("--batch-size", type=int, default=64, help="images at once")
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
     """Score the final images; return their mean reward."""
-    return score.score(args, None, -1)
+    return score.score(args, levels={}, final_only=True)

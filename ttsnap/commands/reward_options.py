@@ -6,7 +6,7 @@ from ttsnap.errors import BadInput
 
 
 def add_reward(parser: argparse.ArgumentParser) -> None:
-    """--kind and --option."""
+    """--kind, --option and --name."""
     parser.add_argument(
         "--kind", required=True, help="reward kind: pickscore, aesthetic, or module:Class"
     )
@@ -17,11 +17,12 @@ def add_reward(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="what the reward takes, e.g. path=embedded:shapes-clip; repeatable",
     )
+    parser.add_argument("--name", help="what the reward is called; its kind if not given")
 
 
 def open_reward(args: argparse.Namespace, device: str):
     """The reward that --kind and --option name."""
-    from ttsnap.rewards import load_reward
+    from ttsnap.rewards.base import load_reward
 
     options = {}
     for pair in args.option:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ttsnap.errors import TtsnapError
 from ttsnap.files import replacing
 from ttsnap.finetune import losses
-from ttsnap.rewards import Reward
+from ttsnap.rewards.base import Reward
 from ttsnap.rewards.groups import Groups, autocast
 
 SAVE_EVERY = 20.0  # seconds between saved states

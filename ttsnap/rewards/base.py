@@ -7,13 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ttsnap.errors import BadInput
-
-# kind → class; "package.module:Class" works in a config too, for a reward of one's own.
-KINDS = {
-    "pickscore": "ttsnap.rewards.clip:PickScore",
-    "aesthetic": "ttsnap.rewards.clip:Aesthetic",
-}
-
+from ttsnap.rewards.registry import reward_target
 
 class Reward(nn.Module):
     """A reward model. Subclasses set `name`, `version`, `image_size`, `mean`, `std` and `score`."""
@@ -54,12 +48,7 @@ def load_reward(kind: str, device: str = "cpu", **options: object) -> Reward:
 
     Raises BadInput for an unknown kind, an import path without such a class, or options it does not take.
     """
-    target = KINDS.get(kind, kind)
-    module_name, colon, class_name = target.partition(":")
-    if not colon:
-        raise BadInput(
-            f"reward kind {kind!r} is unknown: use one of {', '.join(KINDS)}, or your class as package.module:Class"
-        )
+    module_name, class_name = reward_target(kind)
     try:
         factory = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:

@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
+from ttsnap.samplers import candidate_seed, run
 from ttsnap.shapes.captions import COLOURS, SHAPES, Caption, held_out, random_caption
 from ttsnap.shapes.checker import check
 from ttsnap.shapes.world import BLOB, ELLIPSE, Scenes, jittered_colours, place, render
@@ -106,3 +108,14 @@ def drawn_groups(rng: np.random.Generator, n: int) -> Groups:
     blocks.append(place(rng, [wrong_caption(rng, c) for c in captions]))
     images = torch.stack([(render(b) * 255 + 0.5).to(torch.uint8) for b in blocks], dim=1)
     return Groups.judge([c.text() for c in captions], images)
+
+
+@torch.inference_mode()
+def sampled_groups(sampler, captions: list[str], m: int, seed: int) -> Groups:
+    """m images of each caption from a generator (a `samplers.Sampler`), judged by the checker."""
+    rows = []
+    for caption in tqdm(captions, desc="sample", unit="prompt", mininterval=10):
+        seeds = [candidate_seed(seed, caption, c) for c in range(m)]
+        latents, _ = run(sampler, caption, seeds)
+        rows.append((sampler.decode(latents) * 255).round().to(torch.uint8).cpu())
+    return Groups.judge(captions, torch.stack(rows))

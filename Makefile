@@ -1,0 +1,38 @@
+# make demo: set up, run the default pipeline, say what came out. make test: set up, pass the tests.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONHASHSEED := 0
+
+.PHONY: demo test lint setup clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ttsnap needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet 'uv>=0.9,<1'
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -r requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps -e .
+	touch $@
+
+demo: setup
+	snakemake --cores all
+	snakemake --cores all --quiet all --report results/report.html
+	ttsnap report --part front --report results/report.html
+	@echo
+	@cat results/report/headline.txt
+	@echo "Report: $(CURDIR)/results/report.html"
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+test: lint
+	pytest
+
+clean:
+	rm -rf results .snakemake

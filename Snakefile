@@ -1,0 +1,32 @@
+# ttsnap: prompts → shards → Tweedie images → one reward checkpoint per level → reward tensor
+#         → simulation → report. `snakemake` runs it all; config.yaml says on what.
+from snakemake.utils import min_version
+
+min_version("9.10")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    input:
+        "results/report/summary.json",
+        report_files,
+
+
+include: "workflow/rules/generate.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/train_shapes.smk"
+
+
+onerror:
+    print(f"\nA job failed. Its own words are in the file named under «log:» above, below {LOGS}/")

@@ -1,0 +1,38 @@
+"""The prompt files of the default run: `python -m ttsnap.shapes.prompt_sets` writes them again."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ttsnap.files import write_text
+from ttsnap.shapes.captions import random_caption
+
+# file: (part, objects in turn, prompts)
+SETS = {
+    "train": ("train", (2, 3), 320),
+    "validation": ("held_out", (2, 3), 64),
+    "test": ("held_out", (2, 3), 96),
+    "easy_one_object": ("any", (1,), 18),
+    "easy_two_objects": ("held_out", (2,), 64),
+}
+
+
+def prompt_sets() -> dict[str, list[str]]:
+    """Name → distinct captions; no caption stands in two of train, validation and test."""
+    seen: set[str] = set()
+    sets = {}
+    for number, (name, (part, objects, count)) in enumerate(SETS.items()):
+        rng = np.random.default_rng(number)
+        taken = set() if name.startswith("easy") else seen
+        sets[name] = []
+        while len(sets[name]) < count:
+            text = random_caption(rng, objects[len(sets[name]) % len(objects)], part).text()
+            if text not in taken and text not in sets[name]:
+                sets[name].append(text)
+        seen |= set(sets[name])
+    return sets
+
+
+if __name__ == "__main__":
+    for name, prompts in prompt_sets().items():
+        write_text(Path("workflow/prompts") / f"{name}.txt", "\n".join(prompts) + "\n")

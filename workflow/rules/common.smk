@@ -1,0 +1,79 @@
+# What the rules share: the validated config, the shards, and what forces a stage to run again.
+#
+# A rule's params hold the config leaves it uses, a digest of the code behind it, and for a shard the digest of its
+# prompts. Nothing else makes it run again: no file time of a config or prompt file, no unrelated key.
+import hashlib
+
+from snakemake.exceptions import WorkflowError
+
+from ttsnap.config import parse_config
+from ttsnap.errors import BadInput
+from ttsnap.models import resolve, weights_digest
+from ttsnap.prompts import shards
+from ttsnap.rewards.registry import reward_module
+from ttsnap.stages import code
+
+LOGS = "results/logs"
+
+try:
+    CONFIG = parse_config(config, "config.yaml")
+    CONFIG.check_files()
+    SHARDS = {
+        split: shards(CONFIG.read_prompts(split), getattr(CONFIG.prompts, split).shard_size)
+        for split in ("train", "validation", "test")
+    }
+    WEIGHTS = {
+        path: weights_digest(path)
+        for path in [CONFIG.model.path]
+        + [v for r in CONFIG.rewards.values() for v in r.options.values() if isinstance(v, str)]
+    }
+except BadInput as error:
+    raise WorkflowError(str(error)) from None
+
+LAST = CONFIG.model.steps - 1
+
+
+wildcard_constraints:
+    split="train|validation|test",
+    shard=r"\d{4}",
+    reward="|".join(CONFIG.rewards),
+    level=r"\d+",
+    method="ttsp|ttsnap",
+
+
+def of_shards(pattern, split):
+    """The files that `pattern` names for every shard of a split."""
+    return [pattern.format(split=split, shard=f"{s:04d}") for s in range(len(SHARDS[split]))]
+
+
+def shard_digest(wildcards):
+    """What a shard holds: the text of its prompts."""
+    text = "\0".join(SHARDS[wildcards.split][int(wildcards.shard)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def prompt_settings(wildcards):
+    """The config of a split's prompts."""
+    return getattr(CONFIG.prompts, wildcards.split)
+
+
+def reward_arguments(name):
+    """The command-line options that name a reward."""
+    reward = CONFIG.rewards[name]
+    options = " ".join(f"--option {key}={value}" for key, value in reward.options.items())
+    return f"--kind {reward.kind} --name {name} {options}"
+
+
+def reward_weights(name):
+    """Digests of the embedded weights behind a reward."""
+    return [WEIGHTS[v] for v in CONFIG.rewards[name].options.values() if isinstance(v, str)]
+
+
+def reward_code(name):
+    """The module a reward's class lives in."""
+    return reward_module(CONFIG.rewards[name].kind)
+
+
+def with_flag(flag, paths):
+    """`flag path path …`, or nothing when there are no paths."""
+    return f"{flag} {' '.join(paths)}" if paths else ""
