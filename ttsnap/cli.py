@@ -22,6 +22,7 @@ COMMANDS = {
     "simulate": "run best-of-N, TTSp, TTSnap, oracle and random pruning on a reward tensor",
     "fit-schedule": "fit the pruning schedule that gains most on some prompts, report it on others",
     "import-values": "turn published reward values (YAML) into a reward tensor",
+    "report": "make one part of the report: a figure, a table, the gallery or the first page",
     "train-shapes": "train one of the embedded models of the shapes world again",
     "cost": "count the FLOP of a denoising step, a decode and a reward, from configs alone",
 }
@@ -55,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     chosen = next((word for word in argv if not word.startswith("-")), None)
     args = build_parser(chosen).parse_args(argv)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         results = command_module(args.command).run(args)
         if args.json:

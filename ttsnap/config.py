@@ -188,7 +188,16 @@ def parse_config(values: object, source: str = "config") -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # Of "fit or a schedule", what is wrong with the schedule says more than that it is not "fit".
+        errors = error.errors()
+        first = next(
+            (
+                e
+                for e in errors
+                if "Schedule" in e["loc"] and isinstance(e["input"], dict | list | float)
+            ),
+            errors[0],
+        )
         where = ".".join(
             str(part) for part in first["loc"] if part not in ("Schedule", "literal['fit']")
         )
@@ -254,7 +263,10 @@ def _type_name(field: dict) -> str:
     if field.get("type") == "array":
         return f"list of {_type_name(field['items'])}"
     if field.get("type") == "object":
-        return f"name → {_type_name(field['additionalProperties'])}"
+        values = field.get("additionalProperties") or next(
+            iter(field["patternProperties"].values())
+        )
+        return f"name → {_type_name(values)}"
     limits = {"exclusiveMinimum": ">", "minimum": "≥", "maximum": "≤", "exclusiveMaximum": "<"}
     return " ".join(
         [field["type"], *(f"{sign} {field[k]}" for k, sign in limits.items() if k in field)]

@@ -4,30 +4,20 @@
 no memory and no arithmetic. A decode or an evaluation costs n times as much for n candidates.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionModel
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, CLIPConfig, CLIPModel
 
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json
+from ttsnap.flop import count_flop
 from ttsnap.samplers import Sampler, find_family
 from ttsnap.samplers.base import check_size
 from ttsnap.samplers.flux import FluxSampler
 
 DENOISERS = {"sdxl": UNet2DConditionModel, "flux": FluxTransformer2DModel}
-
-
-def count_flop(function: Callable, *args, **kwargs) -> int:
-    """FLOP of one call, as torch.utils.flop_counter counts them: matrix products, convolutions
-    and attention; elementwise work is left out.
-    """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        function(*args, **kwargs)
-    return counter.get_total_flops()
 
 
 def on_meta(model_class: type, config) -> torch.nn.Module:

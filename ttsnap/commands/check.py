@@ -3,7 +3,9 @@
 import argparse
 import importlib
 
-CHECKERS = {"shapes": "ttsnap.shapes.checker"}  # name → module with check(images, prompts) → accepted, fidelity
+CHECKERS = {
+    "shapes": "ttsnap.shapes.checker"
+}  # name → module with check(images, prompts) → accepted, fidelity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

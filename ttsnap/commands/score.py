@@ -51,7 +51,11 @@ def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = F
         if levels:
             used[step] = load_level(reward, levels[step])["version"]
         images = shard.images(step)
-        values.append(predict(reward, Groups(shard.prompts, images.__getitem__, none), device, args.batch_size))
+        values.append(
+            predict(
+                reward, Groups(shard.prompts, images.__getitem__, none), device, args.batch_size
+            )
+        )
     about |= {"levels": used, "images": shard.attributes}
     scores = Scores(np.stack(values, axis=2), steps, shard.prompts, about)
     write_scores(args.out, scores)
@@ -62,7 +66,7 @@ def _reward_tflop(reward) -> float:
     """TFLOP of reading one image, the encoding of its prompt included."""
     import torch
 
-    from ttsnap.cost import count_flop
+    from ttsnap.flop import count_flop
 
     size, device = reward.image_size, next(reward.parameters()).device
     return count_flop(reward, torch.zeros(1, 3, size, size, device=device), ["a"]) / 1e12

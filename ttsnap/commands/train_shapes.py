@@ -1,21 +1,31 @@
 """`ttsnap train-shapes`: train one of the embedded models again, from nothing but a seed."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from ttsnap.commands.options import add_device, has_fast_bfloat16, pick_device
 from ttsnap.files import read_json, write_json, write_text
 
-GUIDANCE, STEPS = 2.0, 20  # how the generator is sampled for its figures and for the reward's data
+GUIDANCE, SAMPLE_STEPS = (
+    2.0,
+    20,
+)  # how the generator is sampled for its figures and for the reward's data
 PARTS = ("vae", "generator", "reward")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("part", choices=PARTS, help="the generator needs the vae, the reward the generator")
+    parser.add_argument(
+        "part", choices=PARTS, help="the generator needs the vae, the reward the generator"
+    )
     parser.add_argument("--out", required=True, help="folder of all the models")
-    parser.add_argument("--steps", type=int, required=True, help="optimiser steps")
-    parser.add_argument("--prompts", type=int, default=800, help="captions sampled for the reward's data")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="share of the recipe's steps and data; below 1 to try it out",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights, data and order")
     add_device(parser)
 
@@ -23,41 +33,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     """Train and save one part with its model card; return its figures."""
     device, out = pick_device(args), Path(args.out)
-    figures = {"vae": _vae, "generator": _generator, "reward": _reward}[args.part](args, device, out)
+    figures = {"vae": _vae, "generator": _generator, "reward": _reward}[args.part](
+        args, lambda count: max(1, round(count * args.scale)), device, out
+    )
     figures |= {"seed": args.seed, "device": _device_name(device)}
     write_json(out / f"{args.part}.json", figures)
     return figures
 
 
-def _vae(args, device: str, out: Path) -> dict:
-    from ttsnap.shapes.vae import train_vae
+def _vae(args, scaled, device: str, out: Path) -> dict:
+    from ttsnap.shapes.vae import STEPS, train_vae
 
-    vae, figures = train_vae(args.steps, args.seed, device)
+    vae, figures = train_vae(scaled(STEPS), args.seed, device, pool=scaled(6144))
     vae.save_pretrained(out / "vae")
     return figures
 
 
-def _generator(args, device: str, out: Path) -> dict:
+def _generator(args, scaled, device: str, out: Path) -> dict:
     import torch
     from diffusers import AutoencoderKL
 
     from ttsnap.shapes.cards import GENERATOR
-    from ttsnap.shapes.generator import train_generator
+    from ttsnap.shapes.generator import POOL, ROUNDS, train_generator
 
     vae = AutoencoderKL.from_pretrained(out / "vae")
-    pipeline, figures = train_generator(vae, args.steps, args.seed, device)
+    rounds = [replace(part, steps=scaled(part.steps)) for part in ROUNDS]
+    pipeline, figures = train_generator(vae, rounds, args.seed, device, pool=scaled(POOL))
     folder = out / "shapes-sdxl"
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
     sampler = _sampler(folder, device)
     for objects in (1, 2, 3):
-        groups = _held_out_groups(sampler, objects, 48, 4, args.seed)
+        groups = _held_out_groups(sampler, objects, scaled(48), 4, args.seed)
         figures[f"accepted_{objects}"] = float((groups.quality >= 1).float().mean())
     vae_figures = read_json(out / "vae.json")
-    write_text(folder / "README.md", GENERATOR.format(vae=vae_figures, **figures, seed=args.seed))
+    about = {"vae": vae_figures, "sample_steps": SAMPLE_STEPS, "guidance": GUIDANCE}
+    about |= {"seed": args.seed, "device": _device_name(device)}
+    write_text(folder / "README.md", GENERATOR.format(**about, **figures))
     return figures
 
 
-def _reward(args, device: str, out: Path) -> dict:
+def _reward(args, scaled, device: str, out: Path) -> dict:
     import numpy as np
     import torch
     from safetensors.torch import save_file
@@ -65,26 +80,38 @@ def _reward(args, device: str, out: Path) -> dict:
     from ttsnap.shapes.captions import random_caption
     from ttsnap.shapes.cards import REWARD
     from ttsnap.shapes.groups import drawn_groups, sampled_groups
-    from ttsnap.shapes.reward import gates, save_untrained, train_clip, train_head
+    from ttsnap.shapes.reward import (
+        HEAD_STEPS,
+        PROMPTS,
+        STEPS,
+        gates,
+        save_untrained,
+        train_clip,
+        train_head,
+    )
 
     rng, folder = np.random.default_rng(args.seed), out / "shapes-clip"
     sampler = _sampler(out / "shapes-sdxl", device)
-    held_out = _held_out_groups(sampler, 3, 48, 16, args.seed)
-    captions = [random_caption(rng, int(k)).text() for k in rng.choice([2, 3], size=args.prompts)]
+    held_out = _held_out_groups(sampler, 2, scaled(64), 16, args.seed)
+    captions = [
+        random_caption(rng, int(k)).text() for k in rng.choice([2, 3], size=scaled(PROMPTS))
+    ]
     sampled = sampled_groups(sampler, captions, 8, args.seed)
-    pools = {"drawn": (drawn_groups(rng, 4000), 24), "sampled": (sampled.split(4), 24)}
+    pools = {"drawn": (drawn_groups(rng, scaled(4000)), 24), "sampled": (sampled.split(4), 24)}
     save_untrained(folder, args.seed)
-    reward, figures = train_clip(folder, pools, args.steps, args.seed, device)
+    reward, figures = train_clip(folder, pools, scaled(STEPS), args.seed, device)
     reward.clip.half().save_pretrained(folder)
     reward.clip.float()
     figures |= gates(reward, held_out, device)
     images = torch.cat([groups.images.flatten(0, 1) for groups, _ in pools.values()])
-    head, head_figures = train_head(reward, images, args.seed, device)
+    head, head_figures = train_head(reward, images, args.seed, device, scaled(HEAD_STEPS))
     (out / "shapes-aesthetic").mkdir(exist_ok=True)
     weights = {name: value.half().cpu() for name, value in head.state_dict().items()}
     save_file(weights, out / "shapes-aesthetic" / "head.safetensors")
     figures |= {f"head_{name}": value for name, value in head_figures.items()}
-    write_text(folder / "README.md", REWARD.format(**figures, seed=args.seed))
+    write_text(
+        folder / "README.md", REWARD.format(**figures, seed=args.seed, device=_device_name(device))
+    )
     return figures
 
 
@@ -101,7 +128,7 @@ def _sampler(folder: Path, device: str):
 
     return load_sampler(
         folder,
-        steps=STEPS,
+        steps=SAMPLE_STEPS,
         guidance=GUIDANCE,
         height=64,
         width=64,

@@ -9,6 +9,7 @@ from torch import nn
 from ttsnap.errors import BadInput
 from ttsnap.rewards.registry import reward_target
 
+
 class Reward(nn.Module):
     """A reward model. Subclasses set `name`, `version`, `image_size`, `mean`, `std` and `score`."""
 

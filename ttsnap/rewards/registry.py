@@ -14,7 +14,9 @@ def reward_target(kind: str) -> tuple[str, str]:
     module, colon, name = KINDS.get(kind, kind).partition(":")
     if not (colon and module and name):
         known = ", ".join(KINDS)
-        raise BadInput(f"reward kind {kind!r} is unknown: use one of {known}, or your class as package.module:Class")
+        raise BadInput(
+            f"reward kind {kind!r} is unknown: use one of {known}, or your class as package.module:Class"
+        )
     return module, name
 
 

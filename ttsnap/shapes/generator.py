@@ -1,5 +1,7 @@
 """The text-to-image model of the shapes world: a StableDiffusionXLPipeline of five million parameters."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from diffusers import (
@@ -71,6 +73,21 @@ def build(vae: AutoencoderKL) -> StableDiffusionXLPipeline:
     )
 
 
+BATCH, POOL = 64, 24_576  # images per step, scenes drawn for each round
+
+
+@dataclass(frozen=True)
+class Round:
+    """One run of the training loop: warm-up and cosine decay from `lr`, on scenes mixed as `mix` says."""
+
+    steps: int
+    lr: float
+    mix: tuple[float, float, float]  # shares of scenes with one, two, three objects
+
+
+ROUNDS = [Round(1500, 1.2e-3, (0.15, 0.35, 0.5)), Round(800, 8e-4, (0.1, 0.75, 0.15))]
+
+
 class Denoiser(nn.Module):
     """UNet and both text encoders under one roof, so that one optimiser trains them together."""
 
@@ -104,12 +121,12 @@ class Denoiser(nn.Module):
 
 @torch.no_grad()
 def latent_pool(
-    vae: AutoencoderKL, rng: np.random.Generator, n: int, device: str
+    vae: AutoencoderKL, rng: np.random.Generator, n: int, mix: tuple, device: str
 ) -> tuple[torch.Tensor, list[str]]:
-    """n training scenes (15 % one, 35 % two, 50 % three objects) as scaled latents, with their captions."""
+    """n training scenes as scaled latents, with their captions; `mix`: shares with one, two, three objects."""
     latents, texts = [], []
     for start in range(0, n, 512):
-        counts = rng.choice([1, 2, 3], p=[0.15, 0.35, 0.5], size=min(512, n - start))
+        counts = rng.choice([1, 2, 3], p=mix, size=min(512, n - start))
         captions = [random_caption(rng, int(k)) for k in counts]
         images = render(place(rng, captions), device) * 2 - 1
         with torch.autocast(torch.device(device).type, torch.bfloat16):
@@ -120,23 +137,35 @@ def latent_pool(
 
 
 def train_generator(
-    vae: AutoencoderKL, steps: int, seed: int, device: str, batch: int = 64, pool: int = 24_576
+    vae: AutoencoderKL,
+    rounds: list[Round],
+    seed: int,
+    device: str,
+    start: StableDiffusionXLPipeline | None = None,
+    pool: int = POOL,
 ) -> tuple[StableDiffusionXLPipeline, dict]:
-    """Train UNet and text encoders from nothing; returns the pipeline (EMA weights) and its figures."""
-    torch.manual_seed(seed)
+    """Train UNet and text encoders, from nothing or from `start`; returns the pipeline (EMA) and its figures."""
     vae = vae.to(device).eval()
-    latents, texts = latent_pool(vae, np.random.default_rng(seed), pool, device)
-    pipeline = build(vae)
+    pipeline, total = start or build(vae), 0.0
     pad = dict(padding="max_length", truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
-    ids = pipeline.tokenizer(texts, **pad).input_ids.to(device)
-    model = Denoiser(pipeline).to(device)
+    for number, part in enumerate(rounds):
+        torch.manual_seed(seed + number)
+        rng = np.random.default_rng([seed, number])
+        latents, texts = latent_pool(vae, rng, pool, part.mix, device)
+        ids = pipeline.tokenizer(texts, **pad).input_ids.to(device)
+        model = Denoiser(pipeline).to(device)
 
-    def loss(step: int):
-        index = torch.randint(len(latents), (batch,), device=device)
-        return model.loss(latents[index], ids[index]), {}
+        def loss(step: int, model=model, latents=latents, ids=ids):
+            index = torch.randint(len(latents), (BATCH,), device=device)
+            return model.loss(latents[index], ids[index]), {}
 
-    average, seconds = train(model, loss, steps=steps, lr=1.2e-3, ema=0.999, device=device)
-    pipeline.register_modules(
-        unet=average.unet, text_encoder=average.text, text_encoder_2=average.text_2
-    )
-    return pipeline, {"seconds": seconds, "steps": steps, "batch": batch}
+        kept, seconds = train(model, loss, steps=part.steps, lr=part.lr, ema=0.999, device=device)
+        pipeline.register_modules(
+            unet=kept.unet, text_encoder=kept.text, text_encoder_2=kept.text_2
+        )
+        pipeline.unet.requires_grad_(True)
+        pipeline.text_encoder.requires_grad_(True)
+        pipeline.text_encoder_2.requires_grad_(True)
+        total += seconds
+    recipe = "; ".join(f"{r.steps} at {r.lr:g} on a mix of {r.mix}" for r in rounds)
+    return pipeline, {"seconds": total, "recipe": recipe, "batch": BATCH}

@@ -15,6 +15,13 @@ from ttsnap.shapes.tokenizer import MAX_LENGTH, build_tokenizer
 from ttsnap.shapes.training import train
 
 
+STEPS, HEAD_STEPS, PROMPTS = (
+    900,
+    1500,
+    800,
+)  # optimiser steps; captions the generator samples 8 images of
+
+
 def save_untrained(folder: str, seed: int) -> None:
     """Write a CLIP of fresh weights with its tokenizer and image processor."""
     torch.manual_seed(seed)
@@ -111,7 +118,7 @@ def neatness(images: torch.Tensor) -> torch.Tensor:
 
 
 def train_head(
-    reward: PickScore, images: torch.Tensor, seed: int, device: str, steps: int = 1500
+    reward: PickScore, images: torch.Tensor, seed: int, device: str, steps: int = HEAD_STEPS
 ) -> tuple[nn.Sequential, dict]:
     """Train the aesthetic head on frozen features to tell the neatness of images uint8 [n,3,64,64]."""
     torch.manual_seed(seed)

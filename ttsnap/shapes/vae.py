@@ -9,6 +9,9 @@ from ttsnap.shapes.training import train
 from ttsnap.shapes.world import dense, place, render
 
 
+STEPS = 1800
+
+
 def build() -> AutoencoderKL:
     """The untrained autoencoder (0.65 M parameters)."""
     return AutoencoderKL(
@@ -39,7 +42,7 @@ def train_vae(steps: int, seed: int, device: str, pool: int = 6144) -> tuple[Aut
     """Train on captioned and crowded scenes with L1 + 2·MSE + 1e-5·KL; returns the model and its figures."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    crowd = [(render(dense(rng, 512)) * 255 + 0.5).to(torch.uint8) for _ in range(pool // 512)]
+    crowd = [(render(dense(rng, 512)) * 255 + 0.5).to(torch.uint8) for _ in range(-(-pool // 512))]
     data = torch.cat([pictures(rng, pool), *crowd])
     test = pictures(np.random.default_rng(seed + 1), 192, "held_out").to(device).float() / 127.5 - 1
     vae = build().to(device, memory_format=torch.channels_last)

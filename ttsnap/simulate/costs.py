@@ -1,12 +1,12 @@
 """What a search costs, and how many candidates a budget pays for (DESIGN §3 Cost)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from ttsnap.errors import BadInput
 
-ACCOUNTINGS = ("exact", "published")
+ACCOUNTINGS = ("exact", "published", "realised")
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,24 @@ class Schedule:
         return {"steps": list(self.steps), "keep": list(self.keep)}
 
 
+BEST_OF_N = Schedule()
+
+
 @dataclass(frozen=True)
 class Costs:
     """What one candidate costs: `denoise` and `look` in TFLOP (or any one unit, seconds too).
 
-    accounting "exact" charges every denoiser evaluation; "published" starts from s_0 = 0 and so
-    leaves out one evaluation per candidate of a schedule (to reproduce published figures only).
+    accounting  "exact" charges every denoiser evaluation, and any fraction of a candidate;
+                "published" starts from s_0 = 0 and so leaves out one evaluation per candidate of a
+                schedule (to reproduce published figures only);
+                "realised" is exact, with fewer candidates wherever keeping a whole number of them
+                at each look would cost more than the budget: what a real search can do
     """
 
     denoise: float
     look: float
     num_steps: int
-    accounting: str = field(default="exact")
+    accounting: str = "exact"
 
     def __post_init__(self):
         for name in ("denoise", "look"):
@@ -64,7 +70,9 @@ class Costs:
         if self.denoise + self.look == 0:
             raise BadInput("denoise cost and look cost: both are 0; one must be positive")
         if self.accounting not in ACCOUNTINGS:
-            raise BadInput(f"accounting: {self.accounting!r} is not one of {', '.join(ACCOUNTINGS)}")
+            raise BadInput(
+                f"accounting: {self.accounting!r} is not one of {', '.join(ACCOUNTINGS)}"
+            )
 
     def best_of_n(self) -> float:
         """Per candidate: S·d + v."""
@@ -75,15 +83,24 @@ class Costs:
         alive = np.concatenate([[1.0], np.cumprod(schedule.keep)])
         return float(self._stretches(schedule) @ alive)
 
-    def spent(self, candidates: int, schedule: Schedule) -> float:
-        """What `candidates` candidates really cost, each look keeping a whole number of them."""
-        alive = [candidates, *survivors(candidates, schedule.keep)]
-        return float(self._stretches(schedule) @ np.asarray(alive, float))
+    def spent(self, candidates: int | np.ndarray, schedule: Schedule) -> np.ndarray:
+        """What so many candidates really cost, each look keeping a whole number of them."""
+        alive = [np.asarray(candidates, float)]
+        for fraction in schedule.keep:
+            alive.append(np.maximum(1, np.rint(alive[-1] * fraction)))
+        return (alive[0] > 0) * sum(
+            a * c for a, c in zip(alive, self._stretches(schedule), strict=True)
+        )
 
-    def within(self, budget: float, schedule: Schedule | None = None) -> int:
-        """How many candidates `budget` pays for; schedule None is best-of-N."""
-        cost = self.best_of_n() if schedule is None else self.schedule(schedule)
-        return int(np.floor(budget / cost))
+    def within(self, budget: float | np.ndarray, schedule: Schedule = BEST_OF_N) -> np.ndarray:
+        """int, the shape of `budget`: how many candidates it pays for."""
+        count = np.floor(np.asarray(budget) / self.schedule(schedule)).astype(int)
+        while self.accounting == "realised":
+            over = self.spent(count, schedule) > budget
+            if not over.any():
+                break
+            count = count - over
+        return count
 
     def _stretches(self, schedule: Schedule) -> np.ndarray:
         start = 0 if self.accounting == "published" and schedule.steps else -1

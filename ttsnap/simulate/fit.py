@@ -2,17 +2,18 @@
 
 An evolutionary search: random schedules first, then generations of children of the best, all judged
 on the same few draws of the fit prompts; the best of the last generation are judged again on many
-fresh draws, so that none wins by luck. Same seed, same schedule.
+fresh draws, so that none wins by luck. With exact accounting they are judged by the realised one:
+otherwise those win whose rounding lets them spend more than the budget. Same seed, same schedule.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.simulate.costs import Costs, Schedule, survivors
+from ttsnap.simulate.costs import BEST_OF_N, Costs, Schedule, survivors
 from ttsnap.simulate.intervals import simpson_weights
 from ttsnap.simulate.methods import (
     METHODS,
@@ -52,16 +53,17 @@ def fit_schedule(
 ) -> dict:
     """Fit on the prompts of `fit`, report on those of `test`: what `ttsnap fit-schedule` writes.
 
-    {"schedule", "gain": {"fit", "held_out": {"value", "low", "high", …}}, "fallback", "evaluated",
-    "seconds", "notes"}. Falls back to best-of-N, the schedule without steps, where the gain on the
+    {"schedule", "gain": {"fit", "held_out": {"value", "low", "high", …}, "held_out_realised"},
+    "fallback", "evaluated", "seconds", "notes"}. Falls back to best-of-N, the schedule without steps, where the gain on the
     fit prompts is not clearly positive (its interval includes 0) or no schedule suits the budgets.
     """
     started = time.perf_counter()
     if method not in LOOKS:
         raise BadInput(f"method: {method!r} is not one of {', '.join(LOOKS)}")
-    judge = Judge(fit, budgets, costs, method, settings.draws, np.random.default_rng([seed, 3]))
+    strict = replace(costs, accounting="realised") if costs.accounting == "exact" else costs
+    judge = Judge(fit, budgets, strict, method, settings.draws, np.random.default_rng([seed, 3]))
     finalists = search(judge, settings, np.random.default_rng([seed, 4]))
-    result = _decide(finalists, fit, test, budgets, costs, method, seed, settings)
+    result = _decide(finalists, fit, test, budgets, (costs, strict), method, seed, settings)
     result |= {"evaluated": judge.evaluated, "seconds": time.perf_counter() - started}
     return result
 
@@ -74,7 +76,7 @@ class Judge:
 
     def __init__(self, tensor, budgets, costs: Costs, method: str, draws: int, rng):
         prompts, pool, _ = tensor.base.shape
-        bon = np.array([costs.within(budget) for budget in budgets])
+        bon = costs.within(budgets)
         usable = (bon >= 1) & (bon <= pool)
         if not usable.any():
             raise BadInput(
@@ -110,8 +112,7 @@ class Judge:
         return self.known[schedule]
 
     def _judge(self, schedule: Schedule) -> float:
-        cost = self.costs.schedule(schedule)
-        counts = np.floor(self.budgets / cost).astype(int)
+        counts = self.costs.within(self.budgets, schedule)
         if counts.min() < 1 or counts.max() > self.pool:
             return -np.inf
         path = [*schedule.steps, self.costs.num_steps - 1]
@@ -183,34 +184,36 @@ def _child(parent: Schedule, steps: Sequence[int], most: int, rng: np.random.Gen
 
 
 def _decide(finalists, fit, test, budgets, costs, method, seed, settings) -> dict:
-    """Choose among the finalists on fresh draws, or best-of-N; and measure on the test prompts."""
+    """Choose among the finalists on fresh draws, or best-of-N; and measure on the test prompts.
 
-    def measured(tensor: RewardTensor, schedule: Schedule, seed: int) -> dict:
+    `costs` are those to report by and those to judge by.
+    """
+
+    def measured(tensor: RewardTensor, its_costs: Costs, seed: int) -> tuple[dict, list[str]]:
+        only, draws = {method: METHODS[method]}, settings.final_draws
         curves = simulate(
-            [tensor], budgets, costs, schedule, methods={method: METHODS[method]},
-            draws=settings.final_draws, seed=seed,
-        )  # fmt: skip
-        summary = summarise(curves, budgets, costs, tensor.base.shape[1], seed)
-        return {"gain": summary["gain"][method], "notes": summary["notes"]}
+            [tensor], budgets, its_costs, chosen, methods=only, draws=draws, seed=seed
+        )
+        summary = summarise(curves, budgets, its_costs, tensor.base.shape[1], seed)
+        return summary["gain"][method], summary["notes"]
 
     nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
-    fallback = {"schedule": Schedule().as_json(), "gain": {"fit": nothing, "held_out": nothing}}
+    gains = {"fit": nothing, "held_out": nothing, "held_out_realised": nothing}
+    result = {"schedule": BEST_OF_N.as_json(), "gain": gains, "fallback": True}
     if not finalists:
         note = f"no schedule suits all the budgets with a pool of {fit.base.shape[1]} candidates"
-        return fallback | {"fallback": True, "notes": [f"best-of-N: {note}"]}
-    judge = Judge(
-        fit, budgets, costs, method, settings.final_draws, np.random.default_rng([seed, 5])
-    )
-    chosen = max(finalists, key=judge)
-    on_fit = measured(fit, chosen, seed + 1)["gain"]
-    if on_fit["value"] is None or not on_fit["low"] > 0:
-        tried = {"best_pruning": {"schedule": chosen.as_json(), "gain": {"fit": on_fit}}}
-        note = "best-of-N: pruning does not clearly pay on the fit prompts"
-        return fallback | tried | {"fallback": True, "notes": [note]}
-    held_out = measured(test, chosen, seed + 2)
-    return {
-        "schedule": chosen.as_json(),
-        "gain": {"fit": on_fit, "held_out": held_out["gain"]},
-        "fallback": False,
-        "notes": held_out["notes"],
-    }
+        return result | {"notes": [f"best-of-N: {note}"]}
+    report, strict = costs
+    rng = np.random.default_rng([seed, 5])
+    chosen = max(finalists, key=Judge(fit, budgets, strict, method, settings.final_draws, rng))
+    judged, _ = measured(fit, strict, seed + 1)
+    if judged["low"] is None or judged["low"] <= 0:
+        tried = {"best_pruning": {"schedule": chosen.as_json(), "gain": judged}}
+        return (
+            result | tried | {"notes": ["best-of-N: pruning does not clearly pay on fit prompts"]}
+        )
+    on_fit, _ = measured(fit, report, seed + 1)
+    held_out, notes = measured(test, report, seed + 2)
+    realised, _ = measured(test, strict, seed + 2)
+    gains = {"fit": on_fit, "held_out": held_out, "held_out_realised": realised}
+    return {"schedule": chosen.as_json(), "gain": gains, "fallback": False, "notes": notes}

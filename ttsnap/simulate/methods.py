@@ -39,9 +39,7 @@ def oracle(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Cho
     return pruner(looks, tensors, schedule)
 
 
-def random(
-    tensors: Sequence[RewardTensor], schedule: Schedule, rng: np.random.Generator
-) -> Choose:
+def random(tensors: Sequence[RewardTensor], schedule: Schedule, rng: np.random.Generator) -> Choose:
     """Prune at random: the floor."""
     shape = (*tensors[0].base.shape[:2], len(schedule.steps))
     return pruner([rng.random(shape, np.float32)] * len(tensors), tensors, schedule)

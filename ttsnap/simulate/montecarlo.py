@@ -55,7 +55,7 @@ def simulate(
     own = {name: (schedules or {}).get(name, schedule) for name in methods}
     for name, its in own.items():
         its.check(costs.num_steps, f"schedule of {name}")
-    affordable = np.array([costs.within(budget) for budget in budgets])
+    affordable = costs.within(budgets)
     if not affordable.any():
         raise BadInput(
             f"budgets: the largest, {max(budgets):g}, is under the cost of one finished candidate, "
@@ -63,10 +63,9 @@ def simulate(
         )
     curves = {"best_of_n": _best_of_n_curve(tensors, affordable, costs, draws, seed)}
     for name, method in methods.items():
-        counts = np.array([costs.within(budget, own[name]) for budget in budgets])
+        counts = costs.within(budgets, own[name])
         values = run_method(tensors, method, own[name], counts, draws, seed)
-        spent = np.array([costs.spent(n, own[name]) for n in counts])
-        curves[name] = Curve(own[name], counts, spent, *values)
+        curves[name] = Curve(own[name], counts, costs.spent(counts, own[name]), *values)
     return curves
 
 

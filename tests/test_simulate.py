@@ -1,0 +1,407 @@
+"""The simulator against brute-force enumeration, the stated figures, and broken settings."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import simpson
+
+from ttsnap.cli import main
+from ttsnap.errors import BadInput
+from ttsnap.files import read_json
+from ttsnap.simulate import montecarlo
+from ttsnap.simulate.costs import Costs, Schedule, survivors
+from ttsnap.simulate.intervals import gain, simpson_weights
+from ttsnap.simulate.methods import METHODS, base_looks, noise_aware_looks, oracle, ranks, ttsnap
+from ttsnap.simulate.montecarlo import best_of_n, draw_candidates, simulate
+from ttsnap.simulate.summary import summarise
+from ttsnap.tensor import RewardTensor, write_tensor
+
+PUBLISHED = Path(__file__).parents[2] / "shared" / "published"
+SCHEDULE = Schedule((0, 2), (0.5, 0.5))
+
+
+def example(prompts=3, candidates=6, steps=5, seed=0, ties=False, name="clip") -> RewardTensor:
+    rng = np.random.default_rng(seed)
+    final = rng.normal(size=(prompts, candidates, 1))
+    noise = np.linspace(1, 0, steps)
+    base = final + 2 * noise * rng.normal(size=(prompts, candidates, steps))
+    noise_aware = final + noise * rng.normal(size=base.shape)
+    if ties:
+        base, noise_aware = base.round(), noise_aware.round()
+    noise_aware[:, :, steps - 2 :] = np.nan
+    attrs = {"reward": name, "denoise_tflop": 1.0, "look_tflop": 0.5}
+    return RewardTensor(base, noise_aware, accepted=base > 0.5, attrs=attrs)
+
+
+def chosen_by_hand(rewards, finals, drawn, keep):
+    """DESIGN §3 Pruning word for word. rewards [reward][look][candidate], finals [reward][…]."""
+
+    def best_first(values, left):
+        if len(values) == 1:
+            return sorted(left, key=lambda c: (-values[0][c], c))
+        places = [sorted(left, key=lambda c, v=v: (-v[c], c)) for v in values]
+        return sorted(left, key=lambda c: (sum(p.index(c) for p in places), places[0].index(c)))
+
+    left = list(drawn)
+    for look, fraction in enumerate(keep):
+        count = max(1, round(len(left) * fraction))
+        left = best_first([reward[look] for reward in rewards], left)[:count]
+    return best_first(finals, left)[0]
+
+
+def looks_by_hand(tensor, name, steps, prompt):
+    base, aware = tensor.base[prompt], tensor.noise_aware[prompt]
+    if name == "ttsnap":
+        return [aware[:, s] if not np.isnan(aware[0, s]) else base[:, s] for s in steps]
+    return [base[:, s if name == "ttsp" else -1] for s in steps]
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("name", ["ttsp", "ttsnap", "oracle"])
+@pytest.mark.parametrize("rewards", [1, 2])
+def test_the_chosen_candidate_is_that_of_brute_force(name, ties, rewards):
+    tensors = [example(seed=seed, ties=ties) for seed in range(rewards)]
+    schedule = Schedule((0, 2, 3), (0.7, 0.5, 0.6))
+    choose = METHODS[name](tensors, schedule, None)
+    for n in range(1, 7):
+        sets = list(itertools.combinations(range(6), n))
+        chosen = choose(np.tile(np.array(sets, np.int32), (3, 1, 1)), [n])[0]
+        for prompt in range(3):
+            looks = [looks_by_hand(t, name, schedule.steps, prompt) for t in tensors]
+            finals = [t.base[prompt, :, -1] for t in tensors]
+            for drawn, index in zip(sets, chosen[prompt], strict=True):
+                assert index == chosen_by_hand(looks, finals, drawn, schedule.keep)
+
+
+def test_the_order_of_the_draw_does_not_matter_and_counts_are_prefixes():
+    tensor, rng = example(4, 20, ties=True), np.random.default_rng(1)
+    choose = ttsnap([tensor], SCHEDULE)
+    drawn = draw_candidates(rng, 4, 20, 30, 12)
+    chosen = choose(drawn, [1, 5, 12])
+    np.testing.assert_array_equal(chosen[0], drawn[:, :, 0])
+    np.testing.assert_array_equal(chosen[1], choose(drawn[:, :, :5][:, :, ::-1], [5])[0])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_best_of_n_is_exact(ties):
+    tensor = example(2, 6, ties=ties)
+    means = best_of_n(tensor, np.array([0, 1, 3, 6, 7]))
+    final, accepted = tensor.base[:, :, -1], tensor.accepted[:, :, -1]
+    for column, n in ((1, 1), (2, 3), (3, 6)):
+        for prompt in range(2):
+            best = [
+                max(drawn, key=lambda c, p=prompt: final[p, c])
+                for drawn in itertools.combinations(range(6), n)
+            ]
+            assert means["clip"][column, prompt] == pytest.approx(final[prompt, best].mean())
+            assert means["accepted"][column, prompt] == pytest.approx(accepted[prompt, best].mean())
+    assert np.isnan(means["clip"][[0, 4]]).all()
+
+
+@given(st.integers(1, 400), st.data())
+def test_chances_of_best_of_n_are_those_of_the_formula(pool, data):
+    n = data.draw(st.integers(1, pool))
+    chances = montecarlo._chance_of_rank(pool, n)
+    exact = [math.comb(pool - 1 - r, n - 1) / math.comb(pool, n) for r in range(pool)]
+    np.testing.assert_allclose(chances, exact, rtol=1e-9, atol=1e-300)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=30))
+def test_ranks_are_those_of_a_stable_sort(values):
+    scores = np.array([values], np.float32)
+    order = np.argsort(-scores[0], kind="stable")
+    assert ranks(scores)[0, order].tolist() == list(range(len(values)))
+
+
+def test_draws_are_without_replacement_and_even():
+    drawn = draw_candidates(np.random.default_rng(0), 50, 7, 200, 3)
+    assert all(len(set(row)) == 3 for row in drawn.reshape(-1, 3).tolist())
+    shares = np.bincount(drawn.ravel(), minlength=7) / drawn.size
+    np.testing.assert_allclose(shares, 1 / 7, atol=0.01)
+
+
+def test_monte_carlo_agrees_with_enumeration():
+    tensor, costs = example(3, 6), Costs(1.0, 0.5, 5)
+    budget = costs.schedule(SCHEDULE) * 4.5
+    curve = simulate([tensor], np.array([budget, 30.0]), costs, SCHEDULE, draws=4000)["ttsnap"]
+    assert curve.candidates[0] == 4
+    sets = list(itertools.combinations(range(6), 4))
+    for prompt in range(3):
+        looks = [looks_by_hand(tensor, "ttsnap", SCHEDULE.steps, prompt)]
+        final = tensor.base[prompt, :, -1]
+        exact = np.mean([final[chosen_by_hand(looks, [final], s, SCHEDULE.keep)] for s in sets])
+        assert curve.by_prompt["clip"][0, prompt] == pytest.approx(exact, abs=0.05)
+
+
+def test_memory_is_bounded_by_blocks_of_draws(monkeypatch):
+    arguments = [example()], np.array([10.0, 20.0]), Costs(1.0, 0.5, 5), SCHEDULE
+    monkeypatch.setattr(montecarlo, "BLOCK", 1)
+    curve = simulate(*arguments, draws=300)["oracle"]
+    monkeypatch.undo()
+    whole = simulate(*arguments, draws=300)["oracle"]
+    for means in ("by_prompt", "by_draw"):
+        difference = getattr(curve, means)["clip"].mean(1) - getattr(whole, means)["clip"].mean(1)
+        assert np.abs(difference).max() < 0.1
+
+
+def test_costs_word_for_word():
+    schedule = Schedule((2, 6, 11), (0.4, 0.4, 0.5))
+    exact, published = Costs(9.9, 1.2, 20), Costs(9.9, 1.2, 20, "published")
+    by_hand = (3 * 9.9 + 1.2) + 0.4 * (4 * 9.9 + 1.2) + 0.16 * (5 * 9.9 + 1.2)
+    by_hand += 0.08 * (8 * 9.9 + 1.2)
+    assert exact.schedule(schedule) == pytest.approx(by_hand)
+    assert published.schedule(schedule) == pytest.approx(by_hand - 9.9)
+    assert exact.best_of_n() == exact.schedule(Schedule()) == pytest.approx(199.2)
+    assert exact.within(2000) == 10 and exact.within(2000, schedule) == 32
+    assert survivors(32, schedule.keep) == [13, 5, 2] and survivors(1, (0.1,)) == [1]
+    spent = 32 * 30.9 + 13 * 40.8 + 5 * 50.7 + 2 * 80.4
+    assert exact.spent(32, schedule) == pytest.approx(spent)
+
+
+@settings(max_examples=50)
+@given(st.sets(st.integers(0, 18), min_size=1, max_size=5), st.floats(20, 5000), st.floats(0.05, 1))
+def test_realised_accounting_never_spends_more_than_the_budget(steps, budget, fraction):
+    schedule = Schedule(tuple(sorted(steps)), (fraction,) * len(steps))
+    costs = Costs(9.9, 1.2, 20, "realised")
+    count = costs.within(budget, schedule)
+    assert costs.spent(count, schedule) <= budget
+    assert count <= Costs(9.9, 1.2, 20).within(budget, schedule)
+    alive = [int(count), *survivors(int(count), schedule.keep)] if count else [0] * (1 + len(steps))
+    stretches = np.diff([-1, *schedule.steps, 19]) * 9.9 + 1.2
+    assert costs.spent(count, schedule) == pytest.approx(stretches @ alive)
+
+
+@given(st.lists(st.floats(0.1, 9), min_size=1, max_size=12))
+def test_simpson_is_that_of_scipy(gaps):
+    x = np.cumsum([0.0, *gaps])
+    y = np.sin(x)
+    assert simpson_weights(x) @ y == pytest.approx(simpson(y, x=x), rel=1e-6, abs=1e-6)
+
+
+def test_gain_word_for_word():
+    budgets, bon = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 2.5])
+    method = np.array([1.5, 2.5, 3.0])
+    area, area_bon = simpson(method - 1.0, x=budgets), simpson(bon - 1.0, x=budgets)
+    assert gain(method, bon, budgets) == pytest.approx((area - area_bon) / area_bon)
+    assert np.isnan(gain(method, np.ones(3), budgets))
+
+
+def test_oracle_is_best_of_as_many_and_random_is_below():
+    tensor, costs = example(40, 30, seed=2), Costs(1.0, 0.5, 5)
+    curves = simulate([tensor], np.arange(8.0, 40, 4), costs, SCHEDULE, draws=200)
+    exact = best_of_n(tensor, curves["oracle"].candidates)["clip"].mean(1)
+    means = {name: curve.by_prompt["clip"].mean(1) for name, curve in curves.items()}
+    np.testing.assert_allclose(means["oracle"], exact, atol=0.03)
+    assert (means["random"] < means["ttsnap"] - 0.1)[2:].all()
+    assert (means["ttsp"] < means["ttsnap"])[2:].all() and (means["ttsnap"] < exact).all()
+
+
+def test_intervals_cover_prompts_and_draws():
+    """Over many small tensors of one kind, the interval holds the true mean 95 % of the time."""
+    budgets, costs, truth, inside, draws_width = np.array([20.0]), Costs(1.0, 0.5, 5), [], 0, []
+    ends = []
+    for seed in range(120):
+        curves = simulate([example(30, 12, seed=seed)], budgets, costs, SCHEDULE, draws=5)
+        curve = summarise(curves, budgets, costs, 12)["methods"]["ttsnap"]
+        truth.append(curve["reward"][0])
+        ends.append((curve["low"][0], curve["high"][0]))
+        draws_width.append(curve["high_draws"][0] - curve["low_draws"][0])
+    inside = np.mean([low <= np.mean(truth) <= high for low, high in ends])
+    assert 0.87 <= inside <= 1
+    assert np.mean(draws_width) < np.mean([high - low for low, high in ends])
+
+
+def test_a_method_of_ones_own_is_one_function():
+    def first_drawn(tensors, schedule, rng):
+        return lambda drawn, counts: np.repeat(drawn[None, :, :, 0], len(counts), axis=0)
+
+    tensor, budgets, costs = example(), np.array([8.0, 12.0, 16.0]), Costs(1.0, 0.5, 5)
+    curves = simulate(
+        [tensor], budgets, costs, SCHEDULE, methods={**METHODS, "first": first_drawn}, draws=500
+    )
+    mean = tensor.base[:, :, -1].mean()
+    assert curves["first"].by_prompt["clip"].mean(1) == pytest.approx(mean, abs=0.05)
+    assert summarise(curves, budgets, costs, 6)["gain"]["first"]["value"] < 0
+
+
+def test_several_rewards_are_reported_each():
+    tensors = [example(8, 12, seed=3), example(8, 12, seed=4, name="hpsv2")]
+    budgets, costs = np.array([10.0, 20.0, 30.0]), Costs(1.0, 0.5, 5)
+    result = summarise(simulate(tensors, budgets, costs, SCHEDULE), budgets, costs, 12)
+    by_reward = result["methods"]["best_of_n"]["by_reward"]
+    assert by_reward["clip"]["value"] == result["methods"]["best_of_n"]["reward"]
+    assert set(result["gain"]["ttsnap"]["by_reward"]) == {"clip", "hpsv2"}
+    with pytest.raises(BadInput, match="same reward name"):
+        simulate([tensors[0], tensors[0]], budgets, costs, SCHEDULE)
+    with pytest.raises(BadInput, match="not of the same prompts"):
+        simulate([tensors[0], example(7, 12, name="b")], budgets, costs, SCHEDULE)
+
+
+def test_looks_fall_back_to_base_and_refuse_steps_without_values():
+    tensor = example()
+    tensor.base[:, :, 3] = np.nan
+    looks = noise_aware_looks(tensor, [1, 2])
+    np.testing.assert_array_equal(looks, tensor.noise_aware[:, :, 1:3])
+    with pytest.raises(BadInput, match="step 3: .* steps \\[0, 1, 2\\]"):
+        noise_aware_looks(tensor, [0, 3])
+    with pytest.raises(BadInput, match="step 3"):
+        base_looks(tensor, [3])
+    assert oracle([tensor], Schedule((3,), (0.5,)))(np.zeros((3, 1, 1), int), [1]).shape == (
+        1,
+        3,
+        1,
+    )
+
+
+def run(tmp_path, tensor, *options, command="simulate", name="r"):
+    write_tensor(tmp_path / "r.h5", tensor)
+    out = tmp_path / f"{name}.json"
+    options = ["--steps", "0,2", "--keep", "0.5,0.5", "--budgets", "6:16:2", *options]
+    status = main([command, str(tmp_path / "r.h5"), *options, "--json", str(out)])
+    return status, read_json(out) if status == 0 else None
+
+
+def test_simulate_command(tmp_path):
+    outputs = ["--csv", str(tmp_path / "r.csv"), "--figure", str(tmp_path / "r.png")]
+    status, result = run(tmp_path, example(10, 12), *outputs)
+    assert status == 0
+    assert list(result["methods"]) == ["best_of_n", "ttsp", "ttsnap", "oracle", "random"]
+    assert list(result["gain"]) == ["ttsp", "ttsnap", "oracle", "random"]
+    for curve in result["methods"].values():
+        assert curve["budget"] == [6, 8, 10, 12, 14, 16]
+        keys = ("reward", "low", "high", "candidates", "spent", "accepted", "accepted_low")
+        assert all(len(curve[key]) == 6 for key in keys)
+        for value, low, high in zip(curve["reward"], curve["low"], curve["high"], strict=True):
+            assert low <= value <= high
+    assert result["fallback_steps"] == [] and result["notes"] == []
+    assert result["settings"]["denoise_cost"] == 1.0
+    assert len((tmp_path / "r.csv").read_text().splitlines()) == 1 + 5 * 6
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
+    tensor = example(10, 12)
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        run(tmp_path, tensor, "--seed", seed, name=name)
+    first, second, other = ((tmp_path / f"{name}.json").read_bytes() for name in "abc")
+    assert first == second != other
+
+
+def test_a_schedule_of_each_method_from_a_file(tmp_path):
+    (tmp_path / "s.json").write_text('{"schedule": {"steps": [1], "keep": [0.5]}}')
+    (tmp_path / "none.json").write_text('{"schedule": {"steps": [], "keep": []}}')
+    files = ["--schedule", str(tmp_path / "s.json"), "--ttsp-schedule", str(tmp_path / "none.json")]
+    status, result = run(tmp_path, example(10, 12), *files)
+    assert status == 0
+    assert result["schedules"]["ttsnap"] == {"steps": [1], "keep": [0.5]}
+    assert result["schedules"]["ttsp"] == {"steps": [], "keep": []}
+    curves = result["methods"]
+    assert curves["ttsp"]["candidates"] == curves["best_of_n"]["candidates"]
+    assert curves["ttsnap"]["candidates"] != curves["best_of_n"]["candidates"]
+
+
+def test_the_fallback_is_said(tmp_path, capsys):
+    status, result = run(tmp_path, example(10, 12), "--steps", "1,3")
+    assert status == 0 and result["fallback_steps"] == [3]
+    assert "base reward at steps [3]" in capsys.readouterr().err
+    status, result = run(tmp_path, RewardTensor(example().base, attrs=example().attrs))
+    assert status == 0 and result["fallback_steps"] == [0, 2]
+
+
+def test_budgets_too_small_and_beyond_the_pool_are_said(tmp_path):
+    status, result = run(tmp_path, example(10, 12), "--budgets", "2,4,8,16,32,64,128")
+    assert status == 0
+    bon, ttsnap = result["methods"]["best_of_n"], result["methods"]["ttsnap"]
+    assert bon["candidates"] == [0, 0, 1, 2, 5, 11, 23]
+    assert [value is None for value in bon["reward"]] == [True] * 2 + [False] * 4 + [True]
+    assert ttsnap["candidates"][-2] > 12 and ttsnap["reward"][-2] is None
+    assert result["gain"]["ttsnap"]["budgets"] == [8, 32]
+    assert any("under the 5.5" in note for note in result["notes"])
+    assert any("more than the 12 candidates" in note for note in result["notes"])
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        example(1, 12),
+        example(5, 1),
+        example(1, 1),
+        RewardTensor(np.ones((3, 12, 5)), attrs=example().attrs),
+    ],
+    ids=["one prompt", "one candidate", "one of each", "all equal"],
+)
+def test_small_and_flat_tensors(tmp_path, tensor):
+    status, result = run(tmp_path, tensor, "--budgets", "6:8:1")
+    assert status == 0
+    best = result["methods"]["best_of_n"]
+    assert best["reward"][0] == pytest.approx(tensor.base[:, :, -1].mean())
+    assert best["low"][0] <= best["reward"][0] + 1e-9 and best["candidates"][0] == 1
+    assert result["gain"]["oracle"]["value"] is None
+    assert any("no gain" in note for note in result["notes"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--steps", "2,0"], "ascending"),
+        (["--steps", "2,2"], "ascending"),
+        (["--steps", "0,4"], "step 4 is outside 0..3"),
+        (["--steps", "-1,2"], "--steps"),
+        (["--steps", "a"], "--steps"),
+        (["--keep", "0.5"], "2 steps but 1 keep"),
+        (["--keep", "0.5,0"], "keep fraction 0.0 is outside (0, 1]"),
+        (["--keep", "0.5,1.1"], "keep fraction 1.1"),
+        (["--keep", "0.5,nan"], "not finite"),
+        (["--budgets", "1:2"], "--budgets"),
+        (["--budgets", "9:2:1"], "--budgets"),
+        (["--budgets", "1:2:0"], "--budgets"),
+        (["--budgets", "1,2"], "under the cost of one"),
+        (["--prompts", "2:9"], "--prompts"),
+        (["--prompts", "1"], "--prompts"),
+        (["--draws", "0"], "draws"),
+        (["--seed", "-1"], "--seed"),
+        (["--accounting", "free"], "accounting"),
+        (["--look-cost", "-1"], "look cost"),
+        (["--schedule", "/nowhere.json"], "/nowhere.json"),
+        (["--method", "x=nowhere:f"], "--method"),
+    ],
+)
+def test_bad_settings_are_one_line(tmp_path, capsys, options, says):
+    joined = [f"{options[0]}={options[1]}"]
+    assert run(tmp_path, example(), *joined)[0] == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_costs_have_to_be_given_somehow(tmp_path, capsys):
+    assert run(tmp_path, RewardTensor(example().base))[0] == 2
+    assert "--denoise-cost" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"no published values at {PUBLISHED}")
+def test_the_published_figures(tmp_path):
+    out = tmp_path / "flux.h5"
+    folders = [str(PUBLISHED / f"flux_imr_val_{kind}") for kind in ("base", "naft")]
+    arguments = ["--base", folders[0], "--noise-aware", folders[1], "--out", str(out)]
+    assert main(["import-values", *arguments]) == 0
+    gains = {}
+    for accounting in ("published", "exact"):
+        costs = ["--denoise-cost", "9.9", "--look-cost", "1.2", "--accounting", accounting]
+        json = tmp_path / f"{accounting}.json"
+        assert main(["simulate", str(out), *costs, "--json", str(json)]) == 0
+        result = read_json(json)
+        gains[accounting] = result["gain"]
+        if accounting == "published":
+            at_2000 = {name: curve["reward"][8] for name, curve in result["methods"].items()}
+    assert at_2000["best_of_n"] == pytest.approx(1.426, abs=0.005)
+    assert at_2000["ttsnap"] == pytest.approx(1.522, abs=0.01)
+    assert gains["published"]["ttsnap"]["value"] == pytest.approx(0.31, abs=0.012)
+    assert gains["published"]["ttsp"]["value"] == pytest.approx(0.088, abs=0.012)
+    assert gains["exact"]["ttsnap"]["value"] == pytest.approx(0.238, abs=0.012)
+    assert gains["published"]["ttsnap"]["low"] < 0.306 < gains["published"]["ttsnap"]["high"]

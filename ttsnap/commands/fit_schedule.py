@@ -1,0 +1,103 @@
+"""Fit the pruning schedule that gains most on some prompts, and report its gain on others."""
+
+import argparse
+import sys
+
+from ttsnap.errors import BadInput
+from ttsnap.simulate.fit import LOOKS, Settings, fit_schedule
+from ttsnap.simulate.methods import fallback_steps
+from ttsnap.simulate.options import (
+    add_cost_arguments,
+    check_seed,
+    costs_of,
+    parse_budgets,
+    parse_prompts,
+)
+from ttsnap.tensor import read_tensor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    parser.add_argument("tensor", help="reward tensor")
+    parser.add_argument(
+        "--method", default="ttsnap", help=f"what to prune by: {' or '.join(LOOKS)}"
+    )
+    parser.add_argument(
+        "--fit-prompts", metavar="A:B", help="fit on these, B excluded; by default the first half"
+    )
+    parser.add_argument(
+        "--test-prompts", metavar="A:B", help="report on these; by default the second half"
+    )
+    add_cost_arguments(parser)
+    parser.add_argument(
+        "--evaluations", type=int, default=defaults.evaluations, help="schedules to judge"
+    )
+    parser.add_argument(
+        "--most-looks", type=int, default=defaults.most_looks, help="looks in a schedule, at most"
+    )
+    parser.add_argument(
+        "--per-budget", action="store_true", help="fit one more schedule for each budget alone"
+    )
+
+
+def run(args: argparse.Namespace) -> dict:
+    tensor = read_tensor(args.tensor)
+    count = len(tensor.prompts)
+    costs, budgets = costs_of(args, tensor), parse_budgets(args.budgets)
+    fit, test = _split(args, count)
+    for option, value in (("evaluations", args.evaluations), ("most-looks", args.most_looks)):
+        if value < 1:
+            raise BadInput(f"--{option}: {value} is too few; give 1 or more")
+    settings = Settings(evaluations=args.evaluations, most_looks=args.most_looks)
+    given = (costs, args.method, check_seed(args.seed), settings)
+    parts = (tensor.select(fit), tensor.select(test))
+    result = fit_schedule(*parts, budgets, *given)
+    if args.method == "ttsnap":
+        result["fallback_steps"] = fallback_steps(tensor, result["schedule"]["steps"])
+        if result["fallback_steps"]:
+            note = f"ttsnap: base reward at steps {result['fallback_steps']}, which have no other"
+            result["notes"].append(note)
+    if args.per_budget:
+        result["per_budget"] = [
+            {"budget": budget, **fit_schedule(*parts, budgets[i : i + 1], *given)}
+            for i, budget in enumerate(budgets.tolist())
+        ]
+    result["settings"] = {
+        "method": args.method,
+        "denoise_cost": costs.denoise,
+        "look_cost": costs.look,
+        "accounting": costs.accounting,
+        "budgets": budgets.tolist(),
+        "fit_prompts": [fit.start, fit.stop],
+        "test_prompts": [test.start, test.stop],
+        "seed": args.seed,
+    }
+    _print(result)
+    return result
+
+
+def _split(args: argparse.Namespace, count: int) -> tuple[slice, slice]:
+    """The prompts to fit on and those to report on, none in common."""
+    fit = parse_prompts(args.fit_prompts or f"0:{count // 2}", count, "--fit-prompts")
+    test = parse_prompts(args.test_prompts or f"{count // 2}:{count}", count, "--test-prompts")
+    if fit.start < test.stop and test.start < fit.stop:
+        raise BadInput(
+            f"--test-prompts: {test.start}:{test.stop} overlaps --fit-prompts "
+            f"{fit.start}:{fit.stop}; report on prompts that were not fitted on"
+        )
+    return fit, test
+
+
+def _print(result: dict) -> None:
+    schedule, held_out = result["schedule"], result["gain"]["held_out"]
+    if not result["fallback"]:
+        print(f"steps {schedule['steps']} keep {schedule['keep']}")
+        if held_out["value"] is not None:
+            print(f"held-out gain over best-of-N: {held_out['value']:+.1%}", end="")
+            print(
+                ""
+                if held_out["low"] is None
+                else f" ({held_out['low']:+.1%} to {held_out['high']:+.1%})"
+            )
+    for note in result["notes"]:
+        print(f"note: {note}", file=sys.stderr)

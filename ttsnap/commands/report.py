@@ -1,0 +1,165 @@
+"""Make one part of the report: a figure, a table, the gallery, or the first page with the summary."""
+
+import argparse
+from pathlib import Path
+
+from ttsnap.errors import BadInput
+from ttsnap.files import read_json, write_json, write_text
+from ttsnap.tensor import read_tensor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--part", required=True, choices=PARTS, help="what to make; each says below what it needs"
+    )
+    parser.add_argument(
+        "--tensor", nargs="+", default=[], metavar="FILE",
+        help="reward tensors of the test prompts (cost, gallery, summary)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--simulation", nargs="+", default=[], metavar="FILE",
+        help="JSON of `simulate` (budget, gain, cost, gallery, summary; tau: to mark the looks)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--alignment", nargs="+", default=[], metavar="FILE",
+        help="JSON of `align` (tau, levels; summary)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--level", nargs="+", default=[], metavar="FILE", help="JSON of `finetune` (levels)"
+    )
+    parser.add_argument(
+        "--schedule", nargs="+", default=[], metavar="FILE", help="JSON of `fit-schedule` (gain)"
+    )
+    parser.add_argument(
+        "--images", nargs="+", default=[], metavar="FILE", help="image shards (gallery)"
+    )
+    parser.add_argument("--figure", metavar="FILE", help="PNG on the first page (summary)")
+    parser.add_argument("--prompts", type=int, default=6, help="prompts of the gallery")
+    parser.add_argument(
+        "--candidates", type=int, default=6, help="its budget, in candidates of best-of-N"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FILE",
+        help="PNG or HTML; for the summary a folder for summary.json, headline.txt, overview.html",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> dict:
+    return PARTS[args.part](args)
+
+
+def _budget(args: argparse.Namespace) -> dict:
+    from ttsnap.report.figures import reward_against_budget
+
+    reward_against_budget(_one(args, "simulation"), args.out)
+    return {}
+
+
+def _tau(args: argparse.Namespace) -> dict:
+    from ttsnap.report.figures import tau_per_step
+
+    looks = []
+    if args.simulation:
+        looks = _one(args, "simulation")["schedules"]["ttsnap"]["steps"]
+    tau_per_step(_one(args, "alignment"), args.out, looks)
+    return {}
+
+
+def _cost(args: argparse.Namespace) -> dict:
+    from ttsnap.report.tables import cost_table
+
+    tensors = [read_tensor(path) for path in _some(args, "tensor")]
+    return _page(args, "cost", cost_table(_one(args, "simulation"), tensors))
+
+
+def _levels(args: argparse.Namespace) -> dict:
+    from ttsnap.report.tables import levels_table
+
+    levels = [_read(path, "level") for path in args.level]
+    return _page(args, "levels", levels_table(_one(args, "alignment"), levels))
+
+
+def _gain(args: argparse.Namespace) -> dict:
+    from ttsnap.report.tables import gain_table
+
+    schedules = [_read(path, "schedule") for path in args.schedule]
+    return _page(args, "gain", gain_table(_one(args, "simulation"), schedules))
+
+
+def _gallery(args: argparse.Namespace) -> dict:
+    from ttsnap.report.gallery import gallery
+    from ttsnap.tweedie import read_shard
+
+    for option in ("prompts", "candidates"):
+        if getattr(args, option) < 1:
+            raise BadInput(f"--{option}: {getattr(args, option)} is too few; give 1 or more")
+    shards = [read_shard(path) for path in _some(args, "images")]
+    tensor = read_tensor(_some(args, "tensor")[0])
+    shown = gallery(tensor, shards, _one(args, "simulation"), args.prompts, args.candidates)
+    _page(args, "gallery", shown)
+    return shown["outcome"]
+
+
+def _summary(args: argparse.Namespace) -> dict:
+    from ttsnap.report.pages import png_uri, render
+    from ttsnap.report.summary import headline, summarise_run, verdict
+
+    tensors = [read_tensor(path) for path in _some(args, "tensor")]
+    simulations = [_read(path, "simulation") for path in _some(args, "simulation")]
+    alignments = [_read(path, "alignment") for path in args.alignment]
+    summary = summarise_run(tensors, simulations, alignments)
+    verdicts = {name: verdict(search) for name, search in summary["searches"].items()}
+    figure = png_uri(Path(args.figure).read_bytes()) if args.figure else None
+    page = render("overview", **summary, verdicts=verdicts, figure=figure)
+    lines = "\n".join(headline(summary))
+    folder = Path(args.out)
+    write_text(folder / "overview.html", page)
+    write_text(folder / "headline.txt", lines + "\n")
+    write_json(folder / "summary.json", summary)
+    print(lines)
+    return summary
+
+
+def _page(args: argparse.Namespace, template: str, values: dict) -> dict:
+    from ttsnap.report.pages import render
+
+    write_text(args.out, render(template, **values))
+    return {}
+
+
+def _some(args: argparse.Namespace, option: str) -> list[str]:
+    if not (paths := getattr(args, option)):
+        raise BadInput(f"--{option}: --part {args.part} needs it; see `ttsnap report --help`")
+    return paths
+
+
+def _one(args: argparse.Namespace, option: str) -> dict:
+    paths = _some(args, option)
+    if len(paths) > 1:
+        raise BadInput(f"--{option}: --part {args.part} takes one file, not {len(paths)}")
+    return _read(paths[0], option)
+
+
+def _read(path: str, option: str) -> dict:
+    command, keys = WRITTEN_BY[option]
+    content = read_json(path)
+    if not isinstance(content, dict) or not keys <= set(content):
+        raise BadInput(f"{path}: not what `ttsnap {command} --json` writes; --{option} takes that")
+    return content
+
+
+WRITTEN_BY = {
+    "simulation": ("simulate", {"methods", "gain", "schedules", "settings"}),
+    "alignment": ("align", {"reward", "steps", "levels"}),
+    "level": ("finetune", {"level", "kept"}),
+    "schedule": ("fit-schedule", {"schedule", "gain", "settings"}),
+}
+PARTS = {
+    "budget": _budget,
+    "tau": _tau,
+    "cost": _cost,
+    "levels": _levels,
+    "gain": _gain,
+    "gallery": _gallery,
+    "summary": _summary,
+}

@@ -1,0 +1,95 @@
+"""How well a reward of half-denoised images agrees with that of the final ones (DESIGN §3).
+
+Everything is computed within each prompt and then averaged over prompts; intervals are 95 %
+percentile bootstraps over prompts. NumPy and SciPy only.
+"""
+
+import numpy as np
+
+from ttsnap.simulate.intervals import interval, resampling
+from ttsnap.simulate.methods import ranks
+from ttsnap.tensor import RewardTensor
+
+CUTS = np.arange(1, 20) / 20  # α = 0.05 … 0.95
+METRICS = ("tau", "tacc", "tgap", "mse")
+
+
+def kendall_tau(predicted: np.ndarray, final: np.ndarray) -> np.ndarray:
+    """float [P]: Kendall's τ-b of rewards [P, C] within each prompt; NaN where one is constant."""
+    first, second = np.triu_indices(predicted.shape[1], 1)
+    taus = np.full(len(predicted), np.nan)
+    for prompt, (x, y) in enumerate(zip(predicted, final, strict=True)):
+        order_x, order_y = np.sign(x[first] - x[second]), np.sign(y[first] - y[second])
+        untied = np.count_nonzero(order_x) * np.count_nonzero(order_y)
+        if untied:
+            taus[prompt] = (order_x @ order_y) / np.sqrt(untied)
+    return taus
+
+
+def top_cuts(predicted: np.ndarray, final: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tacc and Tgap [P] of rewards [P, C]: means over top-α cuts that keep max(1, round(C·α)).
+
+    Tacc: how often an image as good as the best one survives; Tgap: the final reward lost.
+    """
+    order = np.argsort(ranks(predicted), axis=1)
+    best_so_far = np.maximum.accumulate(np.take_along_axis(final, order, axis=1), axis=1)
+    counts = np.maximum(1, np.rint(predicted.shape[1] * CUTS).astype(int))
+    lost = final.max(1, keepdims=True) - best_so_far[:, counts - 1]
+    return (lost == 0).mean(1), lost.mean(1)
+
+
+def alignment(predicted: np.ndarray, final: np.ndarray) -> dict[str, np.ndarray]:
+    """{"tau", "tacc", "tgap", "mse"}: float [P] each, of rewards [P, C] of one step and the last."""
+    predicted, final = np.asarray(predicted, np.float32), np.asarray(final, np.float32)
+    tacc, tgap = top_cuts(predicted, final)
+    mse = np.square(predicted.astype(float) - final).mean(1)
+    return {"tau": kendall_tau(predicted, final), "tacc": tacc, "tgap": tgap, "mse": mse}
+
+
+def mean_with_interval(values: np.ndarray, seed: int = 0) -> dict:
+    """{"value", "low", "high"} of the mean of [P] values, NaN left out; None where all are.
+
+    One value alone has no interval: low and high are None.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return {"value": None, "low": None, "high": None}
+    if len(values) == 1:
+        return {"value": float(values[0]), "low": None, "high": None}
+    low, high = interval(resampling(np.random.default_rng([seed, 6]), len(values)) @ values)
+    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
+
+
+def align(tensor: RewardTensor, seed: int = 0) -> dict:
+    """What `ttsnap align` writes: {"steps": [{"step", "base", "noise_aware", "tau_difference"}]}.
+
+    `base` and `noise_aware` hold each of METRICS as {"value", "low", "high"}, None at a step
+    without that reward; `tau_difference` is the paired noise_aware − base, None without both.
+    """
+    final, rows = tensor.base[:, :, -1], []
+    for step in sorted(set(tensor.base_steps) | set(tensor.levels)):
+        kinds = {
+            kind: alignment(getattr(tensor, kind)[:, :, step], final)
+            for kind, has in (("base", tensor.base_steps), ("noise_aware", tensor.levels))
+            if step in has
+        }
+        row = {"step": step}
+        for kind in ("base", "noise_aware"):
+            row[kind] = (
+                kind in kinds
+                and {name: mean_with_interval(kinds[kind][name], seed) for name in METRICS}
+                or None
+            )
+        row["tau_difference"] = None
+        if len(kinds) == 2:
+            difference = kinds["noise_aware"]["tau"] - kinds["base"]["tau"]
+            row["tau_difference"] = mean_with_interval(difference, seed)
+        rows.append(row)
+    prompts, candidates, _ = tensor.base.shape
+    return {
+        "reward": tensor.attrs.get("reward"),
+        "prompts": prompts,
+        "candidates": candidates,
+        "levels": tensor.levels,
+        "steps": rows,
+    }

@@ -1,0 +1,180 @@
+"""Figures of the report. Deterministic bytes: no dates, no versions in the files."""
+
+from pathlib import Path
+
+import matplotlib
+
+from ttsnap.files import replacing
+from ttsnap.report.words import flop_unit, method_name, percent
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+
+# Okabe and Ito's colours, told apart with any colour vision; markers and dashes say it again.
+LOOK = {  # method: colour, marker, line style, width
+    "best_of_n": ("#404040", "o", "-", 1.8),
+    "ttsp": ("#0072B2", "s", "-", 1.8),
+    "ttsnap": ("#D55E00", "D", "-", 2.2),
+    "oracle": ("#009E73", "", "--", 1.1),
+    "random": ("#CC79A7", "", ":", 1.3),
+}
+LEGEND = {
+    "ttsp": "TTSp: drops by the base reward",
+    "ttsnap": "TTSnap: drops by the noise-aware reward",
+    "oracle": "oracle: drops by the final reward (ceiling)",
+    "random": "random pruning (floor)",
+}
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.7,
+    "axes.edgecolor": "#707070",
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+
+
+def reward_against_budget(result: dict, path: str | Path, methods: list[str] | None = None) -> None:
+    """Draw the mean reward of each method against the budget, with its interval, as PNG.
+
+    `result` is what `ttsnap simulate --json` writes; `methods` are all of its methods by default.
+    A panel for each reward, and one for the checker's acceptance where there is a checker.
+    """
+    curves = {name: result["methods"][name] for name in methods or result["methods"]}
+    panels = _panels(result, curves)
+    unit, factor = flop_unit(max(curves["best_of_n"]["budget"]))
+    with plt.rc_context(STYLE):
+        width = 7.2 if len(panels) == 1 else 5.2 * len(panels)
+        figure, all_axes = plt.subplots(
+            1, len(panels), figsize=(width, 5.0), layout="constrained", squeeze=False
+        )
+        for axes, (title, label, values) in zip(all_axes[0], panels, strict=True):
+            for name, columns in values.items():
+                budget = [value * factor for value in curves[name]["budget"]]
+                _curve(axes, name, budget, columns, result["gain"].get(name))
+            axes.set(title=title, xlabel=f"budget per prompt ({unit})", ylabel=label)
+            _count_candidates(axes, curves["best_of_n"], factor)
+        handles, labels = all_axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2 if width < 9 else 3)
+        _save(figure, path)
+
+
+def _panels(result: dict, curves: dict) -> list[tuple[str, str, dict]]:
+    """[(title, label of the y axis, {method: its value, low and high})]."""
+    first = next(iter(curves.values()))
+    panels = []
+    if "by_reward" in first:
+        for reward in first["by_reward"]:
+            values = {
+                name: [curve["by_reward"][reward][key] for key in ("value", "low", "high")]
+                for name, curve in curves.items()
+            }
+            panels.append((f"Reward: {reward}", f"{reward} of the chosen image", values))
+    else:
+        values = {
+            name: [curve[key] for key in ("reward", "low", "high")]
+            for name, curve in curves.items()
+        }
+        label = f"{result['unit']} of the chosen image (mean)"
+        panels.append((f"Reward: {result['reward']}", label, values))
+    if "accepted" in first:
+        keys = ("accepted", "accepted_low", "accepted_high")
+        values = {
+            name: [[None if v is None else 100 * v for v in curve[key]] for key in keys]
+            for name, curve in curves.items()
+        }
+        panels.append(("Checker", "chosen images that show their prompt (%)", values))
+    return panels
+
+
+def _curve(axes, name: str, budget: list[float], columns: list[list], gain: dict | None) -> None:
+    """One method; a band for the three that compete, thin lines for ceiling and floor."""
+    value, low, high = ([float("nan") if v is None else v for v in column] for column in columns)
+    colour, marker, line, width = LOOK.get(name, (None, "x", "-", 1.5))
+    label = LEGEND.get(name, method_name(name))
+    if gain and gain["value"] is not None and "by_reward" not in gain:
+        label += f", Ω {percent(gain['value'], 0, True)}"
+    (drawn,) = axes.plot(
+        budget, value, line, color=colour, marker=marker, markersize=4.5, lw=width, label=label
+    )
+    if marker:
+        axes.fill_between(budget, low, high, color=drawn.get_color(), alpha=0.13, lw=0)
+
+
+def _count_candidates(axes, bon: dict, factor: float) -> None:
+    """A second axis: how many candidates best-of-N finishes within each budget."""
+    first = dict(zip(reversed(bon["candidates"]), reversed(bon["budget"]), strict=True))
+    counts = sorted(first)[:: 1 + len(first) // 13]
+    above = axes.secondary_xaxis("top")
+    above.set_xticks([first[count] * factor for count in counts], [str(n) for n in counts])
+    above.set_xlabel("candidates that best-of-N finishes", labelpad=4, color="#606060")
+    above.tick_params(colors="#606060", length=3)
+    above.spines["top"].set_visible(False)
+
+
+def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> None:
+    """Draw Kendall's τ of each step against the final reward, and what finetuning changed, as PNG.
+
+    `alignment` is what `ttsnap align --json` writes; `looks` are the steps TTSnap looks at.
+    """
+    rows = alignment["steps"]
+    paired = [row for row in rows if row["tau_difference"]]
+    with plt.rc_context(STYLE):
+        figure, all_axes = plt.subplots(
+            1 + bool(paired), 1, figsize=(7.6, 6.2 if paired else 4.4), layout="constrained",
+            sharex=True, squeeze=False, height_ratios=[2.2, 1][: 1 + bool(paired)],
+        )  # fmt: skip
+        axes = all_axes[0, 0]
+        for kind, label, method in (
+            ("base", "base reward, as published", "ttsp"),
+            ("noise_aware", "noise-aware reward of that step", "ttsnap"),
+        ):
+            read = [row for row in rows if row[kind] and row[kind]["tau"]["value"] is not None]
+            if read:
+                _points(axes, read, [row[kind]["tau"] for row in read], label, method)
+        axes.set(
+            title=f"How well a look at step s foretells the final {alignment['reward']}",
+            ylabel="Kendall τ with the final reward\n(1: same ranking, 0: none)",
+        )
+        axes.axhline(0, color="#707070", lw=0.8)
+        if paired:
+            below = all_axes[1, 0]
+            _points(below, paired, [r["tau_difference"] for r in paired], None, "ttsnap", line="")
+            below.axhline(0, color="#707070", lw=0.8)
+            below.set_ylabel("gained: noise-\naware − base")
+        for index, panel in enumerate(all_axes[:, 0]):
+            for n, step in enumerate(looks):
+                label = "TTSnap's looks" if not index and not n else None
+                panel.axvline(step, color="#808080", ls=(0, (2, 3)), lw=1, zorder=0, label=label)
+        axes.legend(loc="lower right")
+        all_axes[-1, 0].set_xlabel("step s of the denoising loop (0: noisiest look)")
+        steps = [row["step"] for row in rows]
+        all_axes[-1, 0].set_xticks(steps[:: max(1, len(steps) // 20)])
+        _save(figure, path)
+
+
+def _points(axes, rows: list[dict], of: list[dict], label, method: str, line: str = "-") -> None:
+    """Values with their intervals as bars."""
+    colour, marker, _, width = LOOK[method]
+    steps, values = [row["step"] for row in rows], [one["value"] for one in of]
+    bars = [
+        [0 if one["low"] is None else one["value"] - one["low"] for one in of],
+        [0 if one["high"] is None else one["high"] - one["value"] for one in of],
+    ]
+    axes.errorbar(
+        steps, values, yerr=bars, fmt=marker, ls=line, color=colour, markersize=4.5, lw=width,
+        elinewidth=1.2, capsize=2.5, label=label,
+    )  # fmt: skip
+
+
+def _save(figure, path: str | Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
+    plt.close(figure)

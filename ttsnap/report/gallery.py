@@ -1,0 +1,167 @@
+"""The gallery: what TTSnap saw of some prompts, whom it dropped when, and what best-of-N got.
+
+The pruning is that of `ttsnap.simulate.methods`, run on the reward tensor of the report.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ttsnap.errors import BadInput
+from ttsnap.report.pages import thumbnail
+from ttsnap.report.words import decimals
+from ttsnap.simulate.costs import Costs, Schedule
+from ttsnap.simulate.methods import METHODS, fallback_steps, noise_aware_looks
+from ttsnap.simulate.units import reporting_units
+from ttsnap.tensor import RewardTensor
+from ttsnap.tweedie import Shard
+
+STRIP, PICK = 96, 256  # pixels of the longer side, at most
+
+
+def picked(tensor: RewardTensor, method: str, schedule: Schedule, count: int) -> np.ndarray:
+    """int [P]: the candidate that a method hands over when it starts the first `count`."""
+    choose = METHODS[method]([tensor], schedule, np.random.default_rng(0))
+    drawn = np.tile(np.arange(count, dtype=np.int32), (len(tensor.base), 1, 1))
+    return choose(drawn, [count])[0, :, 0]
+
+
+def looks_survived(
+    tensor: RewardTensor, method: str, schedule: Schedule, count: int, prompt: int
+) -> np.ndarray:
+    """int [count]: at how many looks each of a prompt's first `count` candidates was kept.
+
+    Asked of the method itself: were this candidate's final image the best by far, and the search
+    over after look j, would it be handed over? It is just when it was still there.
+    """
+    asked = np.arange(count)
+    base = np.repeat(tensor.base[prompt : prompt + 1], count, axis=0)
+    base[:, :, -1] = np.arange(base.shape[1]) == asked[:, None]
+    aware = tensor.noise_aware
+    if aware is not None:
+        aware = np.repeat(aware[prompt : prompt + 1], count, axis=0)
+    names = [tensor.prompts[prompt]] * count
+    probe = replace(tensor, base=base, noise_aware=aware, accepted=None, prompts=names)
+    survived = [
+        picked(probe, method, Schedule(schedule.steps[:j], schedule.keep[:j]), count) == asked
+        for j in range(1, len(schedule.steps) + 1)
+    ]
+    return np.sum(survived, axis=0, dtype=int) if survived else np.zeros(count, int)
+
+
+def gallery(
+    tensor: RewardTensor, shards: Sequence[Shard], simulation: dict, prompts: int, candidates: int
+) -> dict:
+    """What the template `gallery` shows of the first `prompts` prompts.
+
+    The budget is what best-of-N spends on `candidates` candidates; `simulation` is what
+    `ttsnap simulate --json` wrote, for the schedule and the costs.
+    """
+    settings, steps = simulation["settings"], len(tensor.steps)
+    costs = Costs(settings["denoise_cost"], settings["look_cost"], steps, settings["accounting"])
+    own = simulation["schedules"]["ttsnap"]
+    schedule = Schedule(tuple(own["steps"]), tuple(own["keep"]))
+    pool = tensor.base.shape[1]
+    finished = min(candidates, pool)
+    budget = finished * costs.best_of_n()
+    affordable = costs.within(budget * (1 + 1e-9), schedule if schedule.steps else None)
+    started = min(affordable, pool)
+    tensor = tensor.select(slice(0, prompts))
+    picks = {
+        "best_of_n": picked(tensor, "ttsp", Schedule(), finished),
+        "ttsnap": picked(tensor, "ttsnap", schedule, started),
+    }
+    columns = list(schedule.steps) or _some_steps(tensor)
+    looks = noise_aware_looks(tensor, columns)
+    shift, scale, unit = reporting_units(simulation["reward"])
+    looks, final = (looks - shift) * scale, (tensor.base[:, :, -1] - shift) * scale
+    rows = [
+        _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt)
+        for prompt in range(len(tensor.prompts))
+    ]
+    return {
+        "reward": simulation["reward"],
+        "unit": unit,
+        "schedule": schedule.as_json(),
+        "columns": columns,
+        "last": steps - 1,
+        "fallback": fallback_steps(tensor, schedule.steps),
+        "budget": budget,
+        "finished": finished,
+        "started": started,
+        "affordable": affordable,
+        "spent": costs.spent(started, schedule) if schedule.steps else started * costs.best_of_n(),
+        "checked": tensor.accepted is not None,
+        "prompts": rows,
+        "outcome": _outcome([row["difference"] for row in rows]),
+    }
+
+
+def _some_steps(tensor: RewardTensor) -> list[int]:
+    """Four steps from the first to the last but one, to look at where there is no schedule."""
+    steps = tensor.base_steps[:-1]
+    return sorted({steps[round(at)] for at in np.linspace(0, len(steps) - 1, 4)}) if steps else []
+
+
+def _outcome(differences: list[float]) -> dict:
+    return {
+        "higher": sum(d > 0 for d in differences),
+        "equal": sum(d == 0 for d in differences),
+        "lower": sum(d < 0 for d in differences),
+    }
+
+
+def _prompt(
+    tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt
+) -> dict:
+    """One prompt: the two picks, TTSnap's strips and best-of-N's row."""
+    images = _images(shards, tensor.prompts[prompt], [*columns, len(tensor.steps) - 1])
+    survived = np.full(started, len(columns))
+    if schedule.steps:
+        survived = looks_survived(tensor, "ttsnap", schedule, started, prompt)
+    shown = [looks[prompt, :started], final[prompt, :, None]]
+    places = {"look": decimals(shown[0].ravel()), "final": decimals(shown[1].ravel())}
+    chosen = {method: int(of[prompt]) for method, of in picks.items()}
+
+    def ending(candidate: int, side: int = STRIP) -> dict:
+        accepted = tensor.accepted
+        return {
+            "candidate": int(tensor.candidates[candidate]),
+            "image": thumbnail(images[-1][candidate], side),
+            "reward": float(final[prompt, candidate]),
+            "accepted": None if accepted is None else bool(accepted[prompt, candidate, -1]),
+        }
+
+    def strip(candidate: int) -> dict:
+        seen = min(survived[candidate] + 1, len(columns))
+        return ending(candidate) | {
+            "looks": [
+                {
+                    "image": thumbnail(images[look][candidate], STRIP),
+                    "reward": float(looks[prompt, candidate, look]),
+                    "kept": bool(look < survived[candidate]),
+                }
+                for look in range(seen)
+            ],
+            "finished": bool(survived[candidate] == len(columns)),
+            "pick": candidate == chosen["ttsnap"],
+        }
+
+    order = sorted(range(started), key=lambda c: (-survived[c], -final[prompt, c]))
+    return {
+        "prompt": tensor.prompts[prompt],
+        "places": places,
+        "picks": {method: ending(candidate, PICK) for method, candidate in chosen.items()},
+        "difference": float(final[prompt, chosen["ttsnap"]] - final[prompt, chosen["best_of_n"]]),
+        "strips": [strip(candidate) for candidate in order],
+        "finals": [ending(c) | {"pick": c == chosen["best_of_n"]} for c in range(finished)],
+    }
+
+
+def _images(shards: Sequence[Shard], prompt: str, steps: list[int]) -> list[np.ndarray]:
+    """Images uint8 [C, H, W, 3] of one prompt at each of `steps`."""
+    for shard in shards:
+        if prompt in shard.prompts:
+            return [shard.images(step, shard.prompts.index(prompt)) for step in steps]
+    raise BadInput(f"{prompt[:60]!r}: in none of the image shards given; give the one that has it")

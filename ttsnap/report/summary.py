@@ -1,0 +1,155 @@
+"""The headline figures: as JSON, as plain lines, and as the first page of the report."""
+
+from ttsnap.errors import BadInput
+from ttsnap.report import words
+from ttsnap.tensor import RewardTensor
+
+METHODS = ("best_of_n", "ttsp", "ttsnap")
+ENDS = ("value", "low", "high")
+
+
+def summarise_run(
+    tensors: list[RewardTensor], simulations: list[dict], alignments: list[dict]
+) -> dict:
+    """What `summary.json` says. A search is one simulation: of one reward, or of all together."""
+    first = tensors[0]
+    aligned = {alignment["reward"]: alignment for alignment in alignments}
+    prompts, candidates, steps = first.base.shape
+    run = {key: first.attrs.get(key) for key in ("model", "scheduler", "guidance", "seed", "dtype")}
+    return {
+        **run,
+        "prompts": prompts,
+        "candidates": candidates,
+        "steps": steps,
+        "checked": first.accepted is not None,
+        "accepted_single": first.accepted is not None and float(first.accepted[:, :, -1].mean()),
+        "searches": {
+            search_name(of): _search(of, aligned.get(search_name(of))) for of in simulations
+        },
+    }
+
+
+def search_name(simulation: dict) -> str:
+    """The reward of a search, or "all" where it goes by the rank sum of several."""
+    return "all" if "by_reward" in simulation["methods"]["best_of_n"] else simulation["reward"]
+
+
+def search_title(simulation: dict) -> str:
+    name = search_name(simulation)
+    return "all rewards, by rank sum" if name == "all" else name
+
+
+def _search(simulation: dict, alignment: dict | None) -> dict:
+    curves = {name: simulation["methods"][name] for name in METHODS}
+    simulated = [
+        i
+        for i in range(len(curves["best_of_n"]["budget"]))
+        if all(curve["reward"][i] is not None for curve in curves.values())
+    ]
+    if not simulated:
+        raise BadInput(
+            f"{search_name(simulation)}: at no budget can all methods be simulated; "
+            "lower simulate.budgets or raise prompts.test.candidates"
+        )
+    rewards = list(curves["best_of_n"].get("by_reward", []))
+    return {
+        "rewards": rewards or [simulation["reward"]],
+        "unit": simulation["unit"],
+        "gain": {name: {key: of[key] for key in ENDS} for name, of in simulation["gain"].items()},
+        "gain_difference": simulation["gain_difference"].get("ttsnap_minus_ttsp"),
+        "tau": _tau(alignment),
+        "middle": _at(curves, simulated[len(simulated) // 2]),
+        "largest": _at(curves, simulated[-1]),
+        "schedules": {name: simulation["schedules"][name] for name in METHODS[1:]},
+        "fallback_steps": simulation["fallback_steps"],
+        "notes": simulation["notes"],
+    }
+
+
+def _at(curves: dict, budget: int) -> dict:
+    """What each method reaches at one budget."""
+    bon = curves["best_of_n"]
+    keys = {
+        "reward": ("reward", "low", "high"),
+        "accepted": ("accepted", "accepted_low", "accepted_high"),
+    }
+    return {"budget": bon["budget"][budget], "candidates": bon["candidates"][budget]} | {
+        name: {
+            key: {end: curve[of][budget] for end, of in zip(ENDS, columns, strict=True)}
+            for key, columns in keys.items()
+            if columns[0] in curve
+        }
+        for name, curve in curves.items()
+    }
+
+
+def _tau(alignment: dict | None) -> dict | None:
+    """τ at the noisiest step that has noise-aware weights."""
+    rows = [row for row in alignment["steps"] if row["tau_difference"]] if alignment else []
+    if not rows:
+        return None
+    row = rows[0]
+    taus = {kind: row[kind]["tau"] for kind in ("base", "noise_aware")}
+    return {"level": row["step"], **taus, "difference": row["tau_difference"]}
+
+
+def verdict(search: dict) -> str:
+    """In one sentence, and only as far as the intervals carry it."""
+    gains, difference = search["gain"], search["gain_difference"]
+    if gains["ttsnap"]["value"] is None:
+        return "No gain can be stated; the notes say why."
+    if not search["schedules"]["ttsnap"]["steps"]:
+        return "No schedule clearly paid where it was fitted, so TTSnap prunes nobody: best-of-N."
+    low, high = gains["ttsnap"]["low"], gains["ttsnap"]["high"]
+    if low is None or low <= 0 <= high:
+        return "TTSnap is not clearly better or worse than best-of-N: the interval includes 0."
+    if high < 0:
+        return "TTSnap is worse than best-of-N here."
+    text = "TTSnap beats best-of-N"
+    if difference and difference["low"] > 0:
+        return text + ", and beats TTSp: noise-aware weights pay."
+    if difference and difference["high"] < 0:
+        return text + ", but TTSp, which needs no finetuning, gains more."
+    return text + "; whether it beats TTSp, these prompts do not tell."
+
+
+def headline(summary: dict) -> list[str]:
+    """The headline figures as plain lines."""
+    lines = [
+        f"{summary['prompts']} test prompts × {summary['candidates']} candidates × "
+        f"{summary['steps']} steps of {summary['model']}"
+    ]
+    if summary["checked"]:
+        lines[0] += (
+            f"; the checker accepts {words.percent(summary['accepted_single'])} of single images"
+        )
+    for name, search in summary["searches"].items():
+        lines += ["", f"{'all rewards, by rank sum' if name == 'all' else name}: {verdict(search)}"]
+        gains = [f"{words.method_name(m)} {words.gain(search['gain'][m])}" for m in METHODS[1:]]
+        of = f" ({search['rewards'][0]})" if name == "all" else ""
+        lines.append(f"  gain Ω over best-of-N{of}: " + ", ".join(gains))
+        if tau := search["tau"]:
+            lines.append(
+                f"  Kendall τ at step {tau['level']}: base {words.number(tau['base']['value'])}, "
+                f"noise-aware {words.number(tau['noise_aware']['value'])}; difference "
+                f"{words.number(tau['difference']['value'], sign=True)} "
+                f"({words.interval(tau['difference'], sign=True)})"
+            )
+        for place in ("middle", "largest"):
+            at = search[place]
+            for key, text in (("reward", search["unit"]), ("accepted", "accepted")):
+                if key in at["ttsnap"]:
+                    lines.append(_line(at, key, text))
+    return lines
+
+
+def _line(at: dict, key: str, text: str) -> str:
+    values = [at[name][key]["value"] for name in METHODS]
+    places = words.decimals(values)
+    cells = [
+        f"{words.method_name(name)} "
+        + (words.percent(value) if key == "accepted" else words.number(value, places))
+        for name, value in zip(METHODS, values, strict=True)
+    ]
+    count = f"{at['candidates']} candidates of best-of-N"
+    return f"  {text} at the compute of {count} ({words.flop(at['budget'])}): " + ", ".join(cells)

@@ -1,0 +1,75 @@
+"""Numbers and names as the report prints them."""
+
+import math
+from collections.abc import Iterable
+
+METHODS = {
+    "best_of_n": "best-of-N",
+    "ttsp": "TTSp",
+    "ttsnap": "TTSnap",
+    "oracle": "oracle",
+    "random": "random pruning",
+}
+PREFIXES = {"PFLOP": 1e-3, "TFLOP": 1.0, "GFLOP": 1e3, "MFLOP": 1e6}
+
+
+def method_name(method: str) -> str:
+    return METHODS.get(method, method)
+
+
+def flop_unit(tflop: float) -> tuple[str, float]:
+    """The unit in which a cost in TFLOP reads best, and how many of it a TFLOP is."""
+    for unit, factor in PREFIXES.items():
+        if abs(tflop) * factor >= 1:
+            return unit, factor
+    return "MFLOP", PREFIXES["MFLOP"]
+
+
+def flop(tflop: float) -> str:
+    """0.0123 → "12.3 GFLOP"."""
+    unit, factor = flop_unit(tflop)
+    return (
+        f"{tflop * factor:.3g} {unit}" if tflop * factor < 1000 else f"{tflop * factor:.0f} {unit}"
+    )
+
+
+def decimals(values: Iterable[float | None]) -> int:
+    """How many decimals tell values apart: two significant digits of their range."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    spread = max(known) - min(known) if known else 0
+    return min(6, max(0, 1 - math.floor(math.log10(spread)))) if spread > 0 else 2
+
+
+def number(value: float | None, places: int = 3, sign: bool = False) -> str:
+    """A number with a real minus sign; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:{'+' if sign else ''}.{places}f}".replace("-", "−")
+
+
+def percent(value: float | None, places: int = 1, sign: bool = False) -> str:
+    """0.123 → "12.3 %"."""
+    return "–" if value is None else number(100 * value, places, sign) + " %"
+
+
+def interval(of: dict | None, places: int = 3, sign: bool = False, scale: float = 1) -> str:
+    """The interval of {"value", "low", "high"}: "+8.1 to +16.0", or nothing."""
+    if not of or of["low"] is None or of["high"] is None:
+        return ""
+    return " to ".join(number(of[end] * scale, places, sign) for end in ("low", "high"))
+
+
+def gain(of: dict | None) -> str:
+    """A gain with its interval: "+12.3 % (+8.1 to +16.0)"."""
+    if not of or of["value"] is None:
+        return "–"
+    ends = interval(of, 1, True, 100)
+    return percent(of["value"], 1, True) + (f" ({ends})" if ends else "")
+
+
+def schedule(of: dict) -> str:
+    """{"steps": [2, 6], "keep": [0.4, 0.5]} → "step 2: keep 40 % · step 6: keep 50 %"."""
+    if not of["steps"]:
+        return "no pruning (best-of-N)"
+    pairs = zip(of["steps"], of["keep"], strict=True)
+    return " · ".join(f"step {step}: keep {100 * keep:.3g} %" for step, keep in pairs)
