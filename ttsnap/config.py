@@ -9,7 +9,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Finetune
+from ttsnap.models import check_there
 from ttsnap.prompts import read_prompts
+from ttsnap.rewards.registry import reward_target
 from ttsnap.section import Positive, Section
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -163,7 +165,13 @@ class Config(Section):
         return read_prompts(prompts.file)[: prompts.limit]
 
     def check_files(self) -> None:
-        """Read every prompt file; raise BadInput for a bad one, or one prompt in two sets, or one not checkable."""
+        """Look at every file named. Raises BadInput for one that is missing or bad, or a prompt in two sets."""
+        check_there(self.model.path, "model.path")
+        for name, reward in self.rewards.items():
+            reward_target(reward.kind)
+            for key, value in reward.options.items():
+                if isinstance(value, str):
+                    check_there(value, f"rewards.{name}.options.{key}")
         seen: dict[str, str] = {}
         for split in PromptSets.model_fields:
             for prompt in self.read_prompts(split):

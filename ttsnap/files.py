@@ -1,9 +1,10 @@
 """Reading and writing so that a killed process never leaves half a file under its final name."""
 
 import contextlib
+import glob
 import json
 import os
-import tempfile
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +13,22 @@ from ttsnap.errors import BadInput
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error."""
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
+
+    What a killed process of this machine left there for the same `path` is removed first.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    start = f".{path.name}.{socket.gethostname()}-"
+    for stale in path.parent.glob(f"{glob.escape(start)}*"):
+        pid = stale.name.removeprefix(start).partition(".")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            stale.unlink(missing_ok=True)
+    temporary = path.parent / f"{start}{os.getpid()}{path.suffix}"
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from ttsnap.report.words import flop_unit, method_name, percent
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 # Okabe and Ito's colours, told apart with any colour vision; markers and dashes say it again.
 LOOK = {  # method: colour, marker, line style, width

@@ -61,7 +61,7 @@ def levels_table(alignment: dict, levels: list[dict]) -> dict:
                     f"level {row['step']}: the alignment has it, the finetuning figures given "
                     "have not; give the file of every level"
                 )
-            rows.append(row | {"figures": figures, "clear": _clear(row["tau_difference"])})
+            rows.append(row | {"figures": figures, "direction": _direction(row["tau_difference"])})
     return {
         "reward": alignment["reward"],
         "prompts": alignment["prompts"],
@@ -73,7 +73,7 @@ def levels_table(alignment: dict, levels: list[dict]) -> dict:
     }
 
 
-def _clear(difference: dict | None) -> str:
+def _direction(difference: dict | None) -> str:
     """Whether an interval lies above or below zero."""
     if not difference or difference["low"] is None:
         return ""
@@ -90,7 +90,7 @@ def gain_table(simulation: dict, fitted: list[dict]) -> dict:
             {
                 "name": name,
                 "gain": gain,
-                "clear": _clear(gain),
+                "direction": _direction(gain),
                 "schedule": simulation["schedules"][name],
                 "fit": fit and fit["gain"]["fit"],
                 "fell_back": bool(fit and fit["fallback"]),

@@ -14,7 +14,6 @@ from ttsnap.shapes.groups import Groups, wrong_caption
 from ttsnap.shapes.tokenizer import MAX_LENGTH, build_tokenizer
 from ttsnap.shapes.training import train
 
-
 STEPS, HEAD_STEPS, PROMPTS = (
     900,
     1500,

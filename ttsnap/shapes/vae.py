@@ -8,7 +8,6 @@ from ttsnap.shapes.captions import random_caption
 from ttsnap.shapes.training import train
 from ttsnap.shapes.world import dense, place, render
 
-
 STEPS = 1800
 
 

@@ -1,0 +1,149 @@
+"""How fast the simulator is, against YAML and against DESIGN.md's formulas word for word in NumPy.
+
+python benchmarks/simulate.py [--json FILE]: ratios of one run on one machine. Run it with
+OMP_NUM_THREADS=1; times are the best of several, in seconds of wall clock.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from ttsnap.commands.import_values import read_values
+from ttsnap.simulate.costs import Costs, Schedule
+from ttsnap.simulate.fit import Judge, Settings, search
+from ttsnap.simulate.methods import METHODS
+from ttsnap.simulate.montecarlo import simulate
+from ttsnap.simulate.summary import summarise
+from ttsnap.tensor import RewardTensor, read_tensor, write_tensor
+
+BUDGETS = np.arange(400.0, 4001, 200)
+COSTS, SCHEDULE = Costs(9.9, 1.2, 20), Schedule((2, 6, 11), (0.4, 0.4, 0.5))
+THREE = {name: METHODS[name] for name in ("ttsp", "ttsnap")}  # and best-of-N
+
+
+def example(prompts: int = 200, candidates: int = 200, steps: int = 20) -> RewardTensor:
+    rng = np.random.default_rng(0)
+    final = rng.normal(size=(prompts, candidates, 1))
+    noise = np.linspace(1.5, 0, steps)
+    base = final + 2 * noise * rng.normal(size=(prompts, candidates, steps))
+    noise_aware = final + noise * rng.normal(size=base.shape)
+    return RewardTensor(base, noise_aware, attrs={"reward": "example"})
+
+
+def best_time(function, repeats: int = 5) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def sweep(tensor: RewardTensor, draws: int = 50) -> dict:
+    curves = simulate([tensor], BUDGETS, COSTS, SCHEDULE, methods=THREE, draws=draws)
+    return summarise(curves, BUDGETS, COSTS, tensor.base.shape[1])
+
+
+def plain_sweep(tensor: RewardTensor, draws: int) -> None:
+    """Best-of-N, TTSp and TTSnap as DESIGN §3 states them, prompts in one array."""
+    rng = np.random.default_rng(0)
+    final, pool = tensor.base[:, :, -1], tensor.base.shape[1]
+    for budget in BUDGETS:
+        for rewards in (None, tensor.base, tensor.noise_aware):
+            steps = () if rewards is None else SCHEDULE.steps
+            cost = COSTS.schedule(SCHEDULE) if steps else COSTS.best_of_n()
+            for _ in range(draws):
+                left = np.argsort(rng.random(final.shape), axis=1)[:, : int(budget // cost)]
+                for step, fraction in zip(steps, SCHEDULE.keep, strict=False):
+                    seen = np.take_along_axis(rewards[:, :, step], left, axis=1)
+                    count = max(1, round(left.shape[1] * fraction))
+                    top = np.argsort(-seen, axis=1)[:, :count]
+                    left = np.take_along_axis(left, top, axis=1)
+                np.take_along_axis(final, left, axis=1).max(axis=1).mean()
+    assert left.max() < pool
+
+
+def loading(tensor: RewardTensor, folder: Path) -> dict:
+    """One step of YAML is timed and counted 20 times; the tensor is timed whole."""
+    write_tensor(folder / "r.h5", tensor)
+    prompts, candidates, steps = tensor.base.shape
+    values = {p: tensor.base[p, :, -1].astype(float).tolist() for p in range(prompts)}
+    (folder / "yaml").mkdir()
+    path = folder / "yaml" / f"p{prompts}_i{candidates}_s00.yaml"
+    path.write_text(yaml.safe_dump(values))
+    tensor_s = best_time(lambda: read_tensor(folder / "r.h5"))
+    import_s = 2 * steps * best_time(lambda: read_values(folder / "yaml"), 2)
+    start = time.perf_counter()
+    yaml.safe_load(path.read_text())
+    plain_s = 2 * steps * (time.perf_counter() - start)
+    return {
+        "tensor_s": tensor_s,
+        "import_s": import_s,
+        "yaml_s": plain_s,
+        "yaml_over_tensor": plain_s / tensor_s,
+    }
+
+
+def simulation(tensor: RewardTensor) -> dict:
+    ours = best_time(lambda: sweep(tensor))
+    few = 5
+    plain = best_time(lambda: plain_sweep(tensor, few), 2) * 50 / few
+    runs = len(BUDGETS) * 50 * 3
+    return {
+        "sweep_s": ours,
+        "plain_s": plain,
+        "plain_over_ours": plain / ours,
+        "simulations_per_s": runs / ours,
+    }
+
+
+def growth() -> dict:
+    """Seconds of a sweep as one size grows; the others stay at 100."""
+    sizes, result = (50, 100, 200, 400), {}
+    result["prompts"] = {n: best_time(lambda t=example(n, 100): sweep(t)) for n in sizes}
+    result["candidates"] = {
+        n: best_time(lambda t=example(100, n): sweep(t)) for n in (100, 200, 400)
+    }
+    tensor = example(100, 100)
+    result["draws"] = {n: best_time(lambda n=n: sweep(tensor, n)) for n in sizes}
+    return result
+
+
+def fitting(tensor: RewardTensor) -> dict:
+    half = tensor.select(slice(0, 100))
+    rng, few = np.random.default_rng(0), Settings(evaluations=400)
+    start = time.perf_counter()
+    judge = Judge(half, BUDGETS, COSTS, "ttsnap", few.draws, rng)
+    search(judge, few, rng)
+    seconds = time.perf_counter() - start
+    return {"evaluations_per_minute": 60 * judge.evaluated / seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+    args = parser.parse_args()
+    tensor = example()
+    with tempfile.TemporaryDirectory() as folder:
+        results = {"load": loading(tensor, Path(folder))}
+    results |= {"simulate": simulation(tensor), "fit": fitting(tensor), "growth_s": growth()}
+    load, simulated = results["load"], results["simulate"]
+    print(f"load a tensor: {load['tensor_s']:.3f} s, {load['yaml_over_tensor']:.0f} × faster than "
+          f"its YAML ({load['yaml_s']:.0f} s; import-values takes {load['import_s']:.1f} s)")  # fmt: skip
+    print(f"a sweep (19 budgets, 50 draws, 3 methods, 200×200×20): {simulated['sweep_s']:.3f} s, "
+          f"{simulated['plain_over_ours']:.0f} × faster than plain NumPy")  # fmt: skip
+    print(f"schedules judged: {results['fit']['evaluations_per_minute']:.0f} a minute")
+    for name, times in results["growth_s"].items():
+        row = ", ".join(f"{size}: {seconds:.3f} s" for size, seconds in times.items())
+        print(f"sweep by {name}: {row}")
+    if args.json:
+        Path(args.json).write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

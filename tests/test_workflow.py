@@ -1,0 +1,289 @@
+"""The whole workflow on a small config: what it makes, what it reruns, what a kill leaves behind."""
+
+import copy
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ttsnap.tensor import read_tensor
+
+ROOT = Path(__file__).parent.parent
+LEVELS, STEPS = [5, 2], 8
+PROMPTS = {
+    "train": [
+        "a red circle",
+        "a blue square",
+        "a green circle above a red square",
+        "an orange triangle",
+    ],
+    "validation": [
+        "a purple circle",
+        "a red square left of a blue circle",
+        "a green square",
+        "a blue circle",
+    ],
+    "test": [
+        "a yellow square",
+        "a green triangle",
+        "a red circle below a blue square",
+        "an orange circle",
+    ],
+}
+
+
+def small_config() -> dict:
+    """The default config on few prompts, candidates, levels and draws."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["model"] |= {"steps": STEPS, "guidance": 1.0}
+    config["levels"] = LEVELS
+    for split in PROMPTS:
+        config["prompts"][split] = {"file": f"{split}.txt", "candidates": 6, "shard_size": 2}
+    config["simulate"] |= {
+        "draws": 20,
+        "budgets": {"unit": "candidates", "first": 2, "last": 4, "step": 1},
+    }
+    config["report"] = {"gallery": 1, "gallery_candidates": 2}
+    return config
+
+
+def write_inputs(folder: Path, config: dict, prompts: dict = PROMPTS) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    for split, texts in prompts.items():
+        (folder / f"{split}.txt").write_text("\n".join(texts) + "\n")
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    flags = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "2"]
+    return [sys.executable, "-m", "snakemake", *flags, *words]
+
+
+def snakemake(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(folder, *words), capture_output=True, text=True, cwd=folder, timeout=1200
+    )
+
+
+def planned(folder: Path) -> dict[str, int]:
+    """rule → number of jobs that a dry run would start."""
+    run = snakemake(folder, "--dry-run")
+    assert run.returncode == 0, run.stderr
+    table = re.findall(r"^(\w+) +(\d+)$", run.stdout.split("Reasons:")[0], re.MULTILINE)
+    return {rule: int(count) for rule, count in table if rule not in ("all", "total")}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder in which the workflow has run undisturbed."""
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    write_inputs(folder, small_config())
+    run = snakemake(folder)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished folder, times kept, to change something in."""
+    return Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True))
+
+
+def test_reward_tensor_opens_in_xarray(finished):
+    xarray = pytest.importorskip("xarray")
+    with xarray.open_dataset(
+        finished / "results/tensors/test.pickscore.h5", engine="h5netcdf"
+    ) as data:
+        assert dict(data.sizes) == {"prompt": 4, "candidate": 6, "step": STEPS}
+        assert np.isfinite(data["base"].values).all()
+        levels = np.isfinite(data["noise_aware"].values).all((0, 1))
+        assert [int(s) for s in np.flatnonzero(levels)] == sorted(LEVELS)
+        assert set(np.unique(data["accepted"])) <= {0, 1}
+        assert list(data["prompt"].values) == PROMPTS["test"]
+
+
+def test_rewards_in_the_tensor_are_those_of_the_images(finished):
+    """Each link by hand: stored image → reward, for base and for one level's weights."""
+    import torch
+
+    from ttsnap.rewards.base import load_reward
+    from ttsnap.rewards.levels import load_level
+    from ttsnap.tweedie import read_shard
+
+    tensor = read_tensor(finished / "results/tensors/test.pickscore.h5")
+    shard = read_shard(finished / "results/images/test/0001.h5")
+    prompt, step = shard.prompts.index(PROMPTS["test"][2]), LEVELS[0]
+    images = torch.from_numpy(shard.images(step, prompt)).permute(0, 3, 1, 2) / 255
+    reward = load_reward("pickscore", path="embedded:shapes-clip")
+    with torch.no_grad():
+        base = reward(images, [PROMPTS["test"][2]] * len(images)).numpy()
+        load_level(reward, finished / f"results/levels/pickscore/{step}.safetensors")
+        level = reward(images, [PROMPTS["test"][2]] * len(images)).numpy()
+    spread = tensor.base[2].std()  # bfloat16 rounding is small beside the differences that count
+    np.testing.assert_allclose(tensor.base[2, :, step], base, atol=0.1 * spread)
+    np.testing.assert_allclose(tensor.noise_aware[2, :, step], level, atol=0.1 * spread)
+
+
+def test_best_of_n_in_the_simulation_is_the_exact_mean(finished):
+    """E[max of n of C] by enumerating every subset, for the smallest budget."""
+    from itertools import combinations
+
+    tensor = read_tensor(finished / "results/tensors/test.aesthetic.h5")
+    best = json.loads((finished / "results/simulations/aesthetic.json").read_text())["methods"][
+        "best_of_n"
+    ]
+    n = best["candidates"][0]
+    final = tensor.base[:, :, -1].astype(float)
+    subsets = list(combinations(range(final.shape[1]), n))
+    expected = np.mean([[final[p, list(s)].max() for s in subsets] for p in range(len(final))])
+    assert best["reward"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_second_run_has_nothing_to_do(copied):
+    assert planned(copied) == {}
+
+
+def test_images_do_not_depend_on_the_shards(finished, tmp_path):
+    from ttsnap.tweedie import read_shard
+
+    config = small_config()
+    config["prompts"]["test"]["shard_size"] = 4
+    write_inputs(tmp_path / "other", config)
+    run = snakemake(tmp_path / "other", "results/images/test/0000.h5")
+    assert run.returncode == 0, run.stderr
+    whole = read_shard(tmp_path / "other/results/images/test/0000.h5")
+    parts = [read_shard(finished / f"results/images/test/000{s}.h5") for s in (0, 1)]
+    for step in range(STEPS):
+        np.testing.assert_array_equal(
+            whole.images(step), np.concatenate([p.images(step) for p in parts])
+        )
+
+
+def after_simulation(config: dict, reward: str | None = None) -> dict[str, int]:
+    """Jobs from the simulations on, of one reward or of both."""
+    return {"simulate": 2 if reward else 3}
+
+
+CHANGES = {
+    "a simulation setting": (
+        lambda config, prompts: config["simulate"].update(draws=30),
+        {"simulate": 3},
+    ),
+    "one reward's learning rate": (
+        lambda config, prompts: config["rewards"]["pickscore"]["finetune"].update(lr=1e-4),
+        {
+            "finetune": 2,
+            "score_noise_aware": 4,
+            "tensor": 2,
+            "align": 2,
+            "fit_schedule": 2,
+            "simulate": 2,
+        },
+    ),
+    "prompts added at the end": (
+        lambda config, prompts: prompts["test"].append("a red triangle"),
+        {"shard": 1, "generate": 1, "score_base": 2, "score_noise_aware": 2, "check": 1}
+        | {"tensor": 2, "align": 2, "simulate": 3},
+    ),
+    "a comment": (lambda config, prompts: config.update(seed=0), {}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_only_what_was_invalidated_reruns(copied, change):
+    config, prompts = small_config(), copy.deepcopy(PROMPTS)
+    edit, expected = CHANGES[change]
+    edit(config, prompts)
+    write_inputs(copied, config, prompts)
+    jobs = planned(copied)
+    report_rules = {rule: n for rule, n in jobs.items() if rule.startswith("report")}
+    assert {rule: n for rule, n in jobs.items() if rule not in report_rules} == expected
+    assert bool(report_rules) == bool(expected)
+
+
+KILLED = {
+    "generate": "results/images/validation/0001.h5",
+    "finetune": "results/levels/pickscore/2.safetensors",
+    "tensor": "results/tensors/validation.pickscore.h5",
+}
+
+
+@pytest.mark.parametrize("rule", KILLED)
+@pytest.mark.parametrize("victim", ["job", "snakemake"])
+def test_sigkill_then_rerun_gives_the_same_bytes(copied, rule, victim):
+    target = copied / KILLED[rule]
+    whole = target.read_bytes()
+    target.unlink()
+    process = subprocess.Popen(
+        command(copied, KILLED[rule]),
+        cwd=copied,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    job = wait_for_job(rule, copied)
+    if victim == "job":
+        os.kill(job, signal.SIGKILL)
+        assert process.wait(timeout=120) != 0
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=60)
+        snakemake(copied, "--unlock")
+    assert not target.exists()
+    rerun = snakemake(copied, KILLED[rule])
+    assert rerun.returncode == 0, rerun.stderr
+    assert target.read_bytes() == whole
+    assert not list(target.parent.glob(".*")), "a temporary file was left"
+
+
+def wait_for_job(rule: str, folder: Path) -> int:
+    """The process id of the running `ttsnap RULE` in `folder`."""
+    for _ in range(600):
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if (
+                    words[1:4] == ["-m", "ttsnap", rule]
+                    and (entry / "cwd").resolve() == folder.resolve()
+                ):
+                    return int(entry.name)
+            except OSError:
+                continue
+        time.sleep(0.1)
+    raise AssertionError(f"no {rule} job was started")
+
+
+BAD = {
+    "unknown key": (lambda config: config.update(modle=1), "modle: unknown key"),
+    "level outside": (lambda config: config.update(levels=[9]), "level"),
+    "missing prompts": (
+        lambda config: config["prompts"]["test"].update(file="no.txt"),
+        "no.txt: cannot be read",
+    ),
+    "missing model": (lambda config: config["model"].update(path="embedded:no"), "embedded:no"),
+    "unknown reward": (
+        lambda config: config["rewards"]["pickscore"].update(kind="no"),
+        "'no' is unknown",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_configs_stop_before_any_job(tmp_path, case):
+    config = small_config()
+    edit, says = BAD[case]
+    edit(config)
+    write_inputs(tmp_path, config)
+    run = snakemake(tmp_path)
+    assert run.returncode != 0
+    assert says in run.stderr and "Traceback" not in run.stderr
+    assert not (tmp_path / "results").exists()
