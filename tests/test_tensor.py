@@ -124,6 +124,8 @@ def test_wrong_shapes_and_no_final_reward(tmp_path):
         write_tensor(tmp_path / "r.h5", RewardTensor(base, prompts=["a", "b"]))
     with pytest.raises(BadInput, match="not prompts × candidates × steps"):
         write_tensor(tmp_path / "r.h5", RewardTensor(base[:, :0]))
+    with pytest.raises(BadInput, match="not prompts × candidates × steps"):
+        write_tensor(tmp_path / "r.h5", RewardTensor(base[0]))
     base[:, :, -1] = np.nan
     with pytest.raises(BadInput, match="last step"):
         write_tensor(tmp_path / "r.h5", RewardTensor(base))

@@ -29,8 +29,8 @@ class RewardTensor:
     noise_aware  float32 [P, C, S], the finetuned reward; all NaN at a step that is not a level;
                  None where there is no noise-aware reward at all
     accepted     uint8 [P, C, S], an objective checker's verdict on each image, or None
-    prompts      the P prompts
-    candidates   int [C], candidate ids
+    prompts      the P prompts, numbered if not given
+    candidates   int [C], candidate ids, 0..C-1 if not given
     attrs        model, scheduler, reward, seed, levels, denoise_tflop and look_tflop (TFLOP of one
                  denoiser evaluation and of one look), versions of the reward models, …
     """
@@ -48,10 +48,11 @@ class RewardTensor:
             self.noise_aware = np.asarray(self.noise_aware, np.float32)
         if self.accepted is not None:
             self.accepted = np.asarray(self.accepted, np.uint8)
-        if not len(self.prompts) and self.base.ndim == 3:
-            self.prompts = [f"prompt {index}" for index in range(len(self.base))]
-        if self.candidates is None and self.base.ndim == 3:
-            self.candidates = np.arange(self.base.shape[1])
+        prompts, candidates = (*self.base.shape, 0, 0)[:2]
+        if not len(self.prompts):
+            self.prompts = [f"prompt {index}" for index in range(prompts)]
+        if self.candidates is None:
+            self.candidates = np.arange(candidates)
         self.candidates = np.asarray(self.candidates, np.int64)
 
     @property

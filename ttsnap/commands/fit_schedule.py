@@ -9,8 +9,8 @@ from ttsnap.simulate.methods import fallback_steps
 from ttsnap.simulate.options import (
     add_cost_arguments,
     check_seed,
+    budgets_of,
     costs_of,
-    parse_budgets,
     parse_prompts,
 )
 from ttsnap.tensor import read_tensor
@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     tensor = read_tensor(args.tensor)
     count = len(tensor.prompts)
-    costs, budgets = costs_of(args, tensor), parse_budgets(args.budgets)
+    costs = costs_of(args, tensor)
+    budgets = budgets_of(args, costs)
     fit, test = _split(args, count)
     for option, value in (("evaluations", args.evaluations), ("most-looks", args.most_looks)):
         if value < 1:

@@ -15,9 +15,9 @@ from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.options import (
     add_cost_arguments,
     check_seed,
+    budgets_of,
     costs_of,
     numbers,
-    parse_budgets,
     parse_prompts,
     read_schedule,
 )
@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     tensors = [read_tensor(path) for path in args.tensor]
     prompts = parse_prompts(args.prompts, len(tensors[0].prompts))
-    costs, budgets = costs_of(args, tensors[0]), parse_budgets(args.budgets)
+    costs = costs_of(args, tensors[0])
+    budgets = budgets_of(args, costs)
     tensors = [tensor.select(prompts) for tensor in tensors]
     schedule, schedules = _schedule(args, costs.num_steps), {}
     if args.ttsp_schedule:

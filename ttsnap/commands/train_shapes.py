@@ -97,7 +97,7 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
         random_caption(rng, int(k)).text() for k in rng.choice([2, 3], size=scaled(PROMPTS))
     ]
     sampled = sampled_groups(sampler, captions, 8, args.seed)
-    pools = {"drawn": (drawn_groups(rng, scaled(4000)), 24), "sampled": (sampled.split(4), 24)}
+    pools = {"drawn": (drawn_groups(rng, scaled(4000)), 16), "sampled": (sampled.split(4), 16)}
     save_untrained(folder, args.seed)
     reward, figures = train_clip(folder, pools, scaled(STEPS), args.seed, device)
     reward.clip.half().save_pretrained(folder)

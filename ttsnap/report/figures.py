@@ -62,7 +62,7 @@ def reward_against_budget(result: dict, path: str | Path, methods: list[str] | N
             axes.set(title=title, xlabel=f"budget per prompt ({unit})", ylabel=label)
             _count_candidates(axes, curves["best_of_n"], factor)
         handles, labels = all_axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2 if width < 9 else 3)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3 if len(panels) > 2 else 2)
         _save(figure, path)
 
 
@@ -99,13 +99,13 @@ def _curve(axes, name: str, budget: list[float], columns: list[list], gain: dict
     value, low, high = ([float("nan") if v is None else v for v in column] for column in columns)
     colour, marker, line, width = LOOK.get(name, (None, "x", "-", 1.5))
     label = LEGEND.get(name, method_name(name))
-    if gain and gain["value"] is not None and "by_reward" not in gain:
+    if marker and gain and gain["value"] is not None and "by_reward" not in gain:
         label += f", Ω {percent(gain['value'], 0, True)}"
     (drawn,) = axes.plot(
         budget, value, line, color=colour, marker=marker, markersize=4.5, lw=width, label=label
     )
     if marker:
-        axes.fill_between(budget, low, high, color=drawn.get_color(), alpha=0.13, lw=0)
+        axes.fill_between(budget, low, high, color=drawn.get_color(), alpha=0.11, lw=0)
 
 
 def _count_candidates(axes, bon: dict, factor: float) -> None:
@@ -153,7 +153,7 @@ def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> No
             for n, step in enumerate(looks):
                 label = "TTSnap's looks" if not index and not n else None
                 panel.axvline(step, color="#808080", ls=(0, (2, 3)), lw=1, zorder=0, label=label)
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="none")
         all_axes[-1, 0].set_xlabel("step s of the denoising loop (0: noisiest look)")
         steps = [row["step"] for row in rows]
         all_axes[-1, 0].set_xticks(steps[:: max(1, len(steps) // 20)])

@@ -60,6 +60,7 @@ def _search(simulation: dict, alignment: dict | None) -> dict:
         "tau": _tau(alignment),
         "middle": _at(curves, simulated[len(simulated) // 2]),
         "largest": _at(curves, simulated[-1]),
+        "same_reward": _same_reward(curves, simulated),
         "schedules": {name: simulation["schedules"][name] for name in METHODS[1:]},
         "fallback_steps": simulation["fallback_steps"],
         "notes": simulation["notes"],
@@ -81,6 +82,18 @@ def _at(curves: dict, budget: int) -> dict:
         }
         for name, curve in curves.items()
     }
+
+
+def _same_reward(curves: dict, simulated: list[int]) -> float | None:
+    """The part of best-of-N's largest budget at which TTSnap's curve reaches its reward there."""
+    goal = curves["best_of_n"]["reward"][simulated[-1]]
+    budgets = [curves["ttsnap"]["budget"][i] for i in simulated]
+    rewards = [curves["ttsnap"]["reward"][i] for i in simulated]
+    for i in range(1, len(simulated)):
+        if rewards[i - 1] < goal <= rewards[i]:
+            share = (goal - rewards[i - 1]) / (rewards[i] - rewards[i - 1])
+            return (budgets[i - 1] + share * (budgets[i] - budgets[i - 1])) / budgets[-1]
+    return None
 
 
 def _tau(alignment: dict | None) -> dict | None:
@@ -134,6 +147,11 @@ def headline(summary: dict) -> list[str]:
                 f"noise-aware {words.number(tau['noise_aware']['value'])}; difference "
                 f"{words.number(tau['difference']['value'], sign=True)} "
                 f"({words.interval(tau['difference'], sign=True)})"
+            )
+        if search["same_reward"]:
+            lines.append(
+                f"  TTSnap reaches best-of-{search['largest']['candidates']}'s reward with about "
+                f"{words.percent(search['same_reward'], 0)} of its compute"
             )
         for place in ("middle", "largest"):
             at = search[place]

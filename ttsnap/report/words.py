@@ -28,16 +28,15 @@ def flop_unit(tflop: float) -> tuple[str, float]:
 def flop(tflop: float) -> str:
     """0.0123 → "12.3 GFLOP"."""
     unit, factor = flop_unit(tflop)
-    return (
-        f"{tflop * factor:.3g} {unit}" if tflop * factor < 1000 else f"{tflop * factor:.0f} {unit}"
-    )
+    value = tflop * factor
+    return f"{value:.0f} {unit}" if value >= 1000 else f"{value:#.3g}".rstrip(".") + f" {unit}"
 
 
 def decimals(values: Iterable[float | None]) -> int:
-    """How many decimals tell values apart: two significant digits of their range."""
+    """How many decimals tell values apart: three significant digits of their range."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     spread = max(known) - min(known) if known else 0
-    return min(6, max(0, 1 - math.floor(math.log10(spread)))) if spread > 0 else 2
+    return min(6, max(0, 2 - math.floor(math.log10(spread)))) if spread > 0 else 2
 
 
 def number(value: float | None, places: int = 3, sign: bool = False) -> str:

@@ -52,7 +52,7 @@ samples of shapes-sdxl. Held-out captions occur nowhere, not as negatives either
 pixels.
 
 **Recipe.** Bradley–Terry with soft preferences over the pairs of a group, and 0.2 × contrast of true pictures with the
-captions of the batch and one wrong caption each; AdamW 1e-3, cosine decay, EMA, bf16 autocast, {steps} steps of 48 groups.
+captions of the batch and one wrong caption each; AdamW 1e-3, cosine decay, EMA, bf16 autocast, {steps} steps of 32 groups.
 The head: MSE on the mean outline fit of the objects, {head_steps} steps. Stored as fp16. Seed {seed}.
 
 **Time.** {seconds:.0f} s, the head {head_seconds:.0f} s, on {device}.

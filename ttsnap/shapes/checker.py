@@ -39,16 +39,20 @@ def colour_map(images: np.ndarray) -> np.ndarray:
     )
     background = np.median(border, axis=1)  # [N,3]
     offset = images - background[:, None, None]
-    axes = PALETTE[None] - background[:, None]  # [N,6,3]
-    share = np.einsum("nhwc,nkc->nhwk", offset, axes) / (axes**2).sum(-1)[:, None, None]
-    square = (offset**2).sum(-1)[..., None] - share**2 * (axes**2).sum(-1)[:, None, None]
-    excess = np.maximum(share - 1, 0) ** 2 * (axes**2).sum(-1)[:, None, None]
-    best = np.argmin(square + excess, axis=-1)
-    residual = np.take_along_axis(square + excess, best[..., None], -1)[..., 0]
-    share = np.take_along_axis(share, best[..., None], -1)[..., 0]
+    where = np.nonzero((offset**2).sum(-1) > 0.15**2)  # elsewhere a cannot reach 0.5
+    offset = offset[where]  # [M,3]
+    axes = (PALETTE[None] - background[:, None])[where[0]]  # [M,6,3]
+    lengths = (axes**2).sum(-1)
+    share = np.einsum("mc,mkc->mk", offset, axes) / lengths
+    size = (offset**2).sum(-1)
+    residual = size[:, None] + lengths * (np.maximum(share - 1, 0) ** 2 - share**2)
+    best = residual.argmin(-1)[:, None]
+    share, residual = (np.take_along_axis(v, best, -1)[:, 0] for v in (share, residual))
     unnamed = residual > 0.2**2
-    visible = np.where(unnamed, (offset**2).sum(-1) > 0.3**2, share > 0.5)
-    return np.where(visible, np.where(unnamed, len(PALETTE), best), -1)
+    visible = np.where(unnamed, size > 0.3**2, share > 0.5)
+    colours = np.full(images.shape[:3], -1)
+    colours[where] = np.where(visible, np.where(unnamed, len(PALETTE), best[:, 0]), -1)
+    return colours
 
 
 def _fits(mask: np.ndarray) -> tuple[float, float, float]:

@@ -14,11 +14,8 @@ from ttsnap.shapes.groups import Groups, wrong_caption
 from ttsnap.shapes.tokenizer import MAX_LENGTH, build_tokenizer
 from ttsnap.shapes.training import train
 
-STEPS, HEAD_STEPS, PROMPTS = (
-    900,
-    1500,
-    800,
-)  # optimiser steps; captions the generator samples 8 images of
+STEPS, HEAD_STEPS = 900, 1500  # optimiser steps
+PROMPTS = 400  # captions the generator samples 8 images of
 
 
 def save_untrained(folder: str, seed: int) -> None:

@@ -19,6 +19,12 @@ def add_cost_arguments(parser: argparse.ArgumentParser) -> None:
         "--budgets", default="400:4000:200", help="TFLOP per prompt: first:last:step, or a,b,c"
     )
     parser.add_argument(
+        "--budgets-in",
+        default="tflop",
+        choices=("tflop", "candidates"),
+        help="what --budgets counts: TFLOP, or candidates of best-of-N",
+    )
+    parser.add_argument(
         "--denoise-cost",
         type=float,
         metavar="TFLOP",
@@ -51,6 +57,14 @@ def costs_of(args: argparse.Namespace, tensor: RewardTensor) -> Costs:
             )
         values.append(float(value))
     return Costs(*values, len(tensor.steps), args.accounting)
+
+
+def budgets_of(args: argparse.Namespace, costs: Costs) -> np.ndarray:
+    """The budgets in TFLOP, rounded up so that n candidates of best-of-N always fit a budget of n."""
+    budgets = parse_budgets(args.budgets)
+    if args.budgets_in == "candidates":
+        budgets = np.nextafter(budgets * costs.best_of_n(), np.inf)
+    return budgets
 
 
 def check_seed(seed: int) -> int:

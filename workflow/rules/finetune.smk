@@ -25,8 +25,9 @@ rule finetune:
             "results/labels/{split}/{shard}/" + f"{w.reward}.h5", "train"
         ),
         validation_images=lambda w: of_shards("results/images/{split}/{shard}.h5", "validation"),
+        # The base scores' last step is the label; validation shards are scored anyway.
         validation_labels=lambda w: of_shards(
-            "results/labels/{split}/{shard}/" + f"{w.reward}.h5", "validation"
+            "results/scores/{split}/{shard}/" + f"{w.reward}.base.h5", "validation"
         ),
     output:
         checkpoint="results/levels/{reward}/{level}.safetensors",

@@ -2,6 +2,9 @@
 
 FITTED = CONFIG.simulate.schedule == "fit"
 BUDGETS = "{b.first}:{b.last}:{b.step} --budgets-in {b.unit}".format(b=CONFIG.simulate.budgets)
+# Schedules are fitted on three quarters of the validation prompts; the rest says how well they carry over.
+VALIDATION_PROMPTS = sum(map(len, SHARDS["validation"]))
+FIT_PROMPTS = max(1, VALIDATION_PROMPTS * 3 // 4)
 
 
 rule align:
@@ -32,6 +35,8 @@ rule fit_schedule:
         budgets=BUDGETS,
         accounting=CONFIG.simulate.accounting,
         seed=CONFIG.seed,
+        fit=f"0:{FIT_PROMPTS}",
+        test=f"{min(FIT_PROMPTS, VALIDATION_PROMPTS - 1)}:{VALIDATION_PROMPTS}",
         code=code("ttsnap.commands.fit_schedule"),
     log:
         "results/logs/fit_schedule/{reward}.{method}.log",
@@ -43,7 +48,7 @@ rule fit_schedule:
     shell:
         "python -m ttsnap fit-schedule {input} --method {wildcards.method}"
         " --budgets {params.budgets} --accounting {params.accounting} --seed {params.seed}"
-        " --json {output} > {log} 2>&1"
+        " --fit-prompts {params.fit} --test-prompts {params.test} --json {output} > {log} 2>&1"
 
 
 def schedule_arguments(wildcards, input):
