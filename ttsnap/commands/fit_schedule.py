@@ -8,8 +8,8 @@ from ttsnap.simulate.fit import LOOKS, Settings, fit_schedule
 from ttsnap.simulate.methods import fallback_steps
 from ttsnap.simulate.options import (
     add_cost_arguments,
-    check_seed,
     budgets_of,
+    check_seed,
     costs_of,
     parse_prompts,
 )

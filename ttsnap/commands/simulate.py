@@ -14,8 +14,8 @@ from ttsnap.simulate.methods import METHODS, Method, fallback_steps
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.options import (
     add_cost_arguments,
-    check_seed,
     budgets_of,
+    check_seed,
     costs_of,
     numbers,
     parse_prompts,

@@ -62,7 +62,9 @@ def reward_against_budget(result: dict, path: str | Path, methods: list[str] | N
             axes.set(title=title, xlabel=f"budget per prompt ({unit})", ylabel=label)
             _count_candidates(axes, curves["best_of_n"], factor)
         handles, labels = all_axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3 if len(panels) > 2 else 2)
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=3 if len(panels) > 2 else 2
+        )
         _save(figure, path)
 
 

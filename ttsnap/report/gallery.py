@@ -65,7 +65,7 @@ def gallery(
     pool = tensor.base.shape[1]
     finished = min(candidates, pool)
     budget = finished * costs.best_of_n()
-    affordable = costs.within(budget * (1 + 1e-9), schedule if schedule.steps else None)
+    affordable = int(costs.within(budget * (1 + 1e-9), schedule))
     started = min(affordable, pool)
     tensor = tensor.select(slice(0, prompts))
     picks = {
@@ -91,7 +91,7 @@ def gallery(
         "finished": finished,
         "started": started,
         "affordable": affordable,
-        "spent": costs.spent(started, schedule) if schedule.steps else started * costs.best_of_n(),
+        "spent": float(costs.spent(started, schedule)),
         "checked": tensor.accepted is not None,
         "prompts": rows,
         "outcome": _outcome([row["difference"] for row in rows]),

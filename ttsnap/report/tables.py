@@ -29,7 +29,7 @@ def cost_table(simulation: dict, tensors: list[RewardTensor]) -> dict:
     for name in ("best_of_n", *PRUNING):
         of = simulation["schedules"][name]
         schedule = Schedule(tuple(of["steps"]), tuple(of["keep"]))
-        cost = costs.schedule(schedule) if schedule.steps else costs.best_of_n()
+        cost = costs.schedule(schedule)
         methods.append(
             {"name": name, "schedule": of, "cost": cost, "share": cost / costs.best_of_n()}
         )

@@ -19,13 +19,20 @@ try:
     CONFIG = parse_config(config, "config.yaml")
     CONFIG.check_files()
     SHARDS = {
-        split: shards(CONFIG.read_prompts(split), getattr(CONFIG.prompts, split).shard_size)
+        split: shards(
+            CONFIG.read_prompts(split), getattr(CONFIG.prompts, split).shard_size
+        )
         for split in ("train", "validation", "test")
     }
     WEIGHTS = {
         path: weights_digest(path)
         for path in [CONFIG.model.path]
-        + [v for r in CONFIG.rewards.values() for v in r.options.values() if isinstance(v, str)]
+        + [
+            v
+            for r in CONFIG.rewards.values()
+            for v in r.options.values()
+            if isinstance(v, str)
+        ]
     }
 except BadInput as error:
     raise WorkflowError(str(error)) from None
@@ -41,9 +48,10 @@ wildcard_constraints:
     method="ttsp|ttsnap",
 
 
-def of_shards(pattern, split):
+def of_shards(pattern, split, **others):
     """The files that `pattern` names for every shard of a split."""
-    return [pattern.format(split=split, shard=f"{s:04d}") for s in range(len(SHARDS[split]))]
+    numbers = range(len(SHARDS[split]))
+    return [pattern.format(split=split, shard=f"{s:04d}", **others) for s in numbers]
 
 
 def shard_digest(wildcards):
@@ -60,13 +68,17 @@ def prompt_settings(wildcards):
 def reward_arguments(name):
     """The command-line options that name a reward."""
     reward = CONFIG.rewards[name]
-    options = " ".join(f"--option {key}={value}" for key, value in reward.options.items())
+    options = " ".join(
+        f"--option {key}={value}" for key, value in reward.options.items()
+    )
     return f"--kind {reward.kind} --name {name} {options}"
 
 
 def reward_weights(name):
     """Digests of the embedded weights behind a reward."""
-    return [WEIGHTS[v] for v in CONFIG.rewards[name].options.values() if isinstance(v, str)]
+    return [
+        WEIGHTS[v] for v in CONFIG.rewards[name].options.values() if isinstance(v, str)
+    ]
 
 
 def reward_code(name):
@@ -77,3 +89,55 @@ def reward_code(name):
 def with_flag(flag, paths):
     """`flag path path …`, or nothing when there are no paths."""
     return f"{flag} {' '.join(paths)}" if paths else ""
+
+
+def previous_level(wildcards):
+    """The checkpoint a level starts from; the cleanest level starts from the base weights."""
+    place = CONFIG.levels.index(int(wildcards.level))
+    if not place:
+        return []
+    return [f"results/levels/{wildcards.reward}/{CONFIG.levels[place - 1]}.safetensors"]
+
+
+def finetune_arguments(wildcards):
+    """The command-line options of a reward's finetuning settings."""
+    settings = CONFIG.rewards[wildcards.reward].finetune.model_dump()
+    lora = settings.pop("lora")
+    words = [f"--{key.replace('_', '-')} {value}" for key, value in settings.items()]
+    if lora:
+        words.append(f"--lora-rank {lora['rank']} --lora-alpha {lora['alpha']}")
+    return " ".join(words)
+
+
+FITTED = CONFIG.simulate.schedule == "fit"
+BUDGETS = "{b.first}:{b.last}:{b.step} --budgets-in {b.unit}".format(
+    b=CONFIG.simulate.budgets
+)
+# Schedules are fitted on three quarters of the validation prompts; the rest says how well they carry over.
+VALIDATION_PROMPTS = sum(map(len, SHARDS["validation"]))
+FIT_PROMPTS = max(1, VALIDATION_PROMPTS * 3 // 4)
+
+
+def schedule_arguments(wildcards, input):
+    """The schedules of a simulation: fitted on the validation prompts, or the config's for both methods."""
+    if FITTED:
+        return f"--schedule {input.ttsnap} --ttsp-schedule {input.ttsp}"
+    schedule = CONFIG.simulate.schedule
+    steps, keep = (
+        ",".join(map(str, values)) for values in (schedule.steps, schedule.keep)
+    )
+    return f"--steps {steps} --keep {keep}"
+
+
+def schedule_of(method):
+    """Input function: the fitted schedule of a simulation; that of the first reward when it prunes by all."""
+
+    def fitted(wildcards):
+        reward = (
+            next(iter(CONFIG.rewards))
+            if wildcards.pruned_by == "all"
+            else wildcards.pruned_by
+        )
+        return f"results/schedules/{reward}.{method}.json" if FITTED else []
+
+    return fitted

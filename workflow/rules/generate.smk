@@ -6,16 +6,16 @@ rule shard:
         prompts=lambda w: ancient(prompt_settings(w).file),
     output:
         "results/shards/{split}/{shard}.jsonl",
-    params:
-        size=lambda w: prompt_settings(w).shard_size,
-        digest=shard_digest,
     log:
         "results/logs/shard/{split}/{shard}.log",
+    conda:
+        "../../envs/simulate.yaml"
     resources:
         mem_mb=500,
         runtime=5,
-    conda:
-        "../../envs/simulate.yaml"
+    params:
+        size=lambda w: prompt_settings(w).shard_size,
+        digest=shard_digest,
     shell:
         "python -m ttsnap shard {input.prompts} --size {params.size}"
         " --shard $((10#{wildcards.shard})) --out {output} > {log} 2>&1"
@@ -26,25 +26,32 @@ rule generate:
         "results/shards/{split}/{shard}.jsonl",
     output:
         "results/images/{split}/{shard}.h5",
+    log:
+        "results/logs/generate/{split}/{shard}.log",
+    benchmark:
+        "results/benchmarks/generate/{split}/{shard}.tsv"
+    conda:
+        "../../envs/diffusion.yaml"
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=240,
     params:
         model=CONFIG.model.model_dump(),
         weights=WEIGHTS[CONFIG.model.path],
         candidates=lambda w: prompt_settings(w).candidates,
         steps=lambda w: ",".join(
-            map(str, [*reversed(CONFIG.levels), LAST] if w.split == "train" else range(LAST + 1))
+            map(
+                str,
+                (
+                    [*reversed(CONFIG.levels), LAST]
+                    if w.split == "train"
+                    else range(LAST + 1)
+                ),
+            )
         ),
         seed=CONFIG.seed,
         code=code("ttsnap.commands.generate"),
-    log:
-        "results/logs/generate/{split}/{shard}.log",
-    benchmark:
-        "results/benchmarks/generate/{split}/{shard}.tsv"
-    resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
-    conda:
-        "../../envs/diffusion.yaml"
     shell:
         "python -m ttsnap generate {input} --out {output} --model {params.model[path]}"
         " --steps {params.model[steps]} --guidance {params.model[guidance]}"

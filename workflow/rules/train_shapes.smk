@@ -1,8 +1,6 @@
 # `snakemake train_shapes`: the embedded models of the shapes world, trained again into results/shapes.
 # Not part of `all`; copy the three folders to ttsnap/models/ to ship them.
 
-SHAPES = "results/shapes"
-
 
 rule train_shapes:
     input:
@@ -13,25 +11,25 @@ rule train_shapes_part:
     input:
         lambda w: {
             "vae": [],
-            "generator": [f"{SHAPES}/vae.json"],
-            "reward": [f"{SHAPES}/generator.json"],
+            "generator": ["results/shapes/vae.json"],
+            "reward": ["results/shapes/generator.json"],
         }[w.part],
     output:
         "results/shapes/{part}.json",
-    params:
-        out=SHAPES,
-        code=code("ttsnap.commands.train_shapes"),
-    wildcard_constraints:
-        part="vae|generator|reward",
     log:
         "results/logs/train_shapes/{part}.log",
+    wildcard_constraints:
+        part="vae|generator|reward",
+    conda:
+        "../../envs/diffusion.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
         mem_mb=16000,
         runtime=180,
-    conda:
-        "../../envs/diffusion.yaml"
+    params:
+        out=subpath(output[0], parent=True),
+        code=code("ttsnap.commands.train_shapes"),
     shell:
         "python -m ttsnap train-shapes {wildcards.part} --out {params.out}"
         " --threads {threads} > {log} 2>&1"

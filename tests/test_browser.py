@@ -1,0 +1,130 @@
+"""The report in a real browser: Debian's chromium, headless.
+
+The workflow's own report is looked for at $TTSNAP_REPORT, by default results/report.html, which
+`make demo` leaves.
+"""
+
+import html
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from synthetic_run import make_run, report_parts, run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+REPORT = Path(os.environ.get("TTSNAP_REPORT", "results/report.html"))
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--enable-logging=stderr", "--virtual-time-budget=20000",
+]  # fmt: skip
+
+# Put at the end of a page to write down, once everything has loaded, how large its pictures came
+# out and how far it overflows its window.
+PROBE = """<script>
+addEventListener("load", () => setTimeout(() => {
+  const sizes = [...document.images].map(i => i.complete ? i.naturalWidth * i.naturalHeight : 0);
+  const text = document.body.innerText;
+  const over = document.documentElement.scrollWidth - innerWidth;
+  const found = document.createElement("pre");
+  found.id = "found-by-the-test";
+  found.textContent = JSON.stringify({sizes, over, text, width: innerWidth});
+  top.document.body.append(found);
+}, 3000));
+</script>"""
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
+)
+
+
+def look_at(page: Path, folder: Path, width: int = 1280, act: str = "") -> dict:
+    """Open a page and return {"sizes" of its images, "over"flow, "text", "errors" in the console}.
+
+    `act` is JavaScript to run first, 2 seconds before the looking: a click, say.
+    """
+    import json
+
+    probed = folder / f"{page.stem}.{width}.html"
+    content = page.read_text(encoding="utf-8")
+    click = f"<script>addEventListener('load', () => setTimeout(() => {{ {act} }}, 1000))</script>"
+    content = content.replace("</body>", click + PROBE + "</body>")
+    if width < 500:  # chromium's own window is never narrower
+        content = f'<body><iframe width="{width}" height="800" srcdoc="{html.escape(content)}">'
+    probed.write_text(content, encoding="utf-8")
+    done = subprocess.run(
+        [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=1280,900",
+         "--dump-dom", probed.resolve().as_uri()],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = re.search(r'<pre id="found-by-the-test">(.*?)</pre>', done.stdout, re.S)
+    assert found, "the page never finished loading:\n" + done.stderr
+    result = json.loads(html.unescape(found[1]))
+    lines = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    result["errors"] = [
+        line for line in lines if "error" in line.lower() or "warn" not in line.lower()
+    ]
+    return result
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    make_run(folder, rewards=("pickscore",))
+    for command in report_parts(folder).values():
+        run(*command)
+    run(
+        "report", "--part", "summary", "--tensor", f"{folder}/tensors/test.pickscore.h5",
+        "--simulation", f"{folder}/simulations/pickscore.json",
+        "--alignment", f"{folder}/alignment/test.pickscore.json",
+        "--figure", f"{folder}/report/budget.pickscore.png", "--out", f"{folder}/report",
+    )  # fmt: skip
+    return folder / "report"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    "name, says, pictures",
+    [
+        ("overview", "The best image for a prompt, out of a fixed amount of compute", 1),
+        ("gallery.pickscore", "whom it dropped", 30),
+        ("gain.pickscore", "Gain over best-of-N: pickscore", 0),
+        ("levels.pickscore", "Noise-aware levels: pickscore", 0),
+        ("cost.pickscore", "What it costs: pickscore", 0),
+    ],
+)
+def test_page(pages, tmp_path, name, says, pictures, width):
+    found = look_at(pages / f"{name}.html", tmp_path, width)
+    assert says in found["text"]
+    assert len(found["sizes"]) >= pictures and all(found["sizes"])
+    assert found["width"] == width and found["over"] <= 0, "the page is wider than its window"
+    assert found["errors"] == []
+
+
+needs_report = pytest.mark.skipif(
+    not REPORT.is_file(), reason=f"no {REPORT}: run `make demo` first, or set TTSNAP_REPORT"
+)
+
+
+@needs_report
+def test_report_opens_on_what_came_out(tmp_path):
+    found = look_at(REPORT, tmp_path)
+    assert "The best image for a prompt, out of a fixed amount of compute" in found["text"]
+    assert "gain Ω of TTSnap" in found["text"] and "Where to look next" in found["text"]
+    assert found["sizes"] and all(found["sizes"])
+    assert found["errors"] == []
+
+
+@needs_report
+def test_report_leads_to_every_result(tmp_path):
+    links = re.findall(r"contentPath: results\['([^']+)'\]", REPORT.read_text(encoding="utf-8"))
+    assert {Path(link).name.split(".")[0] for link in links} >= {"budget", "gain", "tau", "levels"}
+    for link in links:
+        click = f"[...document.querySelectorAll('.pages a')].find(a => a.outerHTML.includes('{link}')).click()"
+        found = look_at(REPORT, tmp_path, act=click)
+        assert found["errors"] == [] and all(found["sizes"]), link
+        assert "Where to look next" not in found["text"], link
