@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint bench setup clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +33,10 @@ lint: setup
 
 test: lint
 	pytest
+
+bench: setup
+	mkdir -p results/bench
+	python benchmarks/simulate.py --json results/bench/simulate.json
 
 clean:
 	rm -rf results .snakemake

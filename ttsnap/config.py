@@ -198,17 +198,17 @@ def parse_config(values: object, source: str = "config") -> Config:
     except ValidationError as error:
         # Of "fit or a schedule", what is wrong with the schedule says more than that it is not "fit".
         errors = error.errors()
-        first = next(
-            (
-                e
-                for e in errors
-                if "Schedule" in e["loc"] and isinstance(e["input"], dict | list | float)
-            ),
-            errors[0],
+        literal = [
+            e for e in errors if e["type"] == "literal_error" and e["loc"][-1] == "literal['fit']"
+        ]
+        inner = [e for e in errors if e["type"] != "model_type"]
+        first = next((e for e in inner if e not in literal), errors[0])
+        named = (
+            str(part)
+            for part in first["loc"]
+            if "Schedule]" not in str(part) and part != "literal['fit']"
         )
-        where = ".".join(
-            str(part) for part in first["loc"] if part not in ("Schedule", "literal['fit']")
-        )
+        where = ".".join(named)
         message = first["msg"].removeprefix("Value error, ")
         remedy = {
             "extra_forbidden": "unknown key; see docs/config.md for the keys there are",

@@ -70,7 +70,10 @@ def run(args: argparse.Namespace) -> dict:
     start = {name: value.detach().clone() for name, value in parameters.items()}
 
     def tau() -> float:
-        return float(np.mean(kendall_tau(predict(reward, validation, device), validation.targets)))
+        taus = kendall_tau(predict(reward, validation, device), validation.targets)
+        return float(
+            np.nan_to_num(taus).mean()
+        )  # a reward that is constant in a prompt ranks nothing
 
     tau_start = tau()
     history = train_level(

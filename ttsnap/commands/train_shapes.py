@@ -63,7 +63,7 @@ def _generator(args, scaled, device: str, out: Path) -> dict:
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
     sampler = _sampler(folder, device)
     for objects in (1, 2, 3):
-        groups = _held_out_groups(sampler, objects, scaled(48), 4, args.seed)
+        groups = _held_out_groups(sampler, objects, scaled(24), 8, args.seed)
         figures[f"accepted_{objects}"] = float((groups.quality >= 1).float().mean())
     vae_figures = read_json(out / "vae.json")
     about = {"vae": vae_figures, "sample_steps": SAMPLE_STEPS, "guidance": GUIDANCE}
@@ -92,12 +92,12 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
 
     rng, folder = np.random.default_rng(args.seed), out / "shapes-clip"
     sampler = _sampler(out / "shapes-sdxl", device)
-    held_out = _held_out_groups(sampler, 2, scaled(64), 16, args.seed)
+    held_out = _held_out_groups(sampler, 2, scaled(24), 12, args.seed)
     captions = [
         random_caption(rng, int(k)).text() for k in rng.choice([2, 3], size=scaled(PROMPTS))
     ]
     sampled = sampled_groups(sampler, captions, 8, args.seed)
-    pools = {"drawn": (drawn_groups(rng, scaled(4000)), 16), "sampled": (sampled.split(4), 16)}
+    pools = {"drawn": (drawn_groups(rng, scaled(1500)), 16), "sampled": (sampled.split(4), 16)}
     save_untrained(folder, args.seed)
     reward, figures = train_clip(folder, pools, scaled(STEPS), args.seed, device)
     reward.clip.half().save_pretrained(folder)

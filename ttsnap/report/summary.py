@@ -85,14 +85,18 @@ def _at(curves: dict, budget: int) -> dict:
 
 
 def _same_reward(curves: dict, simulated: list[int]) -> float | None:
-    """The part of best-of-N's largest budget at which TTSnap's curve reaches its reward there."""
+    """The part of best-of-N's largest budget at which TTSnap's curve reaches its reward there.
+
+    None where that takes all of it, or more.
+    """
     goal = curves["best_of_n"]["reward"][simulated[-1]]
     budgets = [curves["ttsnap"]["budget"][i] for i in simulated]
     rewards = [curves["ttsnap"]["reward"][i] for i in simulated]
     for i in range(1, len(simulated)):
         if rewards[i - 1] < goal <= rewards[i]:
             share = (goal - rewards[i - 1]) / (rewards[i] - rewards[i - 1])
-            return (budgets[i - 1] + share * (budgets[i] - budgets[i - 1])) / budgets[-1]
+            part = (budgets[i - 1] + share * (budgets[i] - budgets[i - 1])) / budgets[-1]
+            return part if part < 0.995 else None
     return None
 
 

@@ -13,6 +13,12 @@ from ttsnap.models import model_version, resolve
 from ttsnap.rewards.base import Reward
 
 
+def precise(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
+    """A last layer outside autocast: bfloat16 there would round rewards of one prompt to ties."""
+    with torch.autocast(values.device.type, enabled=False):
+        return layer(values.to(next(layer.parameters()).dtype))
+
+
 class ClipReward(Reward):
     """The CLIP both rewards stand on: its preprocessing, and unit-length features."""
 
@@ -38,7 +44,7 @@ class ClipReward(Reward):
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Unit-length image features [n,d]."""
         pooled = self.clip.vision_model(pixel_values=pixels).pooler_output
-        return nn.functional.normalize(self.clip.visual_projection(pooled), dim=-1)
+        return nn.functional.normalize(precise(self.clip.visual_projection, pooled), dim=-1)
 
     def text_features(self, prompts: list[str]) -> torch.Tensor:
         """Unit-length text features [n,d]; a prompt that occurs often is encoded once."""
@@ -49,7 +55,7 @@ class ClipReward(Reward):
         positions = torch.arange(ids.shape[1], device=device)
         mask = (positions[None] <= first_end[:, None]).long()
         pooled = self.clip.text_model(input_ids=ids, attention_mask=mask).pooler_output
-        features = nn.functional.normalize(self.clip.text_projection(pooled), dim=-1)
+        features = nn.functional.normalize(precise(self.clip.text_projection, pooled), dim=-1)
         places = {prompt: place for place, prompt in enumerate(distinct)}
         return features[[places[p] for p in prompts]]
 
@@ -78,4 +84,4 @@ class Aesthetic(ClipReward):
         self.version += "+" + Path(head).stem
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        return self.head(self.image_features(pixels))[:, 0]
+        return precise(self.head, self.image_features(pixels))[:, 0]

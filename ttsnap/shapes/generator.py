@@ -87,7 +87,11 @@ class Round:
     mix: tuple[float, float, float]  # shares of scenes with one, two, three objects
 
 
-ROUNDS = [Round(1500, 1.2e-3, (0.15, 0.35, 0.5)), Round(800, 8e-4, (0.1, 0.75, 0.15)), Round(700, 8e-4, (0.1, 0.8, 0.1))]
+ROUNDS = [
+    Round(1500, 1.2e-3, (0.15, 0.35, 0.5)),
+    Round(800, 8e-4, (0.1, 0.75, 0.15)),
+    Round(700, 8e-4, (0.1, 0.8, 0.1)),
+]
 
 
 class Denoiser(nn.Module):

@@ -9,11 +9,11 @@ from ttsnap.shapes.captions import random_caption
 
 # file: (part, objects in turn, prompts)
 SETS = {
-    "train": ("train", (2, 3), 320),
-    "validation": ("held_out", (2, 3), 64),
-    "test": ("held_out", (2, 3), 96),
-    "easy_one_object": ("any", (1,), 18),
-    "easy_two_objects": ("held_out", (2,), 64),
+    "train": ("train", (2,), 320),
+    "validation": ("held_out", (2,), 64),
+    "test": ("held_out", (2,), 96),
+    "one_object": ("any", (1,), 18),
+    "three_objects": ("held_out", (3,), 96),
 }
 
 
@@ -23,11 +23,10 @@ def prompt_sets() -> dict[str, list[str]]:
     sets = {}
     for number, (name, (part, objects, count)) in enumerate(SETS.items()):
         rng = np.random.default_rng(number)
-        taken = set() if name.startswith("easy") else seen
         sets[name] = []
         while len(sets[name]) < count:
             text = random_caption(rng, objects[len(sets[name]) % len(objects)], part).text()
-            if text not in taken and text not in sets[name]:
+            if text not in seen and text not in sets[name]:
                 sets[name].append(text)
         seen |= set(sets[name])
     return sets

@@ -14,8 +14,8 @@ from ttsnap.shapes.groups import Groups, wrong_caption
 from ttsnap.shapes.tokenizer import MAX_LENGTH, build_tokenizer
 from ttsnap.shapes.training import train
 
-STEPS, HEAD_STEPS = 900, 1500  # optimiser steps
-PROMPTS = 400  # captions the generator samples 8 images of
+STEPS, HEAD_STEPS = 420, 1500  # optimiser steps
+PROMPTS = 110  # captions the generator samples 8 images of
 
 
 def save_untrained(folder: str, seed: int) -> None:
