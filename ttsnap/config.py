@@ -198,17 +198,12 @@ def parse_config(values: object, source: str = "config") -> Config:
     except ValidationError as error:
         # Of "fit or a schedule", what is wrong with the schedule says more than that it is not "fit".
         errors = error.errors()
-        literal = [
-            e for e in errors if e["type"] == "literal_error" and e["loc"][-1] == "literal['fit']"
+        telling = [
+            e for e in errors if e["type"] != "model_type" and "literal['fit']" not in e["loc"]
         ]
-        inner = [e for e in errors if e["type"] != "model_type"]
-        first = next((e for e in inner if e not in literal), errors[0])
-        named = (
-            str(part)
-            for part in first["loc"]
-            if "Schedule]" not in str(part) and part != "literal['fit']"
-        )
-        where = ".".join(named)
+        first = (telling or errors)[0]
+        hidden = ("literal['fit']", "function-after[_ordered(), Schedule]")
+        where = ".".join(str(part) for part in first["loc"] if part not in hidden)
         message = first["msg"].removeprefix("Value error, ")
         remedy = {
             "extra_forbidden": "unknown key; see docs/config.md for the keys there are",
