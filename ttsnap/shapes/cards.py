@@ -43,8 +43,8 @@ license: mit
 ---
 # shapes-clip
 
-A CLIPModel used as a reward as PickScore is: exp(logit scale)·cos(image, text). 0.9 M parameters, 64×64 images in
-patches of 4, features of 128. Beside it, in `shapes-aesthetic`, an MLP on its image features that tells how well formed
+A CLIPModel used as a reward as PickScore is: exp(logit scale)·cos(image, text). 1.3 M parameters, 64×64 images in
+patches of 8, features of 128. Beside it, in `shapes-aesthetic`, an MLP on its image features that tells how well formed
 the objects are, caption aside.
 
 **Data.** Groups of four images of one training caption, graded by the checker's verdict and fidelity: drawn ones (true,

@@ -14,7 +14,7 @@ from ttsnap.shapes.groups import Groups, wrong_caption
 from ttsnap.shapes.tokenizer import MAX_LENGTH, build_tokenizer
 from ttsnap.shapes.training import train
 
-STEPS, HEAD_STEPS = 420, 1500  # optimiser steps
+STEPS, HEAD_STEPS = 1200, 1500  # optimiser steps
 PROMPTS = 110  # captions the generator samples 8 images of
 
 
@@ -22,7 +22,7 @@ def save_untrained(folder: str, seed: int) -> None:
     """Write a CLIP of fresh weights with its tokenizer and image processor."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
-    size = dict(hidden_size=96, intermediate_size=384, num_attention_heads=3)
+    size = dict(hidden_size=128, intermediate_size=384, num_attention_heads=4)
     text = dict(
         **size,
         num_hidden_layers=3,
@@ -32,7 +32,7 @@ def save_untrained(folder: str, seed: int) -> None:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    vision = dict(**size, num_hidden_layers=4, image_size=64, patch_size=4)
+    vision = dict(**size, num_hidden_layers=4, image_size=64, patch_size=8)
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
     CLIPModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
