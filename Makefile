@@ -19,8 +19,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 demo: setup
 	snakemake --cores all
-	snakemake --cores all --quiet all --report results/report.html
-	ttsnap report --part front --report results/report.html
+	@if [ -n "$$(find results/report -newer results/report.html -print -quit 2>&1)" ]; then \
+	  echo "snakemake --report results/report.html"; \
+	  snakemake --cores all --quiet all --report results/report.html; \
+	fi
 	@echo
 	@cat results/report/headline.txt
 	@echo "Report: $(CURDIR)/results/report.html"

@@ -1,0 +1,50 @@
+# What the report consists of and what its rules read
+from ttsnap.stages import PACKAGE
+
+SEARCHES = [*CONFIG.rewards, *(["all"] if len(CONFIG.rewards) > 1 else [])]
+
+report_files = [
+    "results/report/overview.html",
+    *expand("results/report/budget.{pruned_by}.png", pruned_by=SEARCHES),
+    *expand(
+        "results/report/{table}.{pruned_by}.html",
+        table=["gain", "cost"],
+        pruned_by=SEARCHES,
+    ),
+    *expand("results/report/tau.{reward}.png", reward=CONFIG.rewards),
+    *expand("results/report/levels.{reward}.html", reward=CONFIG.rewards),
+]
+if CONFIG.report.gallery:
+    report_files += expand(
+        "results/report/gallery.{reward}.html", reward=CONFIG.rewards
+    )
+
+
+def report_code():
+    """A digest of the code and the templates behind the report."""
+    templates = sorted(PACKAGE.glob("report/*.html"))
+    pages = b"".join(path.read_bytes() for path in templates)
+    return code("ttsnap.commands.report") + hashlib.sha256(pages).hexdigest()[:16]
+
+
+def tensors_of(wildcards):
+    """The test tensors a search goes by."""
+    rewards = CONFIG.rewards if wildcards.pruned_by == "all" else [wildcards.pruned_by]
+    return [f"results/tensors/test.{reward}.h5" for reward in rewards]
+
+
+def fitted_schedules(wildcards):
+    """The schedules fitted for a reward; none for all together, and none where the config has one."""
+    if wildcards.pruned_by == "all" or CONFIG.simulate.schedule != "fit":
+        return []
+    return expand(
+        "results/schedules/{reward}.{method}.json",
+        reward=wildcards.pruned_by,
+        method=["ttsp", "ttsnap"],
+    )
+
+
+def gallery_images(wildcards):
+    """The image shards that the first prompts of the test set are in."""
+    shards = -(-CONFIG.report.gallery // CONFIG.prompts.test.shard_size)
+    return of_shards("results/images/{split}/{shard}.h5", "test")[:shards]
