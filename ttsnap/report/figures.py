@@ -61,6 +61,7 @@ def reward_against_budget(result: dict, path: str | Path, methods: list[str] | N
                 _curve(axes, name, budget, columns, result["gain"].get(name))
             axes.set(title=title, xlabel=f"budget per prompt ({unit})", ylabel=label)
             _count_candidates(axes, curves["best_of_n"], factor)
+            _limit(axes, list(values.values()))
         handles, labels = all_axes[0, 0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside lower center", ncols=3 if len(panels) > 2 else 2
@@ -119,6 +120,19 @@ def _count_candidates(axes, bon: dict, factor: float) -> None:
     above.set_xlabel("candidates that best-of-N finishes", labelpad=4, color="#606060")
     above.tick_params(colors="#606060", length=3)
     above.spines["top"].set_visible(False)
+
+
+def _limit(axes, methods: list[list[list]]) -> None:
+    """Show the curves; of bands that reach further than the curves do, only so much."""
+    value, low, high = (
+        [v for columns in methods for v in columns[at] if v is not None] for at in range(3)
+    )
+    span = (max(value) - min(value)) or 1.0
+    margin = 0.04 * span
+    axes.set_ylim(
+        max(min(value + low), min(value) - 0.6 * span) - margin,
+        min(max(value + high), max(value) + 0.6 * span) + margin,
+    )
 
 
 def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> None:
