@@ -79,7 +79,7 @@ def test_gallery(folder):
     simulation = read(folder, "simulations/pickscore.json")
     shown = gallery(tensor, shards, simulation, prompts=2, candidates=4)
     assert shown["finished"] == 4 < shown["started"] <= 20
-    assert shown["spent"] == pytest.approx(shown["budget"], rel=0.15)
+    assert 0.75 * shown["budget"] < shown["spent"] <= shown["budget"]
     for number, prompt in enumerate(shown["prompts"]):
         final = tensor.base[number, :, -1]
         assert prompt["prompt"] == tensor.prompts[number]
@@ -250,9 +250,8 @@ def test_numbers_in_words():
     assert words.percent(-0.123, 1, True) == "−12.3 %"
     assert words.number(None) == words.number(float("nan")) == "–"
     assert [words.decimals(v) for v in ([20, 24.5], [0.1, 0.11], [3, 3], [None])] == [2, 4, 2, 2]
-    assert words.schedule({"steps": [2, 6], "keep": [0.4, 0.125]}) == (
-        "step 2: keep 40 % · step 6: keep 12.5 %"
-    )
+    told = words.schedule({"steps": [2, 6], "keep": [0.4, 0.125]})
+    assert told.replace("\u00a0", " ") == "step 2: keep 40 % · step 6: keep 12.5 %"
 
 
 @pytest.mark.parametrize(

@@ -168,11 +168,6 @@ def test_images_do_not_depend_on_the_shards(finished, tmp_path):
         )
 
 
-def after_simulation(config: dict, reward: str | None = None) -> dict[str, int]:
-    """Jobs from the simulations on, of one reward or of both."""
-    return {"simulate": 2 if reward else 3}
-
-
 CHANGES = {
     "a simulation setting": (
         lambda config, prompts: config["simulate"].update(draws=30),
@@ -184,7 +179,7 @@ CHANGES = {
             "finetune": 2,
             "score_noise_aware": 4,
             "tensor": 2,
-            "align": 2,
+            "align": 1,
             "fit_schedule": 2,
             "simulate": 2,
         },

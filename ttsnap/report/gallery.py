@@ -55,17 +55,17 @@ def gallery(
 ) -> dict:
     """What the template `gallery` shows of the first `prompts` prompts.
 
-    The budget is what best-of-N spends on `candidates` candidates; `simulation` is what
-    `ttsnap simulate --json` wrote, for the schedule and the costs.
+    The budget is what best-of-N spends on `candidates` candidates, and TTSnap stays within it with
+    whole candidates; `simulation` is what `ttsnap simulate --json` wrote, for schedule and costs.
     """
     settings, steps = simulation["settings"], len(tensor.steps)
-    costs = Costs(settings["denoise_cost"], settings["look_cost"], steps, settings["accounting"])
+    costs = Costs(settings["denoise_cost"], settings["look_cost"], steps, "realised")
     own = simulation["schedules"]["ttsnap"]
     schedule = Schedule(tuple(own["steps"]), tuple(own["keep"]))
     pool = tensor.base.shape[1]
     finished = min(candidates, pool)
     budget = finished * costs.best_of_n()
-    affordable = int(costs.within(budget * (1 + 1e-9), schedule))
+    affordable = max(1, int(costs.within(budget * (1 + 1e-9), schedule)))
     started = min(affordable, pool)
     tensor = tensor.select(slice(0, prompts))
     picks = {
@@ -120,8 +120,10 @@ def _prompt(
     survived = np.full(started, len(columns))
     if schedule.steps:
         survived = looks_survived(tensor, "ttsnap", schedule, started, prompt)
-    shown = [looks[prompt, :started], final[prompt, :, None]]
-    places = {"look": decimals(shown[0].ravel()), "final": decimals(shown[1].ravel())}
+    places = {
+        "looks": [decimals(of_look) for of_look in looks[prompt, :started].T],
+        "final": decimals(final[prompt]),
+    }
     chosen = {method: int(of[prompt]) for method, of in picks.items()}
 
     def ending(candidate: int, side: int = STRIP) -> dict:

@@ -71,4 +71,5 @@ def schedule(of: dict) -> str:
     if not of["steps"]:
         return "no pruning (best-of-N)"
     pairs = zip(of["steps"], of["keep"], strict=True)
-    return " · ".join(f"step {step}: keep {100 * keep:.3g} %" for step, keep in pairs)
+    texts = [f"step {step}: keep {100 * keep:.3g} %" for step, keep in pairs]
+    return " · ".join(text.replace(" ", "\u00a0") for text in texts)

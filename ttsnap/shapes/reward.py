@@ -164,7 +164,7 @@ def gates(reward, groups: Groups, device: str) -> dict[str, float]:
         if good.any() and not good.all():
             aucs.append((values[good][:, None] > values[~good][None]).mean())
     return {
-        "shift_tau": float(np.mean(taus)),
-        "auc": float(np.mean(aucs)),
+        "shift_tau": float(np.nan_to_num(taus).mean()),
+        "auc": float(np.mean(aucs)) if aucs else 0.5,  # chance, when no prompt has both verdicts
         "auc_prompts": len(aucs),
     }
