@@ -41,6 +41,7 @@ def test_default_config_is_valid():
         ("levels", [3, 3], "levels: [3, 3] must descend"),
         ("levels", [-1], "levels.0: "),
         ("rewards", {}, "rewards: "),
+        ("rewards.all", {"kind": "pickscore"}, "rewards.all: this name means"),
         ("rewards.pickscore.finetune.lr", -1, "rewards.pickscore.finetune.lr: "),
         ("prompts.test.candidates", 0, "prompts.test.candidates: "),
         ("simulate.schedule", {"steps": [5, 3], "keep": [0.5, 0.5]}, "must ascend"),

@@ -140,6 +140,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self):
+        if "all" in self.rewards:
+            raise ValueError("rewards.all: this name means all rewards together; choose another")
         last = self.model.steps - 1
         for level in self.levels:
             if level >= last:
