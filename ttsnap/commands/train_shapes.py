@@ -5,12 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ttsnap.commands.options import add_device, has_fast_bfloat16, pick_device
+from ttsnap.errors import TtsnapError
 from ttsnap.files import read_json, write_json, write_text
 
-GUIDANCE, SAMPLE_STEPS = (
-    2.0,
-    20,
-)  # how the generator is sampled for its figures and for the reward's data
+GUIDANCE, SAMPLE_STEPS = 2.0, 20  # how the generator is sampled for figures and the reward's data
 PARTS = ("vae", "generator", "reward")
 
 
@@ -54,16 +52,17 @@ def _generator(args, scaled, device: str, out: Path) -> dict:
     from diffusers import AutoencoderKL
 
     from ttsnap.shapes.cards import GENERATOR
-    from ttsnap.shapes.generator import POOL, ROUNDS, train_generator
+    from ttsnap.shapes.generator import LESSON, POOL, ROUNDS, train_generator
 
     vae = AutoencoderKL.from_pretrained(out / "vae")
     rounds = [replace(part, steps=scaled(part.steps)) for part in ROUNDS]
-    pipeline, figures = train_generator(vae, rounds, args.seed, device, pool=scaled(POOL))
+    size = dict(lesson=scaled(LESSON), rounds=rounds, pool=scaled(POOL))
+    pipeline, figures = train_generator(vae, args.seed, device, **size)
     folder = out / "shapes-sdxl"
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
     sampler = _sampler(folder, device)
     for objects in (1, 2, 3):
-        groups = _held_out_groups(sampler, objects, scaled(24), 8, args.seed)
+        groups = _held_out_groups(sampler, (objects,), scaled(24), 8, args.seed)
         figures[f"accepted_{objects}"] = float((groups.quality >= 1).float().mean())
     vae_figures = read_json(out / "vae.json")
     about = {"vae": vae_figures, "sample_steps": SAMPLE_STEPS, "guidance": GUIDANCE}
@@ -81,7 +80,11 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
     from ttsnap.shapes.cards import REWARD
     from ttsnap.shapes.groups import drawn_groups, sampled_groups
     from ttsnap.shapes.reward import (
+        DRAWN,
         HEAD_STEPS,
+        LESSON,
+        MIN_AUC,
+        MIN_SHIFT_TAU,
         PROMPTS,
         STEPS,
         gates,
@@ -92,14 +95,15 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
 
     rng, folder = np.random.default_rng(args.seed), out / "shapes-clip"
     sampler = _sampler(out / "shapes-sdxl", device)
-    held_out = _held_out_groups(sampler, 2, scaled(24), 12, args.seed)
+    held_out = _held_out_groups(sampler, (2, 3), scaled(24), 12, args.seed)
     captions = [
         random_caption(rng, int(k)).text() for k in rng.choice([2, 3], size=scaled(PROMPTS))
     ]
     sampled = sampled_groups(sampler, captions, 8, args.seed)
-    pools = {"drawn": (drawn_groups(rng, scaled(1500)), 16), "sampled": (sampled.split(4), 16)}
+    pools = {"drawn": (drawn_groups(rng, scaled(DRAWN)), 16), "sampled": (sampled.split(4), 16)}
     save_untrained(folder, args.seed)
-    reward, figures = train_clip(folder, pools, scaled(STEPS), args.seed, device)
+    size = dict(lesson=scaled(LESSON), steps=scaled(STEPS))
+    reward, figures = train_clip(folder, pools, args.seed, device, **size)
     reward.clip.half().save_pretrained(folder)
     reward.clip.float()
     figures |= gates(reward, held_out, device)
@@ -109,9 +113,13 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
     weights = {name: value.half().cpu() for name, value in head.state_dict().items()}
     save_file(weights, out / "shapes-aesthetic" / "head.safetensors")
     figures |= {f"head_{name}": value for name, value in head_figures.items()}
-    write_text(
-        folder / "README.md", REWARD.format(**figures, seed=args.seed, device=_device_name(device))
-    )
+    about = {"seed": args.seed, "device": _device_name(device)}
+    write_text(folder / "README.md", REWARD.format(**figures, **about))
+    if args.scale >= 1 and (figures["auc"] <= MIN_AUC or figures["shift_tau"] <= MIN_SHIFT_TAU):
+        raise TtsnapError(
+            f"{folder} fails its gates: AUC {figures['auc']:.2f} (above {MIN_AUC} wanted),"
+            f" τ under a shift {figures['shift_tau']:.2f} (above {MIN_SHIFT_TAU}); train longer or on more"
+        )
     return figures
 
 
@@ -137,13 +145,14 @@ def _sampler(folder: Path, device: str):
     )
 
 
-def _held_out_groups(sampler, objects: int, prompts: int, m: int, seed: int):
-    """Images of held-out captions (of any caption, for single objects)."""
+def _held_out_groups(sampler, objects: tuple[int, ...], prompts: int, m: int, seed: int):
+    """Images of held-out captions (any, for single objects), with so many objects in turn."""
     import numpy as np
 
     from ttsnap.shapes.captions import random_caption
     from ttsnap.shapes.groups import sampled_groups
 
-    rng = np.random.default_rng([seed, objects])
-    captions = [random_caption(rng, objects, "held_out").text() for _ in range(prompts)]
+    rng = np.random.default_rng([seed, *objects])
+    counts = [objects[number % len(objects)] for number in range(prompts)]
+    captions = [random_caption(rng, count, "held_out").text() for count in counts]
     return sampled_groups(sampler, captions, m, seed + 1)

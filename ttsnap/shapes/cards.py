@@ -13,18 +13,21 @@ background, from captions like "a red circle left of a blue square and above a g
 | part | what |
 | --- | --- |
 | VAE | AutoencoderKL, 0.65 M parameters, 64×64×3 → 16×16×4, scaling factor in its config |
-| UNet | 4.3 M parameters, channels 64/128, cross attention at both, v-prediction |
-| text encoders | two CLIP text models of width 64, two layers; one byte-level BPE tokenizer for both |
+| UNet | 4.1 M parameters, channels 64/128, attention at 8×8 only, v-prediction |
+| text encoders | two CLIP text models of width 64, four layers; one byte-level BPE tokenizer for both |
 | scheduler | Euler, scaled-linear β to 0.008, rescaled to zero terminal SNR, trailing spacing |
 
 **Data.** `ttsnap.shapes.world` draws it: 6 colours × 3 shapes, four relations, sizes, places, colours and background
 jittered. A seventh of the captions with two or three objects is held out of all training
 (`ttsnap.shapes.captions.held_out`). The VAE also sees scenes crowded with eight objects.
 
-**Recipe.** VAE: L1 + 2·MSE + 1e-5·KL, {vae[steps]} steps of 32 images. UNet and text encoders from nothing:
-v-prediction MSE, 10 % caption dropout, AdamW with warm-up and cosine decay, EMA 0.999, bf16 autocast, {batch}
-images a step. Rounds, with their steps, learning rate and shares of scenes with one, two and three objects: {recipe}.
-Weights are stored as fp16. Seed {seed}.
+**Recipe.** VAE: L1 + 2·MSE + 1e-5·KL, {vae[steps]} steps of 32 images. Text encoders first, on captions alone: a linear
+reading of the pooled and of the second-last hidden state at the caption's end shall give which objects are there and
+which way they lie from each other (`ttsnap.shapes.codes`), {lesson} steps of 192 captions. Then UNet and text encoders
+together: v-prediction MSE, 10 % caption dropout, AdamW with warm-up and cosine decay, EMA 0.999, bf16 autocast, {batch}
+images a step, in the rounds of `ttsnap.shapes.generator.ROUNDS`: {rounds}.
+The second, in nearly pure noise and with the captions' lesson beside it, is what teaches the sign of a relation: before
+it, "left of" and "right of" gave the same picture. Weights are stored as fp16. Seed {seed}.
 
 **Time.** VAE {vae[seconds]:.0f} s, UNet and text encoders {seconds:.0f} s on {device}.
 
@@ -52,14 +55,16 @@ twice with an object malformed, missing, superfluous or of a mixed colour, and o
 samples of shapes-sdxl. Held-out captions occur nowhere, not as negatives either. Every image is shifted by up to two
 pixels.
 
-**Recipe.** Bradley–Terry with soft preferences over the pairs of a group, and 0.2 × contrast of true pictures with the
-captions of the batch and one wrong caption each; AdamW 1e-3, cosine decay, EMA, bf16 autocast, {steps} steps of 32
-groups. The head: MSE on the mean outline fit of the objects, {head_steps} steps. Stored as fp16. Seed {seed}.
+**Recipe.** The text tower first, on captions alone ({lesson} steps), then both, {steps} steps of 32 groups: MSE of the
+objects and places read linearly from the features (`ttsnap.shapes.codes`), and, with a weight growing from 0 to 1,
+Bradley–Terry with soft preferences over the pairs of a group and 0.2 × contrast of true pictures with the captions of
+the batch and one wrong caption each. AdamW 1e-3, cosine decay, EMA, bf16 autocast. The head: MSE on the mean outline
+fit of the objects, {head_steps} steps. Stored as fp16. Seed {seed}.
 
 **Time.** {seconds:.0f} s, the head {head_seconds:.0f} s, on {device}.
 
-**Measured** on 24 held-out captions with two objects × 12 samples of shapes-sdxl, all within a prompt: Kendall τ under
-a shift of one pixel {shift_tau:.2f}; AUC against the checker {auc:.2f} ({auc_prompts} prompts had both verdicts).
+**Measured** on 24 held-out captions with two or three objects × 12 samples of shapes-sdxl, all within a prompt: Kendall
+τ under a shift of one pixel {shift_tau:.2f}; AUC against the checker {auc:.2f} ({auc_prompts} prompts had both verdicts).
 
 Trained again by `snakemake train_shapes`.
 """

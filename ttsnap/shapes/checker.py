@@ -87,8 +87,8 @@ def find(images: np.ndarray) -> list[list[Found]]:
     return found
 
 
-def _judge(found: list[Found], caption: Caption) -> tuple[bool, float]:
-    """Verdict and fidelity of one image's objects."""
+def judge(found: list[Found], caption: Caption) -> tuple[bool, float]:
+    """Verdict and fidelity of one image's objects, as `check` defines them."""
     free, parts, places, good = list(found), [], [], True
     for colour, shape in caption.objects:
         same = [f for f in free if f.colour == colour]
@@ -132,7 +132,7 @@ def check(images: np.ndarray, prompts: list[str]) -> tuple[np.ndarray, np.ndarra
         if caption is None:
             raise ValueError(f"not a caption of the shapes world: {prompt!r}")
     judged = [
-        _judge(found, captions[prompt])
+        judge(found, captions[prompt])
         for start in range(0, len(images), 512)
         for found, prompt in zip(
             find(images[start : start + 512]), prompts[start : start + 512], strict=True

@@ -7,33 +7,46 @@ import torch
 from tqdm import tqdm
 
 from ttsnap.samplers import candidate_seed, run
-from ttsnap.shapes.captions import COLOURS, SHAPES, Caption, held_out, random_caption
-from ttsnap.shapes.checker import check
+from ttsnap.shapes.captions import COLOURS, SHAPES, Caption, held_out, parse, random_caption
+from ttsnap.shapes.checker import find, judge
+from ttsnap.shapes.codes import CODE, image_code
 from ttsnap.shapes.world import BLOB, ELLIPSE, Scenes, jittered_colours, place, render
 
 
 @dataclass
 class Groups:
-    """G captions with m images each. images uint8 [G,m,3,64,64]; quality float [G,m]."""
+    """G captions with m images each. images uint8 [G,m,3,64,64]; quality [G,m]; codes [G,m,CODE]."""
 
     captions: list[str]
     images: torch.Tensor
     quality: torch.Tensor
+    codes: torch.Tensor
 
     @classmethod
     def judge(cls, captions: list[str], images: torch.Tensor) -> "Groups":
-        """Quality = the checker's fidelity + its verdict, in [0,2]."""
+        """Quality = the checker's fidelity + its verdict, in [0,2]; codes of the objects it finds."""
         g, m = images.shape[:2]
-        flat = images.flatten(0, 1).permute(0, 2, 3, 1).numpy()
-        accepted, fidelity = check(flat, [c for c in captions for _ in range(m)])
-        return cls(captions, images, torch.from_numpy(accepted + fidelity).view(g, m).float())
+        quality, codes = torch.zeros(g, m), torch.zeros(g, m, CODE)
+        for row, (caption, block) in enumerate(zip(captions, images, strict=True)):
+            for at, found in enumerate(find(block.permute(0, 2, 3, 1).numpy() / np.float32(255))):
+                quality[row, at] = sum(judge(found, parse(caption)))
+                codes[row, at] = torch.from_numpy(image_code(found))
+        return cls(captions, images, quality, codes)
 
     def split(self, m: int) -> "Groups":
         """The same images in groups of m."""
         times = self.images.shape[1] // m
         captions = [c for c in self.captions for _ in range(times)]
-        images = self.images[:, : times * m].reshape(-1, m, *self.images.shape[2:])
-        return Groups(captions, images, self.quality[:, : times * m].reshape(-1, m))
+        cut = (v[:, : times * m].reshape(-1, m, *v.shape[2:]) for v in self.tensors())
+        return Groups(captions, *cut)
+
+    def take(self, index: torch.Tensor) -> "Groups":
+        """The groups at `index`."""
+        return Groups([self.captions[i] for i in index], *(v[index] for v in self.tensors()))
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """images, quality, codes."""
+        return self.images, self.quality, self.codes
 
 
 def wrong_caption(rng: np.random.Generator, caption: Caption) -> Caption:

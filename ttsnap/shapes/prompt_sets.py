@@ -9,11 +9,11 @@ from ttsnap.shapes.captions import random_caption
 
 # file: (part, objects in turn, prompts)
 SETS = {
-    "train": ("train", (2,), 320),
-    "validation": ("held_out", (2,), 64),
-    "test": ("held_out", (2,), 96),
+    "train": ("train", (3,), 480),
+    "validation": ("held_out", (3,), 64),
+    "test": ("held_out", (3,), 96),
     "one_object": ("any", (1,), 18),
-    "three_objects": ("held_out", (3,), 96),
+    "two_objects": ("held_out", (2,), 96),
 }
 
 
