@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ttsnap.errors import BadInput
+from ttsnap.flop import count_flop
 from ttsnap.rewards.registry import reward_target
 
 
@@ -59,3 +60,9 @@ def load_reward(kind: str, device: str = "cpu", **options: object) -> Reward:
     except TypeError as error:
         raise BadInput(f"reward kind {kind!r} does not take these options: {error}") from error
     return reward.to(device).eval().requires_grad_(False)
+
+
+def reward_tflop(reward: Reward) -> float:
+    """TFLOP of reading one image, the encoding of its prompt included (DESIGN §3 Cost)."""
+    size, device = reward.image_size, next(reward.parameters()).device
+    return count_flop(reward, torch.zeros(1, 3, size, size, device=device), ["a"]) / 1e12

@@ -8,10 +8,11 @@ from diffusers import DiffusionPipeline
 
 from ttsnap.errors import BadInput
 from ttsnap.samplers.base import Sampler, candidate_seed, run
+from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.sdxl import SDXLSampler
 
-__all__ = ["Sampler", "candidate_seed", "load_sampler", "run"]
+__all__ = ["MicroBatches", "Sampler", "candidate_seed", "load_sampler", "run", "wrap_pipeline"]
 
 FAMILIES: dict[str, type[Sampler]] = {c.family: c for c in (SDXLSampler, FluxSampler)}
 
@@ -59,6 +60,29 @@ def load_sampler(
     return sampler_class(
         pipe, steps=steps, guidance=guidance, height=height, width=width, name=name
     )
+
+
+def wrap_pipeline(
+    pipe,
+    *,
+    steps: int,
+    guidance: float,
+    height: int | None = None,
+    width: int | None = None,
+    name: str = "pipeline",
+) -> Sampler:
+    """A sampler on a diffusers pipeline that is open already, which is left as it is.
+
+    height, width in pixels, by default the model's own. Raises `BadInput` for a pipeline of no
+    known family, a size or a number of steps that cannot be had.
+    """
+    for sampler_class in FAMILIES.values():
+        if isinstance(pipe, sampler_class.pipeline_class):
+            own = getattr(pipe, "default_sample_size", 128) * pipe.vae_scale_factor
+            size = {"height": height or own, "width": width or own}
+            return sampler_class(pipe, steps=steps, guidance=guidance, **size, name=name)
+    known = " or ".join(c.pipeline_class.__name__ for c in FAMILIES.values())
+    raise BadInput(f"pipeline: this is a {type(pipe).__name__}; expected {known}")
 
 
 def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:

@@ -6,10 +6,12 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.samplers.batches import MicroBatches
 
 OnStep = Callable[[int, list[int], torch.Tensor], object]
 
@@ -157,7 +159,7 @@ def run(
     prompt,
     seeds: Sequence[int],
     on_step: OnStep | None = None,
-    batch_size: int | None = None,
+    batch_size: int | MicroBatches | None = None,
 ) -> tuple[torch.Tensor, list[int]]:
     """Denoise the candidates `seeds` of one prompt; return (final latents [m, …], their ids).
 
@@ -166,13 +168,15 @@ def run(
     candidates still there, row k of id ids[k]. It may return what to keep: positions in `ids`, or
     a mask as long as `ids`; None keeps all; nothing kept ends the run there.
     batch_size: candidates per denoiser call, at most; survivors are packed into full batches.
+    A `MicroBatches` is used as it is, and shrinks where memory runs out.
     """
     condition = sampler.encode(prompt) if isinstance(prompt, str) else prompt
     latents, ids = sampler.init(seeds), list(range(len(seeds)))
+    batches = batch_size
+    if not isinstance(batches, MicroBatches):
+        batches = MicroBatches(batch_size or max(1, len(latents)))
     for s in range(sampler.steps):
-        parts = [
-            sampler.step(s, part, condition) for part in latents.split(batch_size or len(latents))
-        ]
+        parts = batches(partial(sampler.step, s, condition=condition), latents)
         latents, denoised = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         keep = on_step(s, list(ids), denoised) if on_step else None
         if keep is not None:
