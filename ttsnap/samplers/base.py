@@ -73,7 +73,8 @@ class Sampler:
     def step(self, s: int, latents: torch.Tensor, condition) -> tuple[torch.Tensor, torch.Tensor]:
         """Denoiser evaluation s+1 of `steps`: (latents of step s+1, Tweedie latents x̂0 of step s).
 
-        Both float32 and shaped like `latents` (DESIGN §3 Tweedie image).
+        condition: that of all rows, or a list of one for each row. Both results are float32 and
+        shaped like `latents` (DESIGN §3 Tweedie image).
         """
         raise NotImplementedError
 
@@ -161,9 +162,10 @@ def run(
     on_step: OnStep | None = None,
     batch_size: int | MicroBatches | None = None,
 ) -> tuple[torch.Tensor, list[int]]:
-    """Denoise the candidates `seeds` of one prompt; return (final latents [m, …], their ids).
+    """Denoise the candidates `seeds`; return (final latents [m, …], their ids).
 
-    prompt: a string, or what `sampler.encode` made of it. An id is a position in `seeds`.
+    prompt: a string, or what `sampler.encode` made of it; or a list of the latter, one per seed, for
+    candidates of several prompts. An id is a position in `seeds`.
     on_step(step, ids, denoised) sees, after evaluation step+1, the Tweedie latents of all the
     candidates still there, row k of id ids[k]. It may return what to keep: positions in `ids`, or
     a mask as long as `ids`; None keeps all; nothing kept ends the run there.
@@ -176,7 +178,7 @@ def run(
     if not isinstance(batches, MicroBatches):
         batches = MicroBatches(batch_size or max(1, len(latents)))
     for s in range(sampler.steps):
-        parts = batches(partial(sampler.step, s, condition=condition), latents)
+        parts = batches(partial(_step, sampler, s, latents, ids, condition), len(ids))
         latents, denoised = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         keep = on_step(s, list(ids), denoised) if on_step else None
         if keep is not None:
@@ -185,6 +187,12 @@ def run(
         if not ids:
             break
     return latents, ids
+
+
+def _step(sampler: Sampler, s: int, latents: torch.Tensor, ids: list[int], condition, part: slice):
+    """One micro-batch of a step."""
+    own = [condition[k] for k in ids[part]] if isinstance(condition, list) else condition
+    return sampler.step(s, latents[part], own)
 
 
 def _positions(keep, n: int) -> list[int]:

@@ -12,26 +12,28 @@ SHARE = 0.8  # of the free memory that a micro-batch is allowed to take
 class MicroBatches:
     """Calls a function on parts of at most `size` rows; halves `size` for good when CUDA runs out of memory.
 
-    What a row gives does not depend on its part. One object serves a whole run, so that a size that
-    did not fit is tried once.
+    One object serves a whole run, so that a size that did not fit is tried once.
     """
 
     def __init__(self, size: int):
         self.size = size
 
-    def __call__(self, function: Callable, rows: torch.Tensor) -> list:
-        """[function(rows[:size]), function(rows[size:2·size]), …]. Raises TtsnapError when one row is too many."""
+    def __call__(self, function: Callable[[slice], object], rows: int) -> list:
+        """[function(slice(0, size)), function(slice(size, 2·size)), …] over so many rows.
+
+        Raises TtsnapError when one row is too many.
+        """
         results, done = [], 0
-        while done < len(rows):
+        while done < rows:
             try:
-                results.append(function(rows[done : done + self.size]))
+                results.append(function(slice(done, min(done + self.size, rows))))
                 done += self.size
             except torch.OutOfMemoryError:
                 if self.size == 1:
                     raise TtsnapError(
                         "out of memory with one candidate at a time; use a smaller size, model or dtype"
                     ) from None
-                self.size = -(-min(self.size, len(rows) - done) // 2)
+                self.size = -(-min(self.size, rows - done) // 2)
                 torch.cuda.empty_cache()
         return results
 

@@ -47,10 +47,11 @@ class FluxSampler(Sampler):
         return pack(self._noise(seeds, self.denoiser.config.in_channels // 4))
 
     def step(
-        self, s: int, latents: torch.Tensor, condition: FluxCondition
+        self, s: int, latents: torch.Tensor, condition: FluxCondition | list[FluxCondition]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One evaluation at σ_s: (next latents, Tweedie latents), packed, float32."""
         n, dtype = len(latents), self.denoiser.dtype
+        condition = _joined(condition)
         guidance = condition.guidance
         velocity = self.denoiser(
             hidden_states=latents.to(dtype),
@@ -96,6 +97,14 @@ class FluxSampler(Sampler):
 
     def _to_vae(self, latents: torch.Tensor) -> torch.Tensor:
         return unpack(latents, *self._grid())
+
+
+def _joined(condition: FluxCondition | list[FluxCondition]) -> FluxCondition:
+    """One condition whose tensors have a row per prompt."""
+    if isinstance(condition, FluxCondition):
+        return condition
+    embeds, pooled = (torch.cat([getattr(c, k) for c in condition]) for k in ("embeds", "pooled"))
+    return condition[0]._replace(embeds=embeds, pooled=pooled)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

@@ -54,13 +54,14 @@ class SDXLSampler(Sampler):
         return noise * self.scheduler.init_noise_sigma
 
     def step(
-        self, s: int, latents: torch.Tensor, condition: SDXLCondition
+        self, s: int, latents: torch.Tensor, condition: SDXLCondition | list[SDXLCondition]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One guided evaluation at σ_s: (next latents, Tweedie latents), [n, C, h, w] float32."""
-        n, halves, dtype = len(latents), len(condition.embeds), self.denoiser.dtype
+        dtype = self.denoiser.dtype
+        embeds, pooled, time_ids = (part.to(dtype) for part in _rows(condition, len(latents)))
+        halves = len(embeds) // len(latents)
         latents, sigma = latents.float(), self.sigmas[s]
         model_input = (latents / (sigma**2 + 1) ** 0.5).to(dtype).repeat(halves, 1, 1, 1)
-        embeds, pooled, time_ids = (part.to(dtype).repeat_interleave(n, 0) for part in condition)
         output = self.denoiser(
             model_input,
             self.timesteps[s],
@@ -81,6 +82,13 @@ class SDXLSampler(Sampler):
             raise BadInput(f"steps: {steps} is not between 1 and {most}")
         scheduler.set_timesteps(steps, device=self.device)
         return scheduler
+
+
+def _rows(condition: SDXLCondition | list[SDXLCondition], n: int) -> list[torch.Tensor]:
+    """A condition's parts [h·n, …] for n rows: all the unconditional halves first."""
+    if isinstance(condition, SDXLCondition):
+        return [part.repeat_interleave(n, 0) for part in condition]
+    return [torch.stack(parts, 1).flatten(0, 1) for parts in zip(*condition, strict=True)]
 
 
 def tweedie(prediction_type: str, output: torch.Tensor, x: torch.Tensor, sigma) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """TTSnap for real: start many candidates, look at their Tweedie images, drop the weak, finish the rest.
 
-One prompt at a time on the loop of `ttsnap.samplers.run`. The rule of dropping is the simulator's
-(`survivors`, `ranks`, `best_first`), so that on the same candidates both hand over the same one.
+On the loop of `ttsnap.samplers.run`, several prompts in lock-step, so that what is left of each after
+a drop still fills the micro-batches. The rule of dropping is the simulator's (`survivors`, `ranks`,
+`best_first`), so that on the same candidates both hand over the same one.
 """
 
 import time
@@ -49,16 +50,17 @@ class Found:
     image        uint8 [H, W, 3] of candidate `pick`, whose final base rewards are `rewards`
     looks        one for each step of the schedule, and the final one
     evaluations  of the denoiser, one for each candidate and step; `readings`: images looked at
-    seconds      {"encode", "denoise", "decode", "reward"}, as measured
+    seconds      {"encode", "denoise", "decode", "reward"}, as measured: this prompt's even share
+                 where several were searched at once
     """
 
     prompt: str
-    pick: int
-    image: np.ndarray
-    rewards: dict[str, float]
-    looks: list[Look]
-    evaluations: int
-    readings: int
+    pick: int = -1
+    image: np.ndarray | None = None
+    rewards: dict[str, float] = field(default_factory=dict)
+    looks: list[Look] = field(default_factory=list)
+    evaluations: int = 0
+    readings: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -75,17 +77,17 @@ class Batches:
 
 
 @torch.inference_mode()
-def search_prompt(
+def search_prompts(
     sampler: Sampler,
     verifiers: Sequence[Verifier],
     schedule: Schedule,
-    prompt: str,
+    prompts: Sequence[str],
     candidates: Sequence[int],
     *,
     seed: int = 0,
     batches: Batches | None = None,
-) -> Found:
-    """Search among `candidates` (ids ascending) of one prompt by DESIGN §3 Pruning.
+) -> list[Found]:
+    """Search among `candidates` (ids ascending) of each prompt by DESIGN §3 Pruning.
 
     At s_j the max(1, round(n·α_j)) best of n go on; of those that finish the one with the highest
     base reward is handed over. The final look is base in any case; the others are noise-aware where
@@ -94,86 +96,92 @@ def search_prompt(
     """
     batches = batches or Batches.of(8)
     clock = Clock(sampler.device)
-    judge = _Judge(sampler, verifiers, schedule, prompt, list(candidates), batches, clock)
-    condition = sampler.encode(prompt)
+    judge = _Judge(sampler, verifiers, schedule, prompts, list(candidates), batches, clock)
+    conditions = [c for prompt in prompts for c in [sampler.encode(prompt)] * len(candidates)]
     clock.lap("encode")
-    seeds = [candidate_seed(seed, prompt, candidate) for candidate in candidates]
-    run(sampler, condition, seeds, judge, batches.denoise)
-    final = judge.looks[-1]
-    place = final.ids.index(final.kept[0])
-    return Found(
-        prompt=prompt,
-        pick=final.kept[0],
-        image=judge.images[place],
-        rewards={name: float(values[place]) for name, values in final.rewards.items()},
-        looks=judge.looks,
-        evaluations=judge.evaluations,
-        readings=sum(len(look.ids) for look in judge.looks),
-        seconds=dict(clock.seconds),
-    )
+    seeds = [candidate_seed(seed, prompt, c) for prompt in prompts for c in candidates]
+    run(sampler, conditions, seeds, judge, batches.denoise)
+    for found in judge.found:
+        found.seconds = {part: of / len(prompts) for part, of in clock.seconds.items()}
+    return judge.found
 
 
 class _Judge:
-    """The `on_step` of a search: looks when it is time to, and says who goes on."""
+    """The `on_step` of a search: looks when it is time to, and says who goes on.
 
-    def __init__(self, sampler, verifiers, schedule, prompt, candidates, batches, clock):
-        self.sampler, self.verifiers, self.prompt = sampler, verifiers, prompt
+    The id of candidate c of prompt p in the run is p·N + (position of c in `candidates`).
+    """
+
+    def __init__(self, sampler, verifiers, schedule, prompts, candidates, batches, clock):
+        self.sampler, self.verifiers, self.prompts = sampler, verifiers, prompts
         self.candidates, self.batches, self.clock = candidates, batches, clock
         left = survivors(len(candidates), schedule.keep)
         self.keep = dict(zip(schedule.steps, left, strict=True)) | {sampler.steps - 1: 1}
-        self.looks: list[Look] = []
-        self.images = np.empty(0, np.uint8)
-        self.evaluations = 0
+        self.found = [Found(prompt) for prompt in prompts]
 
-    def __call__(self, step: int, places: list[int], denoised: torch.Tensor) -> list[int] | None:
-        self.evaluations += len(places)
+    def __call__(self, step: int, ids: list[int], denoised: torch.Tensor) -> list[int] | None:
         self.clock.lap("denoise")
+        of_prompt = np.array(ids) // len(self.candidates)
+        for p, found in enumerate(self.found):
+            found.evaluations += int((of_prompt == p).sum())
         if step not in self.keep:
             return None
         last = step == self.sampler.steps - 1
-        ids = [self.candidates[place] for place in places]
-        values, pictures, previews = self._see(None if last else step, denoised)
-        self._check(step, ids, values)
-        order = best_first([ranks(of) for of in values])
-        kept = sorted(order[: self.keep[step]].tolist())
-        self.looks.append(
-            Look(
-                step=step,
-                ids=ids,
-                rewards={v.name: of for v, of in zip(self.verifiers, values, strict=True)},
-                noise_aware={v.name: not last and step in v.levels for v in self.verifiers},
-                rank=np.argsort(order),
-                kept=[ids[place] for place in kept],
-                previews=previews,
-            )
-        )
-        if last:
-            self.images = pictures
+        prompts = [self.prompts[p] for p in of_prompt]
+        values, images, previews = self._see(None if last else step, prompts, denoised)
+        kept = []
+        for p, found in enumerate(self.found):
+            mine = np.flatnonzero(of_prompt == p)
+            numbers = [self.candidates[ids[k] % len(self.candidates)] for k in mine]
+            look = self._look(step, found.prompt, numbers, values[:, mine], previews[mine])
+            found.looks.append(look)
+            found.readings += len(mine)
+            kept += [int(k) for k, number in zip(mine, numbers, strict=True) if number in look.kept]
+            if last:
+                found.pick, place = look.kept[0], numbers.index(look.kept[0])
+                found.image = images[mine[place]].copy()
+                found.rewards = {name: float(of[place]) for name, of in look.rewards.items()}
         self.clock.lap("reward")
         return kept
 
-    def _see(self, step: int | None, denoised: torch.Tensor):
+    def _look(self, step: int, prompt: str, ids: list[int], values, previews) -> Look:
+        """One prompt's look; `values` float32 [R, n]."""
+        self._check(step, prompt, ids, values)
+        order = best_first([ranks(of) for of in values])
+        kept = sorted(order[: self.keep[step]].tolist())
+        last = step == self.sampler.steps - 1
+        return Look(
+            step=step,
+            ids=ids,
+            rewards={v.name: of for v, of in zip(self.verifiers, values, strict=True)},
+            noise_aware={v.name: not last and step in v.levels for v in self.verifiers},
+            rank=np.argsort(order),
+            kept=[ids[place] for place in kept],
+            previews=previews,
+        )
+
+    def _see(self, step: int | None, prompts: list[str], denoised: torch.Tensor):
         """Rewards float32 [R, n], images uint8 [n, H, W, 3] (final ones only), previews."""
 
-        def look(part: torch.Tensor):
-            images = (self.sampler.decode(part) * 255).round().to(torch.uint8)
+        def look(part: slice):
+            images = (self.sampler.decode(denoised[part]) * 255).round().to(torch.uint8)
             self.clock.lap("decode")
             seen = images.float() / 255
-            values = np.stack([v.read(seen, self.prompt, step) for v in self.verifiers])
+            values = np.stack([v.read(seen, prompts[part], step) for v in self.verifiers])
             self.clock.lap("reward")
             return values, _pixels(images) if step is None else None, _pixels(_small(seen))
 
-        values, images, previews = zip(*self.batches.look(look, denoised), strict=True)
+        values, images, previews = zip(*self.batches.look(look, len(denoised)), strict=True)
         pictures = np.concatenate(images) if step is None else None
         return np.concatenate(values, axis=1), pictures, np.concatenate(previews)
 
-    def _check(self, step: int, ids: list[int], values: np.ndarray) -> None:
+    def _check(self, step: int, prompt: str, ids: list[int], values: np.ndarray) -> None:
         bad = np.argwhere(~np.isfinite(values))
         if len(bad):
             reward, place = bad[0]
             raise TtsnapError(
                 f"{self.verifiers[reward].name} gave {values[reward, place]} for prompt "
-                f"{self.prompt[:60]!r}, candidate {ids[place]}, step {step}; mend the reward"
+                f"{prompt[:60]!r}, candidate {ids[place]}, step {step}; mend the reward"
             )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.prompts import shards as chunks
 from ttsnap.samplers import Sampler, wrap_pipeline
-from ttsnap.search.core import Found, search_prompt
-from ttsnap.search.plan import Plan, make_plan, pick_batches
+from ttsnap.search.core import Found, search_prompts
+from ttsnap.search.plan import Plan, make_plan, pick_batches, prompts_at_once
 from ttsnap.search.verifiers import FunctionVerifier, Score, Verifier
 from ttsnap.simulate.costs import Schedule
 
@@ -29,17 +30,18 @@ def search(
     of best-of-N), and the plan that says what it cost: `plan.spent(found.evaluations, found.readings)`.
 
     Yields as it goes. first_candidate: id of the first seed; batch_size 0: by free memory.
-    Raises BadInput as `make_plan` does, at the first prompt.
+    Raises BadInput as `make_plan` does, when the first is asked for.
     """
     verifiers = [verifiers] if isinstance(verifiers, Verifier) else list(verifiers)
     batches = pick_batches(sampler, verifiers, batch_size)
     plan = make_plan(sampler, verifiers, schedule, budget, unit, batches)
     ids = range(first_candidate, first_candidate + plan.candidates)
-    for prompt in [prompts] if isinstance(prompts, str) else prompts:
-        found = search_prompt(
-            sampler, verifiers, plan.schedule, prompt, ids, seed=seed, batches=batches
-        )
-        yield found, plan
+    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    for group in chunks(prompts, prompts_at_once(plan, batches)):
+        for found in search_prompts(
+            sampler, verifiers, plan.schedule, group, ids, seed=seed, batches=batches
+        ):
+            yield found, plan
 
 
 def search_pipeline(

@@ -12,7 +12,7 @@ from ttsnap.samplers import MicroBatches, Sampler, candidate_seed
 from ttsnap.samplers.batches import rows_in_memory
 from ttsnap.search.core import Batches, Clock
 from ttsnap.search.verifiers import Verifier
-from ttsnap.simulate.costs import Costs, Schedule
+from ttsnap.simulate.costs import Costs, Schedule, survivors
 
 UNITS = ("tflop", "seconds", "candidates")
 CPU_BATCH = 8
@@ -100,6 +100,12 @@ def make_plan(
     return Plan(schedule, candidates, budget, unit, costs, cost["decode"], measured)
 
 
+def prompts_at_once(plan: Plan, batches: Batches, most: int = 32) -> int:
+    """How many prompts to search in lock-step, so that what finishes of each fills a micro-batch."""
+    finishing = ([plan.candidates] + survivors(plan.candidates, plan.schedule.keep))[-1]
+    return min(most, max(1, round(batches.denoise.size / finishing)))
+
+
 @torch.inference_mode()
 def measure(sampler: Sampler, verifiers: Sequence[Verifier], batches: Batches) -> dict:
     """Seconds per candidate of an evaluation and of a look, and of encoding a prompt.
@@ -108,7 +114,7 @@ def measure(sampler: Sampler, verifiers: Sequence[Verifier], batches: Batches) -
     micro-batch, so that what only the first call does is not counted.
     """
     clock, prompt = Clock(sampler.device), "a photo"
-    at_once = max(1, min(batches.denoise.size, batches.look.size, CPU_BATCH))
+    at_once = max(1, min(batches.denoise.size, batches.look.size))
     for _ in range(2):
         clock.seconds.clear()
         clock.lap("start")
@@ -128,7 +134,7 @@ def read_all(sampler, verifiers, denoised: torch.Tensor, prompt: str) -> None:
     """One look whose values nobody wants."""
     images = sampler.decode(denoised)
     for verifier in verifiers:
-        verifier.read(images, prompt, None)
+        verifier.read(images, [prompt] * len(images), None)
 
 
 @torch.inference_mode()
@@ -149,5 +155,3 @@ def pick_batches(sampler: Sampler, verifiers: Sequence[Verifier], size: int = 0)
 
     sizes = [rows_in_memory(function, sampler.device) for function in (step, look)]
     return Batches(*map(MicroBatches, sizes))
-
-
