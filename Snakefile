@@ -1,5 +1,5 @@
 # ttsnap: prompts → shards → Tweedie images → one reward checkpoint per level → reward tensor
-#         → simulation → report. `snakemake` runs it all; config.yaml says on what.
+#         → simulation → real search → report. `snakemake` runs it all; config.yaml says on what.
 from snakemake.utils import min_version
 
 min_version("9.10")
@@ -24,6 +24,8 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/report_inputs.smk"
+include: "workflow/rules/search_inputs.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/train_shapes.smk"
 

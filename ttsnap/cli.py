@@ -22,6 +22,7 @@ COMMANDS = {
     "simulate": "run best-of-N, TTSp, TTSnap, oracle and random pruning on a reward tensor",
     "fit-schedule": "fit the pruning schedule that gains most on some prompts, report it on others",
     "search": "find the best image of each prompt within a budget, dropping weak candidates early",
+    "compare-search": "set real searches beside what the simulation foretold of them",
     "import-values": "turn published reward values (YAML) into a reward tensor",
     "report": "make one part of the report: a figure, a table, the gallery or the first page",
     "train-shapes": "train one of the embedded models of the shapes world again",

@@ -108,6 +108,26 @@ class Simulate(Section):
     )
 
 
+class Search(Section):
+    """The real search of test prompts with best-of-N, TTSp and TTSnap, compared with the simulation."""
+
+    rewards: list[Name] = Field(
+        default_factory=list,
+        description="rewards to search by, each alone; none: no real search",
+    )
+    unit: Literal["candidates", "tflop"] = Field(
+        "candidates", description="what budgets count: candidates of best-of-N, or TFLOP"
+    )
+    budgets: list[Annotated[float, Field(gt=0)]] = Field(
+        [4], description="per prompt", min_length=1
+    )
+    prompts: Positive | None = Field(None, description="only the first so many test prompts")
+    fresh: bool = Field(
+        True,
+        description="candidates that are not in the reward tensor: an independent check of the simulation",
+    )
+
+
 class Report(Section):
     """What the report shows."""
 
@@ -136,6 +156,7 @@ class Config(Section):
         description="objective verdict reported beside every reward (shapes: geometry and colour)",
     )
     simulate: Simulate = Field(default_factory=Simulate, description="simulation")
+    search: Search = Field(default_factory=Search, description="real search")
     report: Report = Field(default_factory=Report, description="report")
 
     @model_validator(mode="after")
@@ -157,6 +178,15 @@ class Config(Section):
             raise ValueError(
                 f"simulate.schedule.steps: {schedule.steps[-1]} is not before the final step {last}"
             )
+        for name in self.search.rewards:
+            if name not in self.rewards:
+                raise ValueError(
+                    f"search.rewards: {name!r} is none of the rewards {', '.join(self.rewards)}"
+                )
+        for key in ("rewards", "budgets"):
+            values = getattr(self.search, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"search.{key}: one stands twice in {values}")
         if self.simulate.budgets.last < self.simulate.budgets.first:
             raise ValueError("simulate.budgets.last: is smaller than first")
         return self
