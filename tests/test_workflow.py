@@ -52,6 +52,7 @@ def small_config() -> dict:
         "draws": 20,
         "budgets": {"unit": "candidates", "first": 2, "last": 4, "step": 1},
     }
+    config["search"] |= {"rewards": ["pickscore"], "budgets": [2], "prompts": 2}
     config["report"] = {"gallery": 1, "gallery_candidates": 2}
     return config
 
@@ -171,7 +172,7 @@ def test_images_do_not_depend_on_the_shards(finished, tmp_path):
 CHANGES = {
     "a simulation setting": (
         lambda config, prompts: config["simulate"].update(draws=30),
-        {"simulate": 3},
+        {"simulate": 3, "compare_search": 1},
     ),
     "one reward's learning rate": (
         lambda config, prompts: config["rewards"]["pickscore"]["finetune"].update(lr=1e-4),
@@ -182,12 +183,14 @@ CHANGES = {
             "align": 1,
             "fit_schedule": 2,
             "simulate": 2,
+            "search": 2,
+            "compare_search": 1,
         },
     ),
     "prompts added at the end": (
         lambda config, prompts: prompts["test"].append("a red triangle"),
         {"shard": 1, "generate": 1, "score_base": 2, "score_noise_aware": 2, "check": 1}
-        | {"tensor": 2, "align": 2, "simulate": 3},
+        | {"tensor": 2, "align": 2, "simulate": 3, "compare_search": 1},
     ),
     "a comment": (lambda config, prompts: config.update(seed=0), {}),
 }
@@ -203,6 +206,16 @@ def test_only_what_was_invalidated_reruns(copied, change):
     report_rules = {rule: n for rule, n in jobs.items() if rule.startswith("report")}
     assert {rule: n for rule, n in jobs.items() if rule not in report_rules} == expected
     assert bool(report_rules) == bool(expected)
+
+
+def test_the_real_search_is_compared_with_the_simulation(finished):
+    compared = json.loads((finished / "results/searches/pickscore.json").read_text())
+    assert [row["method"] for row in compared["rows"]] == ["best_of_n", "ttsp", "ttsnap"]
+    assert compared["fresh"] and compared["prompts"] == 2
+    for row in compared["rows"]:
+        assert row["most_spent_tflop"] <= row["budget_tflop"]
+        assert row["realised"]["accepted"]["value"] in (0, 0.5, 1)
+    assert "The search for real" in (finished / "results/report/search.pickscore.html").read_text()
 
 
 KILLED = {

@@ -201,8 +201,11 @@ def _verifiers(args: argparse.Namespace, levels: list[dict[int, str]], device: s
 def _settings(args: argparse.Namespace, sampler, verifiers, schedule: Schedule) -> dict:
     """Everything that the result depends on but the number of candidates, which follows from it."""
     from ttsnap.models import weights_digest
+    from ttsnap.rewards.registry import reward_module
     from ttsnap.stages import code
 
+    modules = [reward_module(reward["kind"]) for reward in args.rewards]
+    modules += [CHECKERS[args.checker]] if args.checker else []
     return {
         "method": args.method,
         "schedule": schedule.as_json(),
@@ -221,7 +224,7 @@ def _settings(args: argparse.Namespace, sampler, verifiers, schedule: Schedule) 
             for verifier in verifiers
         ],
         "checker": args.checker,
-        "code": code("ttsnap.commands.search"),
+        "code": code("ttsnap.commands.search", *modules),
     }
 
 

@@ -100,10 +100,14 @@ def make_plan(
     return Plan(schedule, candidates, budget, unit, costs, cost["decode"], measured)
 
 
-def prompts_at_once(plan: Plan, batches: Batches, most: int = 32) -> int:
-    """How many prompts to search in lock-step, so that what finishes of each fills a micro-batch."""
-    finishing = ([plan.candidates] + survivors(plan.candidates, plan.schedule.keep))[-1]
-    return min(most, max(1, round(batches.denoise.size / finishing)))
+def prompts_at_once(plan: Plan, batches: Batches) -> int:
+    """How many prompts to search in lock-step, so that what finishes of each fills a micro-batch.
+
+    At most 32, and no more than 512 candidates, whose latents are all held.
+    """
+    finishing = [plan.candidates, *survivors(plan.candidates, plan.schedule.keep)][-1]
+    wanted = round(batches.denoise.size / finishing)
+    return max(1, min(wanted, 32, 512 // plan.candidates))
 
 
 @torch.inference_mode()

@@ -37,7 +37,7 @@ rule search:
         limit=search_limit,
         checker=f"--checker {CONFIG.checker}" if CONFIG.checker else "",
         seed=CONFIG.seed,
-        code=lambda w: code("ttsnap.commands.search", reward_code(w.reward)),
+        code=search_code,
     shell:
         "python -m ttsnap search {input.prompts} --out {params.folder} --model {params.model[path]}"
         " --model-steps {params.model[steps]} --guidance {params.model[guidance]}"

@@ -1,4 +1,5 @@
 # What a real search reads, and which searches there are
+from ttsnap.commands.check import CHECKERS
 
 
 def search_schedule(wildcards):
@@ -33,10 +34,8 @@ def search_arguments(wildcards, input):
 
 def searched_prompts():
     """How many of the test prompts are searched."""
-    return min(
-        CONFIG.search.prompts or sum(map(len, SHARDS["test"])),
-        sum(map(len, SHARDS["test"])),
-    )
+    there = sum(map(len, SHARDS["test"]))
+    return min(CONFIG.search.prompts or there, there)
 
 
 def search_limit(wildcards):
@@ -49,10 +48,15 @@ def search_limit(wildcards):
 def searches_of(wildcards):
     """The summaries of every method, budget and shard of a reward's searches."""
     shards_searched = -(-searched_prompts() // CONFIG.prompts.test.shard_size)
-    return expand(
-        "results/searches/{reward}/{method}/{budget:g}/{shard:04d}/summary.json",
-        reward=wildcards.reward,
-        method=["best_of_n", "ttsp", "ttsnap"],
-        budget=CONFIG.search.budgets,
-        shard=range(shards_searched),
-    )
+    return [
+        f"results/searches/{wildcards.reward}/{method}/{budget:g}/{shard:04d}/summary.json"
+        for method in ("best_of_n", "ttsp", "ttsnap")
+        for budget in CONFIG.search.budgets
+        for shard in range(shards_searched)
+    ]
+
+
+def search_code(wildcards):
+    """A digest of the code behind a search: the reward's and the checker's modules are named at run time."""
+    checker = [CHECKERS[CONFIG.checker]] if CONFIG.checker else []
+    return code("ttsnap.commands.search", reward_code(wildcards.reward), *checker)
