@@ -154,5 +154,5 @@ def test_command(tmp_path, capsys):
     assert json.loads(out.read_text())["compared"] == 12
     page = tmp_path / "search.html"
     assert main(["report", "--part", "search", "--comparison", str(out), "--out", str(page)]) == 0
-    assert main([*words, str(tmp_path / "none")]) == 2
+    assert main(["compare-search", str(tmp_path / "none"), *words[-2:]]) == 2
     assert "none: no finished search here" in capsys.readouterr().err
