@@ -131,7 +131,9 @@ def test_searches_that_do_not_belong_together_are_refused():
         join_searches([*parts, more])
     other = searches(world(1, 3))
     with pytest.raises(BadInput, match="not all of the same prompts"):
-        compare(join_searches([*searches(world(1), (2,)), *searches(world(1, 3), (4,))]), [world(2)])
+        compare(
+            join_searches([*searches(world(1), (2,)), *searches(world(1, 3), (4,))]), [world(2)]
+        )
     with pytest.raises(BadInput, match="do not begin with the prompts"):
         compare(join_searches(other), [world(2).select(slice(5, 9))])
     named = world(2)
