@@ -1,0 +1,75 @@
+"""HPSv2.0 and HPSv2.1 (arXiv 2306.09341): open_clip's ViT-H-14 with the weights of either version."""
+
+import functools
+from pathlib import Path
+
+import open_clip
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from torch import nn
+
+from ttsnap.errors import BadInput
+from ttsnap.models import model_version
+from ttsnap.rewards.base import Reward
+from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD
+from ttsnap.rewards.weights import fill, read_architecture, read_weights
+
+FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
+
+
+class HPSv2(Reward):
+    """cos(image, text); × 100 is what papers report."""
+
+    name = "hpsv2"
+    mean, std = OPENAI_MEAN, OPENAI_STD
+    fit = "pad"
+
+    def __init__(
+        self, path: str = "models/HPSv2", version: str = "v2.1", architecture: str = "ViT-H-14"
+    ):
+        """path: the weights, or the folder that holds them; version: v2.0 or v2.1, names the file there.
+
+        architecture: as open_clip calls it, or a JSON file of its `embed_dim`, `vision_cfg`, `text_cfg`.
+        """
+        super().__init__()
+        if version not in FILES:
+            raise BadInput(f"version: {version!r} is not one of {', '.join(FILES)}")
+        file = Path(path) / FILES[version] if Path(path).suffix != ".pt" else Path(path)
+        hint = f"ttsnap download --only HPSv2 --hps-version {version} puts it under models/"
+        state = read_weights(file, hint)
+        self.clip = build(architecture)
+        fill(self.clip, state, file)
+        self.clip.register_buffer("attn_mask", _causal(self.clip.context_length), persistent=False)
+        self.image_size = self.clip.visual.image_size[0]
+        self.version = model_version(file)
+        self._tokens = functools.lru_cache(maxsize=100_000)(
+            SimpleTokenizer(context_length=self.clip.context_length)
+        )
+
+    def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        distinct = list(dict.fromkeys(prompts))
+        places = {prompt: place for place, prompt in enumerate(distinct)}
+        tokens = torch.cat([self._tokens(p) for p in distinct]).to(pixels.device)
+        text = self.clip.encode_text(tokens).float()
+        image = self.clip.encode_image(pixels).float()
+        return nn.functional.cosine_similarity(image, text[[places[p] for p in prompts]])
+
+
+def build(architecture: str) -> open_clip.CLIP:
+    """The model on the meta device: shapes without numbers. Raises BadInput for an unknown architecture."""
+    if architecture.endswith(".json"):
+        config = read_architecture(architecture)
+    else:
+        config = open_clip.get_model_config(architecture)
+    try:
+        with torch.device("meta"):
+            return open_clip.CLIP(**config)
+    except (TypeError, AttributeError) as error:
+        raise BadInput(
+            f"architecture: {architecture} is none that open_clip knows ({error})"
+        ) from None
+
+
+def _causal(length: int) -> torch.Tensor:
+    """The text tower's mask [length,length]: a buffer that the weights do not hold."""
+    return torch.full((length, length), float("-inf")).triu_(1)
