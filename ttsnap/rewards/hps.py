@@ -40,6 +40,9 @@ class HPSv2(Reward):
         self.clip = build(architecture)
         fill(self.clip, state, file)
         self.clip.register_buffer("attn_mask", _causal(self.clip.context_length), persistent=False)
+        for module in list(self.clip.modules()):
+            if isinstance(getattr(module, "attn", None), nn.MultiheadAttention):
+                module.attn = Attention(module.attn)
         self.image_size = self.clip.visual.image_size[0]
         self.version = model_version(file)
         self._tokens = functools.lru_cache(maxsize=100_000)(
@@ -53,6 +56,28 @@ class HPSv2(Reward):
         text = self.clip.encode_text(tokens).float()
         image = self.clip.encode_image(pixels).float()
         return nn.functional.cosine_similarity(image, text[[places[p] for p in prompts]])
+
+
+class Attention(nn.Module):
+    """Self-attention with an nn.MultiheadAttention's weights in linear layers, which adapters can wrap."""
+
+    def __init__(self, published: nn.MultiheadAttention):
+        super().__init__()
+        self.heads = published.num_heads
+        width = published.embed_dim
+        with torch.device("meta"):
+            self.in_proj, self.out_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.in_proj.weight, self.in_proj.bias = published.in_proj_weight, published.in_proj_bias
+        self.out_proj.weight, self.out_proj.bias = (
+            published.out_proj.weight,
+            published.out_proj.bias,
+        )
+
+    def forward(self, x, key, value, need_weights=False, attn_mask=None):
+        """x [n,tokens,width], its own key and value; returns the same shape in a tuple, as torch's."""
+        parts = self.in_proj(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        out = nn.functional.scaled_dot_product_attention(*parts, attn_mask=attn_mask)
+        return (self.out_proj(out.transpose(1, 2).flatten(2)),)
 
 
 def build(architecture: str) -> open_clip.CLIP:
