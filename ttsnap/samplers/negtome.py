@@ -49,6 +49,11 @@ class Pusher:
         self.family, self.halves = family, halves
         self.on, self.text_tokens, self.map = False, 0, (0, 0)
 
+    def describe(self) -> dict:
+        """What identifies the candidates it makes, for the attributes of files."""
+        keys = ("group", "alpha", "threshold", "first", "last", "published")
+        return {key: getattr(self, key) for key in keys}
+
     def acts_at(self, timestep: float) -> bool:
         """Whether it acts at this timestep, 0…1000."""
         return self.last <= timestep <= self.first

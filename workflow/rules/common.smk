@@ -65,6 +65,20 @@ def prompt_settings(wildcards):
     return getattr(CONFIG.prompts, wildcards.split)
 
 
+def model_arguments():
+    """The command-line options of the model; what is as by default is left out."""
+    values = CONFIG.model.model_dump(exclude_defaults=True)
+    values.pop("preset", None)
+    words = [f"--model {values.pop('path')}"]
+    negtome = values.pop("negtome", None)
+    if negtome is not None:
+        words.append("--negtome " + " ".join(f"{k}={v}" for k, v in negtome.items()))
+    for key, value in values.items():
+        option = f"--{key.replace('_', '-')}"
+        words.append(option if value is True else f"{option} {value}")
+    return " ".join(words)
+
+
 def reward_arguments(name):
     """The command-line options that name a reward."""
     reward = CONFIG.rewards[name]
