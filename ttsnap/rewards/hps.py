@@ -45,14 +45,13 @@ class HPSv2(Reward):
                 module.attn = Attention(module.attn)
         self.image_size = self.clip.visual.image_size[0]
         self.version = model_version(file)
-        self._tokens = functools.lru_cache(maxsize=100_000)(
-            SimpleTokenizer(context_length=self.clip.context_length)
-        )
+        tokenizer = SimpleTokenizer(context_length=self.clip.context_length)
+        self._tokens = functools.lru_cache(maxsize=100_000)(lambda p: tokenizer(p)[0].tolist())
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         distinct = list(dict.fromkeys(prompts))
         places = {prompt: place for place, prompt in enumerate(distinct)}
-        tokens = torch.cat([self._tokens(p) for p in distinct]).to(pixels.device)
+        tokens = torch.tensor([self._tokens(p) for p in distinct], device=pixels.device)
         text = self.clip.encode_text(tokens).float()
         image = self.clip.encode_image(pixels).float()
         return nn.functional.cosine_similarity(image, text[[places[p] for p in prompts]])

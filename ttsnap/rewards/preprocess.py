@@ -6,6 +6,8 @@ pad     the longer side to the size, black around it
 squash  both sides to the size
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 
@@ -20,16 +22,40 @@ def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def resize_8bit(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """The same as PIL does it: width first, then height, each pass rounded to 8 bits.
+    """What PIL's bicubic resize makes of the 8-bit image, bit by bit: width first, each pass rounded.
 
     The rounding passes gradients on as if it were not there.
     """
-    for shape in ((images.shape[-2], width), (height, width)):
-        resized = resize(images, *shape)
-        if resized is not images:
-            rounded = resized.detach().mul(255).add(0.5).floor().clamp(0, 255) / 255
-            images = resized + (rounded - resized).detach()
-    return images
+    own_height, own_width = images.shape[-2:]
+    levels = _rounded(images.double() * 255)
+    if own_width != width:
+        levels = _rounded(levels @ pil_weights(own_width, width).to(levels.device).T)
+    if own_height != height:
+        levels = _rounded(pil_weights(own_height, height).to(levels.device) @ levels)
+    return (levels / 255).to(images.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def pil_weights(inside: int, outside: int) -> torch.Tensor:
+    """PIL's bicubic weights float64 [outside, inside] (a = −0.5), in its multiples of 2⁻²²."""
+    scale = inside / outside
+    stretch = max(1.0, scale)
+    centre = (torch.arange(outside, dtype=torch.float64)[:, None] + 0.5) * scale
+    pixel = torch.arange(inside, dtype=torch.float64)[None]
+    first = (centre - 2 * stretch + 0.5).trunc().clamp(min=0)
+    last = (centre + 2 * stretch + 0.5).trunc().clamp(max=inside)
+    x = ((pixel - centre + 0.5) / stretch).abs()
+    near, far = (1.5 * x - 2.5) * x * x + 1, (((x - 5) * x + 8) * x - 4) * -0.5
+    weights = torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+    weights = torch.where((pixel >= first) & (pixel < last), weights, 0.0)
+    weights = weights / weights.sum(1, keepdim=True)
+    return (weights * 2**22 + weights.sign() * 0.5).trunc() / 2**22
+
+
+def _rounded(levels: torch.Tensor) -> torch.Tensor:
+    """Whole levels 0…255; the gradient goes through."""
+    return levels + (levels.detach().add(0.5).floor().clamp(0, 255) - levels.detach())
 
 
 def crop(images: torch.Tensor, size: int, resize=resize_8bit, middle=lambda x: x // 2):
