@@ -13,8 +13,8 @@ from ttsnap.samplers.settings import NegToMe
 from ttsnap.tweedie import read_shard
 
 SIZE = {"height": 32, "width": 32}
-ALWAYS = {"first": 1000, "last": 0, "threshold": -0.9, "alpha": 0.3}
-SEEDS = [5, 6, 7, 8]
+ALWAYS = {"first": 1000, "last": 0, "threshold": -0.9, "alpha": 1.2}
+SEEDS = [5, 6, 7, 8]  # a group
 FAMILIES = {"sdxl": (tiny.sdxl, 3.0), "sdxl-unguided": (tiny.sdxl, 1.0), "flux": (tiny.flux, 3.5)}
 
 
@@ -49,7 +49,8 @@ def test_published_variant_by_loops():
         0.7,
         0.3,
     )
-    pushed, expected = push(hidden, alpha, threshold, published=True), hidden.clone()
+    pushed = push(hidden, alpha, threshold, published=True)
+    expected = hidden.clone()
     for image in (1, 2):
         for j in range(6):
             similarity = [cosine(hidden[image, i], hidden[0, j]) for i in range(6)]
@@ -60,11 +61,22 @@ def test_published_variant_by_loops():
     assert not torch.allclose(pushed, push(hidden, alpha, threshold))
 
 
+def lively(pipe):
+    """The pipeline with self-attention that matters: in an untrained one it is lost among the residuals."""
+    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    for name, module in denoiser.named_modules():
+        if name.endswith("to_out.0") and "attn2" not in name:
+            module.weight.data *= 30
+        if name.endswith("proj_out") and "single" in name:
+            module.weight.data *= 30
+    return pipe
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     return {
-        name: tiny.save(build(), root / name)
+        name: tiny.save(lively(build()), root / name)
         for name, build in (("sdxl", tiny.sdxl), ("flux", tiny.flux))
     }
 

@@ -40,9 +40,7 @@ class HPSv2(Reward):
         self.clip = build(architecture)
         fill(self.clip, state, file)
         self.clip.register_buffer("attn_mask", _causal(self.clip.context_length), persistent=False)
-        for module in list(self.clip.modules()):
-            if isinstance(getattr(module, "attn", None), nn.MultiheadAttention):
-                module.attn = Attention(module.attn)
+        with_linear_attention(self.clip)
         self.image_size = self.clip.visual.image_size[0]
         self.version = model_version(file)
         tokenizer = SimpleTokenizer(context_length=self.clip.context_length)
@@ -55,6 +53,14 @@ class HPSv2(Reward):
         text = self.clip.encode_text(tokens).float()
         image = self.clip.encode_image(pixels).float()
         return nn.functional.cosine_similarity(image, text[[places[p] for p in prompts]])
+
+
+def with_linear_attention(model: nn.Module) -> nn.Module:
+    """The same model with `Attention` for torch's own; changed in place."""
+    for module in list(model.modules()):
+        if isinstance(getattr(module, "attn", None), nn.MultiheadAttention):
+            module.attn = Attention(module.attn)
+    return model
 
 
 class Attention(nn.Module):
