@@ -24,7 +24,8 @@ def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def resize_8bit(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """What PIL's bicubic resize makes of the 8-bit image, bit by bit: width first, each pass rounded.
 
-    The rounding passes gradients on as if it were not there.
+    The rounding passes gradients on as if it were not there. Pillow 13 takes the height first for some images
+    more than twice as tall as wide; there a few pixels differ by a level.
     """
     own_height, own_width = images.shape[-2:]
     levels = _rounded(images.double() * 255)

@@ -113,6 +113,14 @@ def previous_level(wildcards):
     return [f"results/levels/{wildcards.reward}/{CONFIG.levels[place - 1]}.safetensors"]
 
 
+def launcher(resources):
+    """How a training starts: one process for each GPU the rule got."""
+    count = int(resources.get("gpu", 1))
+    if count < 2:
+        return "python -m"
+    return f"accelerate launch --num_processes {count} --num_machines 1 --mixed_precision no --dynamo_backend no -m"
+
+
 def finetune_arguments(wildcards):
     """The command-line options of a reward's finetuning settings."""
     settings = CONFIG.rewards[wildcards.reward].finetune.model_dump()
