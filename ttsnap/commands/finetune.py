@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> dict:
 
     from ttsnap.finetune.alignment import kendall_tau
     from ttsnap.finetune.parallel import join
-    from ttsnap.finetune.train import train_level
     from ttsnap.finetune.train import predict_together as predict
+    from ttsnap.finetune.train import train_level
     from ttsnap.rewards.levels import load_level, make_trainable, save_level
 
     lora = Lora(rank=args.lora_rank, alpha=args.lora_alpha) if args.lora_rank else None

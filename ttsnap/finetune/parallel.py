@@ -38,6 +38,9 @@ class Processes:
         return {key: value for table in tables for key, value in table.items()}
 
 
+ALONE = Processes()
+
+
 def join(device: str) -> tuple[Processes, str]:
     """Join the processes that `accelerate launch` or torchrun started; (this one, its device).
 
@@ -45,7 +48,7 @@ def join(device: str) -> tuple[Processes, str]:
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        return Processes(), device
+        return ALONE, device
     if torch.device(device).type == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)

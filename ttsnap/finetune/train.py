@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ttsnap.errors import TtsnapError
 from ttsnap.files import replacing
 from ttsnap.finetune import losses
-from ttsnap.finetune.parallel import Processes
+from ttsnap.finetune.parallel import ALONE, Processes
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.groups import Groups, autocast, predict
 
@@ -55,7 +55,7 @@ def train_level(
     seed: int,
     state: Path | None = None,
     name: str = "level",
-    processes: Processes = Processes(),
+    processes: Processes = ALONE,
 ) -> list[float]:
     """Train `parameters` of `reward` in place; returns the loss of every step.
 
@@ -107,7 +107,7 @@ def train_level(
 
 
 def predict_together(
-    reward: Reward, data: Groups, device, processes: Processes = Processes()
+    reward: Reward, data: Groups, device, processes: Processes = ALONE
 ) -> np.ndarray:
     """Rewards float32 [P,C] of every image, each process reading its share of the prompts."""
     own = list(range(processes.rank, len(data.prompts), processes.count))
