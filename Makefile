@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint bench setup clean official
 
 setup: $(VENV)/.ready
 
@@ -39,6 +39,15 @@ test: lint
 bench: setup
 	mkdir -p results/bench
 	python benchmarks/simulate.py --json results/bench/simulate.json
+
+# The official image-reward and hpsv2 packages, and the tests of our scores against theirs (5.5 GB of CUDA torch).
+OFFICIAL ?= .venv-official
+official: setup
+	uv venv --allow-existing --python 3.11 $(OFFICIAL)
+	python -c 'import yaml; print(*yaml.safe_load(open("envs/reward-official.yaml"))["dependencies"][-1]["pip"], sep="\n")' \
+	  > $(OFFICIAL)/requirements.txt
+	UV_BUILD_CONSTRAINT=envs/build-constraints.txt uv pip install --python $(OFFICIAL)/bin/python -r $(OFFICIAL)/requirements.txt
+	TTSNAP_OFFICIAL=$(abspath $(OFFICIAL)/bin/python) pytest tests/test_parity.py -v -rs
 
 clean:
 	rm -rf results .snakemake

@@ -26,6 +26,7 @@ COMMANDS = {
     "import-values": "turn published reward values (YAML) into a reward tensor",
     "report": "make one part of the report: a figure, a table, the gallery or the first page",
     "train-shapes": "train one of the embedded models of the shapes world again",
+    "download": "fetch published models and rewards into models/, resumed and checked",
     "cost": "count the FLOP of a denoising step, a decode and a reward, from configs alone",
 }
 

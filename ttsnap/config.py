@@ -10,8 +10,10 @@ from pydantic import Field, ValidationError, model_validator
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Finetune
 from ttsnap.models import check_there
+from ttsnap.presets import PRESETS, with_preset
 from ttsnap.prompts import read_prompts
-from ttsnap.rewards.registry import reward_target
+from ttsnap.rewards.registry import KINDS, reward_target
+from ttsnap.samplers.settings import NegToMe
 from ttsnap.section import Positive, Section
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -21,8 +23,14 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 class Model(Section):
     """The text-to-image model and how it is sampled."""
 
+    preset: str | None = Field(
+        None, description=f"published settings to start from: {', '.join(PRESETS)}"
+    )
     path: str = Field(description="diffusers folder, hub id, or embedded:NAME")
-    steps: Annotated[int, Field(ge=2)] = Field(20, description="denoising steps S")
+    family: Literal["sdxl", "flux", "sd15"] | None = Field(
+        None, description="model family; null: as the folder says"
+    )
+    steps: Positive = Field(20, description="denoising steps S")
     guidance: Annotated[float, Field(ge=0)] = Field(
         5.0, description="classifier-free guidance scale"
     )
@@ -35,6 +43,19 @@ class Model(Section):
     batch_size: Positive = Field(
         8, description="candidates denoised at once; results do not depend on it"
     )
+    offload: Literal["none", "model", "sequential"] = Field(
+        "none", description="GPU memory holds all parts, the part at work, or the layer at work"
+    )
+    compile: bool = Field(False, description="torch.compile the denoiser")
+    slicing: bool = Field(False, description="decode one image at a time: less memory")
+    negtome: NegToMe | None = Field(
+        None, description="push the candidates of a group apart; null: off"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values):
+        return with_preset(values) if isinstance(values, dict) else values
 
 
 class Prompts(Section):
@@ -57,7 +78,7 @@ class PromptSets(Section):
 class RewardModel(Section):
     """One reward (verifier)."""
 
-    kind: str = Field(description="pickscore, aesthetic, or your own class as package.module:Class")
+    kind: str = Field(description=f"{', '.join(KINDS)}, or your own class as package.module:Class")
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="what that class takes, e.g. path: embedded:shapes-clip"
     )
@@ -164,6 +185,8 @@ class Config(Section):
         if "all" in self.rewards:
             raise ValueError("rewards.all: this name means all rewards together; choose another")
         last = self.model.steps - 1
+        if last < 1:
+            raise ValueError("model.steps: 1 leaves nothing to prune; give at least 2")
         for level in self.levels:
             if level >= last:
                 raise ValueError(

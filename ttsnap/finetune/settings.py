@@ -20,7 +20,10 @@ class Finetune(Section):
     """Noise-aware finetuning of one reward (DESIGN §3)."""
 
     lr: Annotated[float, Field(gt=0)] = Field(3e-6, description="learning rate of AdamW")
-    batch_size: Positive = Field(100, description="images per optimiser step")
+    batch_size: Positive = Field(
+        100, description="images per process and forward pass; whole groups of one prompt"
+    )
+    accumulate: Positive = Field(1, description="forward passes per process and optimiser step")
     loss: Literal["mse", "preference"] = Field(
         "mse", description="MSE, or Bradley–Terry over pairs of one prompt"
     )

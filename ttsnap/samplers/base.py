@@ -12,6 +12,8 @@ import torch
 
 from ttsnap.errors import BadInput
 from ttsnap.samplers.batches import MicroBatches
+from ttsnap.samplers.negtome import Pusher, install
+from ttsnap.samplers.settings import NegToMe
 
 OnStep = Callable[[int, list[int], torch.Tensor], object]
 
@@ -40,6 +42,7 @@ class Sampler:
     denoiser_name = ""
     patch = 1  # side of a token, in latents
     text_tokens: int  # tokens of a prompt that the denoiser attends to
+    pusher: Pusher | None = None  # NegToMe, see push_apart
 
     def __init__(self, pipe, *, steps: int, guidance: float, height: int, width: int, name: str):
         """Wrap a diffusers pipeline. `height`, `width` in pixels; `name` is for `describe`."""
@@ -59,8 +62,12 @@ class Sampler:
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser and the latents live."""
-        return self.denoiser.device
+        """Where the latents live and the model computes, also when it is offloaded."""
+        return self.pipe._execution_device
+
+    def push_apart(self, settings: NegToMe) -> None:
+        """Turn NegToMe on for good: every call of `step` is then one group, its first row the reference."""
+        self.pusher = install(self.denoiser, settings, self.family, self.guidance > 1)
 
     def encode(self, prompt: str):
         """The condition of one prompt, for `step`. A prompt too long is cut, with a warning."""
@@ -93,6 +100,7 @@ class Sampler:
 
     def describe(self) -> dict:
         """What made the images, for the attributes of files: plain strings and numbers."""
+        negtome = {"negtome": self.pusher.describe()} if self.pusher else {}
         return {
             "model": self.name,
             "family": self.family,
@@ -103,6 +111,7 @@ class Sampler:
             "height": self.height,
             "width": self.width,
             "dtype": str(self.denoiser.dtype).removeprefix("torch."),
+            **negtome,
         }
 
     def _scheduler(self, steps: int):
@@ -183,6 +192,7 @@ def run(
         keep = on_step(s, list(ids), denoised) if on_step else None
         if keep is not None:
             positions = _positions(keep, len(ids))
+            _check_reference(sampler, s + 1, ids, positions)
             latents, ids = latents[positions], [ids[k] for k in positions]
         if not ids:
             break
@@ -193,6 +203,16 @@ def _step(sampler: Sampler, s: int, latents: torch.Tensor, ids: list[int], condi
     """One micro-batch of a step."""
     own = [condition[k] for k in ids[part]] if isinstance(condition, list) else condition
     return sampler.step(s, latents[part], own)
+
+
+def _check_reference(sampler: Sampler, s: int, ids: list[int], positions: list[int]) -> None:
+    """With NegToMe still to act, the first image of the group must stay, and at the head."""
+    pusher = sampler.pusher
+    if pusher and positions and s < sampler.steps and pusher.acts_at(float(sampler.timesteps[s])):
+        if ids[positions[0]] != 0:
+            raise ValueError(
+                f"candidate 0 is the reference of NegToMe at step {s}: it cannot be dropped yet"
+            )
 
 
 def _positions(keep, n: int) -> list[int]:
