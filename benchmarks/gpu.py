@@ -154,11 +154,11 @@ def main():
     rows = list(next(iter(figures.values())))
     lines = [
         "# Benchmarks", "",
-        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, diffusers {diffusers.__version__}; bfloat16, random",
-        f"weights, 512×512, {args.batch_size} candidates at once; matmul peak measured: {card:.0f} TFLOP/s.", "",
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, diffusers {diffusers.__version__}; bfloat16,",
+        f"random weights, 512×512, {args.batch_size} candidates at once; matmul peak measured: {card:.0f} TFLOP/s.", "",
         "| | " + " | ".join(figures) + " |", "| --- |" + " --- |" * len(figures),
         *("| " + row + " | " + " | ".join(f"{f[row]:.3g}" for f in figures.values()) + " |" for row in rows),
-        "", "Made by `python benchmarks/gpu.py`. A look is a full VAE decode and a ViT-H reward; tiny: AutoencoderTiny.", "",
+        "", "Made by `python benchmarks/gpu.py`. A look: full VAE decode and ViT-H reward; tiny: AutoencoderTiny.", "",
     ]  # fmt: skip
     write_text(args.out, "\n".join(lines))
     if args.json:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.negtome import Pusher, install
-from ttsnap.samplers.settings import NegToMe
 
 OnStep = Callable[[int, list[int], torch.Tensor], object]
 
