@@ -7,9 +7,9 @@ import torch
 from diffusers import DiffusionPipeline
 
 from ttsnap.cli import main
+from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers import candidate_seed, load_sampler, run
 from ttsnap.samplers.negtome import PUBLISHED, Pusher, push
-from ttsnap.samplers.settings import NegToMe
 from ttsnap.tweedie import read_shard
 
 SIZE = {"height": 32, "width": 32}

@@ -10,10 +10,10 @@ from pydantic import Field, ValidationError, model_validator
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Finetune
 from ttsnap.models import check_there
+from ttsnap.negtome_settings import NegToMe
 from ttsnap.presets import PRESETS, with_preset
 from ttsnap.prompts import read_prompts
 from ttsnap.rewards.registry import KINDS, reward_target
-from ttsnap.samplers.settings import NegToMe
 from ttsnap.section import Positive, Section
 
 Fraction = Annotated[float, Field(gt=0, le=1)]

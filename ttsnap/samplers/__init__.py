@@ -7,12 +7,12 @@ import torch
 from diffusers import DiffusionPipeline
 
 from ttsnap.errors import BadInput
+from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.base import Sampler, candidate_seed, run
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.place import check_device, place
 from ttsnap.samplers.sdxl import SDXLSampler
-from ttsnap.samplers.settings import NegToMe
 
 __all__ = ["MicroBatches", "Sampler", "candidate_seed", "load_sampler", "run", "wrap_pipeline"]
 

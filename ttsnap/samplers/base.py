@@ -11,9 +11,9 @@ from functools import partial
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.negtome import Pusher, install
-from ttsnap.samplers.settings import NegToMe
 
 OnStep = Callable[[int, list[int], torch.Tensor], object]
 
