@@ -89,7 +89,8 @@ def rotation_between(eps: torch.Tensor, z: torch.Tensor) -> Rotation:
 
     With unit a ∥ ε and b ∥ z: up to a right angle H(a+b)·H(a), as H(a) turns a to −a and H(a+b) that to b; beyond it
     H(b−a)·H(u) with u ⟂ a in the plane, as H(u) leaves a and H(b−a) mirrors it onto b. So neither normal is ever the
-    difference of two nearly equal vectors, and any angle is exact, 0 and π included. Raises ValueError for a zero vector.
+    difference of two nearly equal vectors, and any angle is exact, 0 and π included. Raises ValueError for a zero
+    vector.
     """
     if not (eps.norm(dim=-1).min() > 0 and z.norm(dim=-1).min() > 0):
         raise ValueError("a zero vector has no direction to rotate")

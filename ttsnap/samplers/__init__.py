@@ -9,11 +9,12 @@ from diffusers import DiffusionPipeline
 from ttsnap.errors import BadInput
 from ttsnap.samplers.base import Sampler, candidate_seed, run
 from ttsnap.samplers.flux import FluxSampler
+from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
 
 __all__ = ["Sampler", "candidate_seed", "load_sampler", "run"]
 
-FAMILIES: dict[str, type[Sampler]] = {c.family: c for c in (SDXLSampler, FluxSampler)}
+FAMILIES: dict[str, type[Sampler]] = {c.family: c for c in (SDXLSampler, FluxSampler, SD15Sampler)}
 
 
 def load_sampler(

@@ -88,6 +88,17 @@ class Sampler:
         images = images / 2 + 0.5
         return images.clamp(0, 1) if clamp else images
 
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        """The VAE's mean latents, float32 [n, …], of images [n, 3, H, W] in [0, 1]; `decode` inverts it."""
+        config = self.vae.config
+        moments = self.vae.encode((images * 2 - 1).to(self.vae.dtype))
+        latents = moments.latent_dist.mean.float() - (config.get("shift_factor") or 0.0)
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        if mean is not None and std is not None:
+            mean, std = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, std))
+            latents = (latents - mean) / std
+        return latents * config.scaling_factor
+
     def describe(self) -> dict:
         """What made the images, for the attributes of files: plain strings and numbers."""
         return {
