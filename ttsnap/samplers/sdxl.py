@@ -48,6 +48,13 @@ class SDXLSampler(Sampler):
         time_ids = torch.tensor([[*size, 0, 0, *size]], dtype=embeds.dtype, device=self.device)
         return SDXLCondition(embeds, pooled, time_ids.expand(len(embeds), -1))
 
+    def join(self, conditions: Sequence):
+        """The conditions of n prompts as one, for n latents: halves first, prompts within."""
+        halves = range(2 if self.guidance > 1 else 1)
+        parts = zip(*conditions, strict=True)
+        joined = (torch.cat([one[h : h + 1] for h in halves for one in part]) for part in parts)
+        return type(conditions[0])(*joined)
+
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
         """The first latents [n, C, h, w]: row i is noise of seeds[i] times σ of the start."""
         noise = self._noise(seeds, self.denoiser.config.in_channels)
@@ -58,7 +65,7 @@ class SDXLSampler(Sampler):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One guided evaluation at σ_s: (next latents, Tweedie latents), [n, C, h, w] float32.
 
-        `condition`: of one prompt, or the rows of n prompts joined (without guidance).
+        `condition`: of one prompt, or of n prompts (`join`).
         """
         n, halves, dtype = len(latents), 2 if self.guidance > 1 else 1, self.denoiser.dtype
         times = n * halves // len(condition.embeds)

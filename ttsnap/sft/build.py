@@ -59,9 +59,7 @@ def build(
     summary = _summary(lines, blocks, failures, given & done) | {"settings": identity}
     if lines:
         samples = records.read_assigned([out / "manifest.jsonl"])
-        q = samples.state if samples.state.shape != samples.noise.shape else None
-        if q is not None and samples.noise.ndim == 2:
-            q = None if settings["form"] in ("auto", "sphere") else q
+        q = samples.state if samples.state.ndim == 3 else None
         patch = settings["patch"] if samples.noise.ndim == 4 else 1
         found = diagnostics.write(out, "diagnostics", samples.base, samples.noise, patch, q)
         summary["largest_relative_norm_change"] = found["largest_relative_norm_change"]

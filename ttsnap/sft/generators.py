@@ -109,7 +109,7 @@ class Pipeline(Generator):
         size = size or _own_size(path)
         options = dict(steps=1, guidance=1.0, height=size, width=size)
         self.sampler = load_sampler(path, device=device, dtype="float32", **options)
-        if not hasattr(self.sampler.scheduler, "init_noise_sigma"):
+        if not hasattr(self.sampler, "join"):
             raise BadInput(f"{path}: one-step finetuning takes SDXL or SD 1.5 pipelines")
         self.module = self.sampler.denoiser
         side = size // self.sampler.pipe.vae_scale_factor
@@ -120,9 +120,9 @@ class Pipeline(Generator):
 
     def embed(self, conditions):
         known = {prompt: self.sampler.encode(prompt) for prompt in dict.fromkeys(conditions)}
-        self.condition_type = type(next(iter(known.values())))
-        parts = zip(*(known[prompt] for prompt in conditions), strict=True)
-        return tuple(torch.cat(part) for part in parts)
+        joined = self.sampler.join([known[prompt] for prompt in conditions])
+        self.condition_type = type(joined)
+        return tuple(joined)
 
     def latents(self, noise, condition):
         start = noise * self.sampler.scheduler.init_noise_sigma

@@ -10,6 +10,7 @@ from ttsnap.section import Positive, Section
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+Form = Literal["auto", "sphere", "exp", "cayley", "free"]
 
 
 class Gan(Section):
@@ -28,7 +29,7 @@ class Gan(Section):
 class Assign(Section):
     """The E-step: how the noise of a target is found (DESIGN §3)."""
 
-    form: Literal["auto", "sphere", "exp", "cayley", "free"] = Field(
+    form: Form = Field(
         "auto",
         description="where the noise may lie; auto: sphere for vectors, exp for latents; free: anywhere, use a prior",
     )
@@ -44,6 +45,18 @@ class Assign(Section):
     batch_size: Positive = Field(
         64, description="targets optimised at once; results hardly depend on it"
     )
+
+
+class Optimise(Section):
+    """Reward noise optimisation at test time (DESIGN §3)."""
+
+    form: Form = Field("auto", description="where the noise may lie, as for assign")
+    patch: Positive = Field(2, description="side p of a patch, in latents")
+    steps: Count = Field(50, description="Adam steps")
+    lr: Rate = Field(5e-3, description="learning rate")
+    drift: Weight = Field(1e-3, description="weight of MSE(z, ε)")
+    prior: Weight = Field(0.0, description="weight of KL(moments of z ‖ N(0, 1))")
+    batch_size: Positive = Field(4, description="prompts optimised at once")
 
 
 class Train(Section):
