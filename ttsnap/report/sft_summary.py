@@ -47,7 +47,7 @@ def over_seeds(values: list[float]) -> dict:
 
 
 def summarise_sft(comparisons: list[dict]) -> dict:
-    """From what `compare-sft --json` wrote: a row for each model, and matched − direct after each cycle, paired by seed.
+    """A row for each model, and matched − direct after each cycle, paired by seed, from `compare-sft --json` files.
 
     Raises BadInput when a model was not measured with every seed.
     """

@@ -10,6 +10,12 @@ from ttsnap.section import Positive, Section
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+SIZES = {  # images of each labelled data set
+    "digits": {"train": 1438, "test": 359},
+    "mnist": {"train": 60_000, "test": 10_000},
+    "fashion_mnist": {"train": 60_000, "test": 10_000},
+    "cifar10": {"train": 50_000, "test": 10_000},
+}
 Form = Literal["auto", "sphere", "exp", "cayley", "free"]
 
 
