@@ -39,6 +39,7 @@ test: lint
 bench: setup
 	mkdir -p results/bench
 	python benchmarks/simulate.py --json results/bench/simulate.json
+	python benchmarks/assign.py --json results/bench/assign.json
 
 clean:
 	rm -rf results .snakemake
