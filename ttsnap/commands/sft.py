@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> dict:
 
     history = trainer.run(Path(args.state) if args.state else None, keep)
     if trainer.rank:
+        args.json = None  # the first process writes it
         return {}
     if args.state:
         Path(args.state).unlink(missing_ok=True)

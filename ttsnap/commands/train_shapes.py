@@ -123,7 +123,7 @@ def _onestep(args, scaled, device: str, out: Path) -> dict:
     import numpy as np
     import torch
 
-    from ttsnap.sft.generators import Pipeline
+    from ttsnap.sft.pipeline import Pipeline
     from ttsnap.shapes import onestep
 
     rng = np.random.default_rng(args.seed)

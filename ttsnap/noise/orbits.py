@@ -47,13 +47,15 @@ class Matrices:
 
     def noise(self) -> torch.Tensor:
         """z, shaped like ε."""
+        q = self.q()
+        self.last = q.detach()
         if self.patch is None:
-            return rotate_vectors(self.eps, self.q())
-        return rotate_patches(self.eps, self.q(), self.patch)
+            return rotate_vectors(self.eps, q)
+        return rotate_patches(self.eps, q, self.patch)
 
     def state(self) -> torch.Tensor:
-        """Q."""
-        return self.q().detach()
+        """The Q of the last `noise()`."""
+        return self.last.clone()
 
 
 class Free:

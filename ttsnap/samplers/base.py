@@ -1,8 +1,6 @@
 """What all model families share: seeds, decoding, and the loop that can drop candidates."""
 
 import contextlib
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -10,18 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.seeds import candidate_seed
+
+__all__ = ["Sampler", "candidate_seed", "check_size", "run", "warn_if_cut"]
 
 OnStep = Callable[[int, list[int], torch.Tensor], object]
-
-
-def candidate_seed(run_seed: int, prompt: str, candidate: int) -> int:
-    """The seed of one candidate, 0 ≤ seed < 2⁶³, from these three alone (DESIGN §3).
-
-    torch's CPU generator reads the low 32 bits of it, so two of 200 candidates of a prompt share
-    their noise once in 200 000 prompts.
-    """
-    key = json.dumps([int(run_seed), prompt, int(candidate)]).encode("ascii")
-    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
 
 
 class Sampler:

@@ -1,5 +1,6 @@
 """Building an assigned dataset: targets in, blocks of assigned samples out, in batches, resumable."""
 
+import hashlib
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,33 +31,40 @@ def build(
 ) -> dict:
     """Assign every target that has none yet; write manifest, failures, summary, diagnostics; return the summary.
 
-    settings: the keys of settings.Assign. start: an earlier assignment to go on from. What is done stays, also when its
-    target is no longer given; with `mirror` the folder holds just the targets given. Raises BadInput when the folder
+    settings: the keys of settings.Assign. start: an earlier assignment to go on from; a target whose start has
+    changed is done again. What is done stays, also when its target is no longer given; with `mirror` the folder holds
+    just the targets given. Raises BadInput when the folder
     holds assignments by another model, seed or settings; with `mirror` those are done again.
     """
     started, out = time.monotonic(), Path(out)
-    identity = _identity(generator, settings, seed, start)
+    identity = _identity(generator, settings, seed)
     blocks = records.read_blocks(out)
     for block in [b for b in blocks if b.settings != identity]:
         if not mirror:
             raise BadInput(f"{out}: {_difference(block.settings, identity)}; give another --out")
         block.path.unlink()
         blocks.remove(block)
-    done = {record["id"] for block in blocks for record in block.records}
-    given, failures = set(), []
-    progress = tqdm(total=total, desc="assign", unit="target", mininterval=5)
-    new = _new(targets, done, given, failures, generator.image_shape, progress)
+    done = {record["id"]: record["start"] for block in blocks for record in block.records}
     warm = {key: n for n, key in enumerate(start.keys)} if start else {}
+    starts = {key: _digest(start.state[n]) for key, n in warm.items()}
+    given, failures, assigned = set(), [], 0
+    progress = tqdm(total=total, desc="assign", unit="target", mininterval=5)
+
+    def is_done(key: str) -> bool:
+        return done.get(key) == starts.get(key, "")
+
+    new = _new(targets, is_done, given, failures, generator.image_shape, progress)
     for batch in _batches(new, settings["batch_size"]):
-        _assign_batch(generator, batch, out, settings, identity, seed, start, warm)
+        _assign_batch(generator, batch, out, settings, identity, seed, start, warm, starts)
         progress.update(len(batch))
+        assigned += len(batch)
     progress.close()
     blocks = records.read_blocks(out)
     lines = records.write_manifest(out, blocks, given if mirror else None)
     records.write_lines(
         out / "failures.jsonl", ({"index": f.index, "error": f.error} for f in failures)
     )
-    summary = _summary(lines, blocks, failures, given & done) | {"settings": identity}
+    summary = _summary(lines, blocks, failures, len(given) - assigned) | {"settings": identity}
     if lines:
         samples = records.read_assigned([out / "manifest.jsonl"])
         q = samples.state if samples.state.ndim == 3 else None
@@ -68,13 +76,15 @@ def build(
     return summary
 
 
-def _identity(generator: Generator, settings: dict, seed: int, start) -> dict:
+def _digest(state: torch.Tensor) -> str:
+    """Names the noise that an assignment went on from."""
+    return hashlib.sha256(state.numpy().tobytes()).hexdigest()[:12]
+
+
+def _identity(generator: Generator, settings: dict, seed: int) -> dict:
     """What a noise depends on besides its target; the batch size does not change it."""
     kept = {key: value for key, value in settings.items() if key != "batch_size"}
-    origin = "base noise"
-    if start is not None:
-        origin = f"{len(start.keys)} samples {float(start.state.double().sum()):.9e}"
-    return {**kept, "model": generator.version, "seed": seed, "start": origin}
+    return {**kept, "model": generator.version, "seed": seed}
 
 
 def _difference(old: dict, new: dict) -> str:
@@ -82,7 +92,7 @@ def _difference(old: dict, new: dict) -> str:
     return f"holds assignments with {key} {old.get(key)}, now it is {new.get(key)}"
 
 
-def _new(targets, done, given, failures, shape, progress) -> Iterator[tuple[Target, object]]:
+def _new(targets, is_done, given, failures, shape, progress) -> Iterator[tuple[Target, object]]:
     """The targets still to do with their images; fills `given` (keys) and `failures`."""
     for target in targets:
         if isinstance(target, Failure):
@@ -90,7 +100,7 @@ def _new(targets, done, given, failures, shape, progress) -> Iterator[tuple[Targ
             tqdm.write(f"line {target.index + 1}: {target.error}")
         elif target.key not in given:
             given.add(target.key)
-            if target.key in done:
+            if is_done(target.key):
                 progress.update()
                 continue
             try:
@@ -112,7 +122,7 @@ def _batches(items: Iterator, size: int) -> Iterator[list]:
         yield batch
 
 
-def _assign_batch(generator, batch, out, settings, identity, seed, start, warm) -> None:
+def _assign_batch(generator, batch, out, settings, identity, seed, start, warm, starts) -> None:
     """Assign one batch and write its block."""
     targets = [target for target, _ in batch]
     images = torch.stack([torch.from_numpy(image.copy()) for _, image in batch])
@@ -128,6 +138,7 @@ def _assign_batch(generator, batch, out, settings, identity, seed, start, warm) 
             "index": target.index,
             "prompt": target.condition,
             "source": target.source,
+            "start": starts.get(target.key, ""),
             "loss_start": float(found.start[n]),
             "loss": float(found.best[n]),
         }
@@ -152,7 +163,7 @@ def _warm_start(eps, targets, start, warm) -> torch.Tensor | None:
     return torch.stack(rows).to(eps)
 
 
-def _summary(lines: list, blocks: list, failures: list, kept: set) -> dict:
+def _summary(lines: list, blocks: list, failures: list, kept: int) -> dict:
     weights = [len(block.records) for block in blocks]
     history = []
     if blocks and len({len(block.history) for block in blocks}) == 1:
@@ -162,7 +173,7 @@ def _summary(lines: list, blocks: list, failures: list, kept: set) -> dict:
     mean = lambda key: sum(line[key] for line in lines) / len(lines) if lines else None  # noqa: E731
     return {
         "samples": len(lines),
-        "kept": len(kept),
+        "kept": kept,
         "failures": len(failures),
         "loss_start": mean("loss_start"),
         "loss": mean("loss"),

@@ -1,7 +1,5 @@
 """One-step generators behind one interface: a GAN's or a diffusers pipeline's noise → latents → pixels."""
 
-import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import torch
 
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version, resolve
-from ttsnap.samplers import candidate_seed, load_sampler
+from ttsnap.seeds import candidate_seed
 from ttsnap.sft.gan import KIND, load_gan, save_gan
 
 Condition = tuple[torch.Tensor, ...]  # tensors with one row a sample
@@ -102,59 +100,6 @@ class Gan(Generator):
         save_gan(self.module, folder)
 
 
-class Pipeline(Generator):
-    """A diffusers pipeline (SDXL Turbo, SD 1.5 Hyper-SD) in one step, without guidance; its UNet is what learns."""
-
-    def __init__(self, path: str, size: int | None, device: str):
-        size = size or _own_size(path)
-        options = dict(steps=1, guidance=1.0, height=size, width=size)
-        self.sampler = load_sampler(path, device=device, dtype="float32", **options)
-        if not hasattr(self.sampler, "join"):
-            raise BadInput(f"{path}: one-step finetuning takes SDXL or SD 1.5 pipelines")
-        self.module = self.sampler.denoiser
-        side = size // self.sampler.pipe.vae_scale_factor
-        self.noise_shape = (self.module.config.in_channels, side, side)
-        self.image_shape = (3, size, size)
-        self.version = model_version(path)
-        self.condition_type: type = tuple
-
-    def embed(self, conditions):
-        known = {prompt: self.sampler.encode(prompt) for prompt in dict.fromkeys(conditions)}
-        joined = self.sampler.join([known[prompt] for prompt in conditions])
-        self.condition_type = type(joined)
-        return tuple(joined)
-
-    def latents(self, noise, condition):
-        start = noise * self.sampler.scheduler.init_noise_sigma
-        return self.sampler.step(0, start, self.condition_type(*condition))[1]
-
-    def pixels(self, latents):
-        return self.sampler.decode(latents, clamp=False)
-
-    @torch.no_grad()
-    def encode(self, images):
-        return self.sampler.encode_image(images)
-
-    def save(self, folder):
-        folder = Path(folder)
-        new = folder.with_name(f".{folder.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        self.sampler.pipe.save_pretrained(new)
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
-
-
-def _own_size(path: str) -> int:
-    """The image side that the UNet was made for."""
-    config = Path(path) / "unet" / "config.json"
-    vae = Path(path) / "vae" / "config.json"
-    try:
-        scale = 2 ** (len(json.loads(vae.read_text())["block_out_channels"]) - 1)
-        return int(json.loads(config.read_text())["sample_size"]) * scale
-    except (OSError, ValueError, KeyError, TypeError):
-        raise BadInput(f"{path}: name the image side in pixels (--size)") from None
-
-
 def load_generator(path: str, *, size: int | None = None, device: str = "cpu") -> Generator:
     """Open a one-step generator: a GAN's folder, a pipeline's folder, a hub id or embedded:NAME.
 
@@ -164,4 +109,6 @@ def load_generator(path: str, *, size: int | None = None, device: str = "cpu") -
     config = Path(path) / "config.json"
     if config.is_file() and KIND in config.read_text(encoding="utf-8", errors="replace"):
         return Gan(path, device)
+    from ttsnap.sft.pipeline import Pipeline  # diffusers takes seconds to import
+
     return Pipeline(path, size, device)

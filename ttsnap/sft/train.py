@@ -93,7 +93,8 @@ class Trainer:
                 for name, value in self._update(update, batch).items():
                     history[name].append(value)
                 bar.update()
-                if state and self.rank == 0 and time.monotonic() - saved > SAVE_EVERY:
+                due = time.monotonic() - saved > SAVE_EVERY and batch is not batches[-1]
+                if state and self.rank == 0 and due:
                     self._save(state, history)
                     saved = time.monotonic()
             if self.rank == 0 and (update > done or update == done == bar.total):

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 
 
@@ -17,6 +15,8 @@ def trainable(module: nn.Module, lora: dict | None = None) -> dict[str, nn.Param
     """
     module.eval()
     if lora:
+        from peft import LoraConfig, inject_adapter_in_model
+
         layers = [n for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
         config = LoraConfig(r=lora["rank"], lora_alpha=lora["alpha"], target_modules=layers)
         inject_adapter_in_model(config, module)
@@ -28,7 +28,7 @@ def trainable(module: nn.Module, lora: dict | None = None) -> dict[str, nn.Param
 @contextmanager
 def merged(module: nn.Module) -> Iterator[None]:
     """Within the block the module has its adapters added to its own layers, and looks as if it never had any."""
-    layers = [(name, m) for name, m in module.named_modules() if isinstance(m, LoraLayer)]
+    layers = [(name, m) for name, m in module.named_modules() if hasattr(m, "lora_A")]
     kept = {name: layer.get_base_layer().weight.detach().clone() for name, layer in layers}
     for name, layer in layers:
         layer.merge()

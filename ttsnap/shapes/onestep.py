@@ -11,7 +11,8 @@ import torch
 from tqdm import tqdm
 
 from ttsnap.samplers import candidate_seed
-from ttsnap.sft.generators import Pipeline, rows
+from ttsnap.sft.generators import rows
+from ttsnap.sft.pipeline import Pipeline
 from ttsnap.shapes.captions import random_caption
 from ttsnap.shapes.training import train
 

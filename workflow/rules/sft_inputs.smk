@@ -1,4 +1,5 @@
 # What the rules of the second method share: targets and their shards, models and where they come from
+import functools
 from pathlib import Path
 
 from ttsnap.commands.settings_options import words
@@ -26,12 +27,10 @@ def extent(part):
     """(split, first target, how many) of the training or of the held-out targets."""
     data = SFT.data
     of_test = part == "test"
-    # Held-out targets come from the test split, behind the training ones should those be of it, too.
     split = "test" if of_test else data.split
-    first = data.start
-    if of_test:
-        first = data.start + (data.limit or 0) if data.split == "test" else 0
-        first = 0 if data.kind == "pairs" else first
+    first = 0 if of_test else data.start
+    if of_test and data.split == "test" and data.kind != "pairs":
+        first = data.start + (data.limit or 0)  # behind the training ones
     if data.kind == "pairs":
         there = len(pairs_in(part))
     else:
@@ -75,6 +74,7 @@ def folder_argument():
     return f"--folder {SFT.data.folder}" if SFT.data.folder else ""
 
 
+@functools.cache
 def targets_digest(part):
     """What the targets are: for pairs the lines and the images' sizes and times."""
     if SFT.data.kind != "pairs":
