@@ -237,7 +237,7 @@ def test_one_step_is_that_of_the_pipeline_and_reaches_the_noise(pipeline):
         x0 = (scaled - (1 - alpha).sqrt() * output) / alpha.sqrt()
     assert torch.allclose(found, x0, atol=1e-3)
     alone = generator.latents(noise[1:], generator.embed(["two"]))
-    assert torch.allclose(alone, found[1:], atol=1e-5)
+    assert torch.allclose(alone, found[1:], atol=1e-3)
     images = generator.pixels(found * 50)
     assert images.min() < 0 and images.max() > 1, "not clamped"
     (gradient,) = torch.autograd.grad(images.sum(), noise)

@@ -233,9 +233,9 @@ def test_no_usable_target_is_a_failure(gan, tmp_path, capsys):
 SETTINGS = Assign(steps=6, batch_size=4).model_dump()
 
 
-def assigned(gan, out, count=8, start=0, **options) -> dict:
+def assigned(gan, out, count=8, first=0, **options) -> dict:
     settings = SETTINGS | options.pop("settings", {})
-    targets = of_images(load_images("digits"), start, count)
+    targets = of_images(load_images("digits"), first, count)
     return building.build(load_generator(gan), targets, out, settings, **options)
 
 
@@ -243,7 +243,7 @@ def test_a_rerun_keeps_what_is_done_adds_what_is_new_drops_nothing(gan, tmp_path
     out = tmp_path / "o"
     assigned(gan, out, 6)
     first = read_assigned([out / "manifest.jsonl"])
-    summary = assigned(gan, out, 6, start=4)
+    summary = assigned(gan, out, 6, first=4)
     assert summary["samples"] == 10 and summary["kept"] == 2
     moved = tmp_path / "elsewhere" / "dataset"
     shutil.move(out, shutil.os.makedirs(moved.parent) or moved)

@@ -20,6 +20,7 @@ class SD15Sampler(SDXLSampler):
 
     family = "sd15"
     pipeline_class = StableDiffusionPipeline
+    condition_type = SD15Condition
 
     @property
     def text_tokens(self) -> int:

@@ -27,6 +27,7 @@ class SDXLSampler(Sampler):
     family = "sdxl"
     pipeline_class = StableDiffusionXLPipeline
     denoiser_name = "unet"
+    condition_type: type = SDXLCondition
 
     @property
     def text_tokens(self) -> int:
@@ -53,7 +54,7 @@ class SDXLSampler(Sampler):
         halves = range(2 if self.guidance > 1 else 1)
         parts = zip(*conditions, strict=True)
         joined = (torch.cat([one[h : h + 1] for h in halves for one in part]) for part in parts)
-        return type(conditions[0])(*joined)
+        return self.condition_type(*joined)
 
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
         """The first latents [n, C, h, w]: row i is noise of seeds[i] times σ of the start."""

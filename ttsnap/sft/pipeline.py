@@ -26,17 +26,14 @@ class Pipeline(Generator):
         self.noise_shape = (self.module.config.in_channels, side, side)
         self.image_shape = (3, size, size)
         self.version = model_version(path)
-        self.condition_type: type = tuple
 
     def embed(self, conditions):
         known = {prompt: self.sampler.encode(prompt) for prompt in dict.fromkeys(conditions)}
-        joined = self.sampler.join([known[prompt] for prompt in conditions])
-        self.condition_type = type(joined)
-        return tuple(joined)
+        return tuple(self.sampler.join([known[prompt] for prompt in conditions]))
 
     def latents(self, noise, condition):
         start = noise * self.sampler.scheduler.init_noise_sigma
-        return self.sampler.step(0, start, self.condition_type(*condition))[1]
+        return self.sampler.step(0, start, self.sampler.condition_type(*condition))[1]
 
     def pixels(self, latents):
         return self.sampler.decode(latents, clamp=False)
