@@ -1,16 +1,6 @@
 # The E-step: targets → shards → noise of each target, each cycle from the assignment of the one before
 
 
-def previous_assignment(wildcards):
-    """The manifest that a cycle goes on from; the first starts from the targets' base noise."""
-    cycle = int(wildcards.cycle) - 1
-    if not cycle:
-        return []
-    return [
-        f"results/sft/runs/{wildcards.seed}/assigned/{cycle}/{wildcards.shard}/manifest.jsonl"
-    ]
-
-
 rule assign:
     input:
         model=lambda w: model_file(w.seed, "matched", int(w.cycle) - 1),

@@ -1,11 +1,6 @@
 # Base, direct and latent-matched SFT after each cycle, over seeds: figures of each, table, curves, image grids
 
 
-def judge(wildcards):
-    """The judge of generated images: the classifier of a labelled data set, or a CLIP."""
-    return [] if SFT.features else ["results/sft/classifier.safetensors"]
-
-
 rule sft_classifier:
     output:
         weights="results/sft/classifier.safetensors",
@@ -68,15 +63,6 @@ rule sft_compare:
         " {params.checker} {params.data} --fresh {params.fresh} --way {wildcards.way}"
         " --cycle {wildcards.cycle} --seed {wildcards.seed} --json {output.figures}"
         " --images {output.images} --threads {threads} > {log} 2>&1"
-
-
-def compared(kind, seeds):
-    """The comparison files of every model, for some seeds."""
-    return [
-        f"results/sft/runs/{seed}/compare/{way}.{cycle}.{kind}"
-        for seed in seeds
-        for way, cycle in sft_models()
-    ]
 
 
 rule sft_report_table:

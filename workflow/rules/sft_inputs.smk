@@ -117,3 +117,27 @@ def sft_models():
     """Every generator that is compared: (way, cycle)."""
     cycles = range(1, SFT.cycles + 1)
     return [("base", 0)] + [(way, cycle) for way in WAYS for cycle in cycles]
+
+
+def previous_assignment(wildcards):
+    """The manifest that a cycle goes on from; the first starts from the targets' base noise."""
+    cycle = int(wildcards.cycle) - 1
+    if not cycle:
+        return []
+    return [
+        f"results/sft/runs/{wildcards.seed}/assigned/{cycle}/{wildcards.shard}/manifest.jsonl"
+    ]
+
+
+def judge(wildcards):
+    """The judge of generated images: the classifier of a labelled data set, or a CLIP."""
+    return [] if SFT.features else ["results/sft/classifier.safetensors"]
+
+
+def compared(kind, seeds):
+    """The comparison files of every model, for some seeds."""
+    return [
+        f"results/sft/runs/{seed}/compare/{way}.{cycle}.{kind}"
+        for seed in seeds
+        for way, cycle in sft_models()
+    ]

@@ -4,7 +4,10 @@
 
 rule train_shapes:
     input:
-        expand("results/shapes/{part}.json", part=["vae", "generator", "reward", "onestep"]),
+        expand(
+            "results/shapes/{part}.json",
+            part=["vae", "generator", "reward", "onestep"],
+        ),
 
 
 rule train_shapes_part:
