@@ -192,7 +192,7 @@ def test_command_writes_best_final_and_every_epoch(gan, manifest, tmp_path):
 def test_two_processes_give_the_result_of_one(gan, manifest, tmp_path):
     assert main(sft_words(gan, manifest, tmp_path / "one")) == 0
     launch = [
-        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
         "--main_process_port", "0", "-m", "ttsnap",
     ]  # fmt: skip
@@ -207,8 +207,13 @@ def test_two_processes_give_the_result_of_one(gan, manifest, tmp_path):
     one, two = (
         load_file(tmp_path / n / "checkpoint-final/generator.safetensors") for n in ("one", "two")
     )
-    for name, value in one.items():
-        assert torch.allclose(value, two[name], atol=1e-5), name
+    start = load_file(f"{gan}/generator.safetensors")
+    # Not bit for bit: sums are rounded in another order, and Adam divides by gradients that are nearly nothing.
+    gap = sum(float((one[name] - two[name]).square().sum()) for name in one)
+    moved = sum(float((one[name] - start[name]).square().sum()) for name in one)
+    assert gap < 1e-3 * moved
+    alone = json.loads((tmp_path / "one/train_summary.json").read_text())
+    assert np.allclose(summary["history"]["total"], alone["history"]["total"], rtol=1e-4)
 
 
 PIPELINES = {"sdxl": lambda: tiny.sdxl("v_prediction"), "sd15": tiny.sd15}
@@ -325,6 +330,33 @@ def test_rows_of_conditions_follow_the_samples(gan):
     generator = load_generator(gan)
     (labels,) = rows(generator.embed(["3", "1", "2"]), [2, 0])
     assert labels.tolist() == [2, 3]
+
+
+def test_comparison_of_a_model_with_itself_has_no_drift(gan, manifest, tmp_path):
+    """And reconstruction figures are those of the stored noise, class accuracy that of the classifier."""
+    weights, out = str(tmp_path / "c.safetensors"), tmp_path / "c.json"
+    assert main(["train-classifier", "--out", weights, "--epochs", "3", "--threads", "1"]) == 0
+    words = ["compare-sft", "--model", gan, "--base", gan, "--train-manifest", manifest]
+    words += ["--test-manifest", manifest, "--data", "digits", "--fresh", "40", "--threads", "1"]
+    images = tmp_path / "base.0.safetensors"
+    words += ["--classifier", weights, "--images", str(images)]
+    assert main([*words, "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["drift"] == 0 and found["train"] == found["test"]
+    data, generator = read_assigned([manifest]), load_generator(gan)
+    with torch.no_grad():
+        latents = generator.latents(data.noise, generator.embed(data.conditions))
+    mse = (generator.pixels(latents) - data.pixels()).square().mean()
+    assert found["test"]["mse"] == pytest.approx(float(mse), rel=1e-4)
+    assert found["test"]["objective"] == pytest.approx(np.mean(data.losses))
+    assert 0 <= found["fresh"]["class_accuracy"] < 0.5, "an untrained GAN shows no digits"
+    grid = tmp_path / "grid.png"
+    assert main(["report-sft", "--part", "grid", "--images", str(images), "--out", str(grid)]) == 0
+    assert grid.read_bytes()[:4] == b"\x89PNG"
+    page = tmp_path / "page.html"
+    table = ["report-sft", "--part", "table", "--comparison", str(out), "--out", str(page)]
+    assert main(table) == 0 and "original model" in page.read_text()
+    assert main([*words, "--features", "embedded:shapes-clip"]) == 2
 
 
 def test_frechet_distance_of_gaussians():
