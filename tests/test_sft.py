@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, EulerDiscreteScheduler
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -17,9 +17,10 @@ from ttsnap.cli import main
 from ttsnap.errors import TtsnapError
 from ttsnap.noise.assign import reconstruction
 from ttsnap.report.sft_summary import over_seeds, summarise_sft
+from ttsnap.seeds import candidate_seed
 from ttsnap.sft import train as training
 from ttsnap.sft.build import build
-from ttsnap.sft.data import load_images
+from ttsnap.sft.data import DEBIAN_FASHION, load_images
 from ttsnap.sft.gan import GanGenerator, save_gan
 from ttsnap.sft.generators import base_noise, load_generator, rows
 from ttsnap.sft.metrics import frechet_distance
@@ -324,6 +325,61 @@ def test_optimise_noise_command(pipeline, tmp_path):
     assert main(words) == 0  # finished prompts are kept
     assert (tmp_path / "o/p0001/noise.safetensors").stat().st_mtime_ns == written
     assert main([*words, "--prompt", "both"]) == 2
+
+
+@pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="needs Debian's dataset-fashion-mnist")
+def test_fashion_mnist_from_gan_to_matched_generator(tmp_path):
+    """Real 28×28 images through the whole cycle; assignment brings each target's loss down a good deal."""
+    model, words = str(tmp_path / "gan"), ["--threads", "1", "--seed", "1"]
+    train = ["train-gan", "--data", "fashion_mnist", "--limit", "320", "--epochs", "3"]
+    assert main([*train, "--width", "8", "--out", model, *words]) == 0
+    assign = [
+        "assign",
+        "--data",
+        "fashion_mnist",
+        "--limit",
+        "6",
+        "--steps",
+        "60",
+        "--model",
+        model,
+    ]
+    assert main([*assign, "--out", str(tmp_path / "1"), *words]) == 0
+    lines = (tmp_path / "1/manifest.jsonl").read_text().splitlines()
+    assert len(lines) == 6
+    for record in map(json.loads, lines):
+        assert record["loss"] < 0.9 * record["loss_start"]
+    manifest = str(tmp_path / "1/manifest.jsonl")
+    sft = ["sft", "--manifest", manifest, "--model", model, "--epochs", "1", "--batch-size", "3"]
+    assert main([*sft, "--out", str(tmp_path / "sft"), *words]) == 0
+    generator = load_generator(str(tmp_path / "sft/checkpoint-final"))
+    assert generator.image_shape == (1, 28, 28)
+
+
+@pytest.mark.slow
+def test_distilling_makes_one_step_do_what_the_teacher_does_in_many(tmp_path):
+    from ttsnap.samplers import load_sampler
+    from ttsnap.sft.pipeline import Pipeline
+    from ttsnap.shapes import onestep
+
+    scheduler = EulerDiscreteScheduler(
+        prediction_type="v_prediction", timestep_spacing="trailing", rescale_betas_zero_snr=True
+    )
+    folder = tiny.save(tiny.sdxl(scheduler=scheduler), tmp_path / "teacher")
+    teacher = load_sampler(folder, steps=4, guidance=2.0, height=32, width=32)
+    texts = [f"thing {n % 4}" for n in range(24)]
+    noise, latents = onestep.teach(teacher, texts, seed=0, batch_size=10)
+    alone = teacher.init([candidate_seed(0, texts[17], 17)])  # as the search samples it
+    condition = teacher.encode(texts[17])
+    for step in range(teacher.steps):
+        alone, _ = teacher.step(step, alone, condition)
+    assert torch.allclose(alone[0], latents[17], atol=1e-3)
+    student = Pipeline(folder, 32, "cpu")
+    before = onestep.error(student, noise, latents, texts)
+    onestep.distil(student, noise, latents, texts, steps=60)
+    assert onestep.error(student, noise, latents, texts) < 0.7 * before
+    student.save(tmp_path / "student")
+    assert load_generator(str(tmp_path / "student")).noise_shape == (4, 16, 16)
 
 
 def test_rows_of_conditions_follow_the_samples(gan):
