@@ -382,6 +382,20 @@ def test_distilling_makes_one_step_do_what_the_teacher_does_in_many(tmp_path):
     assert load_generator(str(tmp_path / "student")).noise_shape == (4, 16, 16)
 
 
+def test_drawn_pairs_show_their_captions_and_open_as_targets(tmp_path):
+    from ttsnap.sft.targets import of_pairs
+    from ttsnap.shapes.captions import held_out
+    from ttsnap.shapes.checker import check
+
+    words = ["draw-shapes", "--out", str(tmp_path), "--count", "9", "--part", "held_out"]
+    assert main(words) == 0
+    targets = list(of_pairs(tmp_path / "pairs.jsonl"))
+    images = np.stack([target.load((3, 64, 64)) for target in targets])
+    prompts = [target.condition for target in targets]
+    assert len(prompts) == 9 and check(images, prompts)[0].all()
+    assert all(held_out(prompt) for n, prompt in enumerate(prompts) if n % 3)
+
+
 def test_rows_of_conditions_follow_the_samples(gan):
     generator = load_generator(gan)
     (labels,) = rows(generator.embed(["3", "1", "2"]), [2, 0])

@@ -32,6 +32,7 @@ COMMANDS = {
     "compare-sft": "measure a generator on train and held-out targets, fresh samples and drift",
     "report-sft": "join comparisons over seeds into table, curves and image grids",
     "download": "download a data set of images and check its bytes",
+    "draw-shapes": "draw pictures of the shapes world with their captions (pairs.jsonl)",
     "train-shapes": "train one of the embedded models of the shapes world again",
     "cost": "count the FLOP of a denoising step, a decode and a reward, from configs alone",
 }
