@@ -39,6 +39,7 @@ test: lint
 bench: setup
 	mkdir -p results/bench
 	python benchmarks/simulate.py --json results/bench/simulate.json
+	python benchmarks/assign.py --json results/bench/assign.json
 
 # The official image-reward and hpsv2 packages, and the tests of our scores against theirs (5.5 GB of CUDA torch).
 OFFICIAL ?= .venv-official

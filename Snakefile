@@ -28,6 +28,10 @@ include: "workflow/rules/search_inputs.smk"
 include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/train_shapes.smk"
+include: "workflow/rules/sft_inputs.smk"
+include: "workflow/rules/assign.smk"
+include: "workflow/rules/sft.smk"
+include: "workflow/rules/compare.smk"
 
 
 onerror:

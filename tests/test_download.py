@@ -3,13 +3,17 @@
 import hashlib
 import http.server
 import json
+import shutil
+import tarfile
 import threading
+from pathlib import Path
 
 import pytest
 
 from ttsnap import assets, fetch
 from ttsnap.cli import main
 from ttsnap.models import resolve
+from ttsnap.sft.data import CLASSES, load_images
 
 BIG = bytes(range(256)) * 4000  # a megabyte
 FILES = {
@@ -151,6 +155,38 @@ def test_offline_says_what_is_missing_and_where(monkeypatch, tmp_path, capsys):
     assert "--only: 'GPT-5' is none of FLUX.1-dev" in capsys.readouterr().err
 
 
+def test_data_sets_are_the_published_bytes_or_nothing(tmp_path, monkeypatch, capsys):
+    """Fetched beside each other from any address, unpacked without leaving the folder, kept."""
+    source, out = tmp_path / "source", tmp_path / "data/cifar10"
+    source.mkdir()
+    (tmp_path / "test_batch.bin").write_bytes(bytes(3073))
+    with tarfile.open(source / "a.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "test_batch.bin", "cifar-10-batches-bin/test_batch.bin")
+        tar.add(tmp_path / "test_batch.bin", "../../../escape.bin")
+    body = (source / "a.tar.gz").read_bytes()
+    published = assets.Files(
+        "http://127.0.0.1:1/", {"a.tar.gz": (len(body), hashlib.md5(body).hexdigest())}
+    )
+    monkeypatch.setitem(assets.DATA_SETS, "cifar10", published)
+    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    monkeypatch.chdir(tmp_path)
+    words = ["download", "--only", "cifar10", "--from", f"{source.as_uri()}/"]
+    assert main([*words, "--json", "o.json"]) == 0
+    assert json.loads(Path("o.json").read_text())["cifar10"]["fetched"] == ["a.tar.gz"]
+    assert {p.name for p in out.iterdir()} == {"a.tar.gz", "escape.bin", "test_batch.bin"}
+    assert len(load_images("cifar10", split="test").images) == 1
+    shutil.rmtree(source)
+    assert main(words) == 0 and "0 of them fetched now" in capsys.readouterr().out
+    assert main([*words, "--out", "new"]) == 1 and "broke off at 0" in capsys.readouterr().err
+    source.mkdir()
+    (source / "a.tar.gz").write_bytes(bytes(len(body)))
+    assert main([*words, "--out", "new"]) == 1
+    assert "not the published file" in capsys.readouterr().err
+    assert not any(p.is_file() for p in Path("new").rglob("*"))
+    assert main(["download", "--from", "http://x/"]) == 2
+    assert "--from: goes with --only" in capsys.readouterr().err
+
+
 def test_every_model_and_reward_named_has_an_asset():
     assert set(assets.ASSETS) >= {
         "FLUX.1-dev", "sdxl-base", "RealVisXL_V4.0", "sdxl-turbo", "Hyper-SD15-1step", "PickScore_v1",
@@ -159,6 +195,7 @@ def test_every_model_and_reward_named_has_an_asset():
     pipeline = assets.ASSETS["FLUX.1-dev"][0]
     assert pipeline.wants("transformer/diffusion_pytorch_model-00001-of-00003.safetensors")
     assert not pipeline.wants("unet/diffusion_pytorch_model.fp16.safetensors")
+    assert assets.DATA_SETS.keys() == CLASSES.keys() - {"digits"}
     assert assets.how_to_get("models/ImageReward").startswith(
         "`ttsnap download --only ImageReward`"
     )

@@ -1,14 +1,15 @@
-"""The published models and rewards: what to fetch of each, and from where. Sizes and hashes are the hub's own.
+"""The published models, rewards and data sets: what to fetch of each, and from where.
 
-An asset lies in `models/NAME`. Its files are listed by the hub with size and hash (SHA-256 of large
-files, git's SHA-1 of small ones); what is there and right is kept.
+A model or reward lies in `models/NAME`. Its files are listed by the hub with size and hash (SHA-256 of
+large files, git's SHA-1 of small ones). A data set lies in `data/NAME`; sizes and MD5 are those that its
+authors published. What is there and right is kept.
 """
 
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-MODELS = Path("models")
+MODELS, DATA = Path("models"), Path("data")
 HPS_FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
 
 
@@ -26,6 +27,14 @@ class Source:
         return any(fnmatch(path, p) for p in self.files) and not any(
             fnmatch(path, p) for p in self.without
         )
+
+
+@dataclass(frozen=True)
+class Files:
+    """A data set's files at one address, which ends in /. `files`: name → (size in bytes, MD5)."""
+
+    address: str
+    files: dict[str, tuple[int, str]]
 
 
 # A diffusers folder of safetensors in full precision, without its single-file and ONNX copies.
@@ -62,10 +71,42 @@ ASSETS: dict[str, tuple[Source, ...]] = {
     ),
     "HPSv2": (Source("xswu/HPSv2", tuple(HPS_FILES.values())),),
 }
+DATA_SETS = {
+    "mnist": Files(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": (9912422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+            "train-labels-idx1-ubyte.gz": (28881, "d53e105ee54ea40749a09fcbcd1e9432"),
+            "t10k-images-idx3-ubyte.gz": (1648877, "9fb629c4189551a2d022fa330f9573f3"),
+            "t10k-labels-idx1-ubyte.gz": (4542, "ec29112dd5afa0611ce80d1b7f02629c"),
+        },
+    ),
+    "fashion_mnist": Files(
+        "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+        {
+            "train-images-idx3-ubyte.gz": (26421880, "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+            "train-labels-idx1-ubyte.gz": (29515, "25c81989df183df01b3e8a0aad5dffbe"),
+            "t10k-images-idx3-ubyte.gz": (4422102, "bef4ecab320f06d8554ea6380940ec79"),
+            "t10k-labels-idx1-ubyte.gz": (5148, "bb300cfdad3c16e7a12a480ee83cd310"),
+        },
+    ),
+    "cifar10": Files(
+        "https://www.cs.toronto.edu/~kriz/",
+        {"cifar-10-binary.tar.gz": (170052171, "c32a1d4ab5d03f1284b67883e8d87530")},
+    ),
+}
+NAMES = (*ASSETS, *DATA_SETS)
 
 
-def sources(name: str, hps_version: str = "v2.1") -> tuple[Source, ...]:
+def home(name: str) -> Path:
+    """The folder where an asset lies if nothing else is said."""
+    return (DATA if name in DATA_SETS else MODELS) / name
+
+
+def sources(name: str, hps_version: str = "v2.1") -> tuple[Source | Files, ...]:
     """What to fetch of an asset; of HPSv2 only the version asked for."""
+    if name in DATA_SETS:
+        return (DATA_SETS[name],)
     if name == "HPSv2":
         return (Source("xswu/HPSv2", (HPS_FILES[hps_version],)),)
     return ASSETS[name]

@@ -25,8 +25,17 @@ COMMANDS = {
     "compare-search": "set real searches beside what the simulation foretold of them",
     "import-values": "turn published reward values (YAML) into a reward tensor",
     "report": "make one part of the report: a figure, a table, the gallery or the first page",
+    "assign": "give each target image the noise that a one-step generator maps closest to it",
+    "sft": "finetune a one-step generator on targets with assigned or with random noise",
+    "optimize-noise": "find the noise of a prompt whose one-step image has the highest reward",
+    "noise-theory": "check that a fixed orthogonal map leaves Gaussian noise Gaussian",
+    "train-gan": "train a class-conditional one-step generator (GAN) on a data set of images",
+    "train-classifier": "train the judge of generated images on a data set",
+    "compare-sft": "measure a generator on train and held-out targets, fresh samples and drift",
+    "report-sft": "join comparisons over seeds into table, curves and image grids",
+    "draw-shapes": "draw pictures of the shapes world with their captions (pairs.jsonl)",
     "train-shapes": "train one of the embedded models of the shapes world again",
-    "download": "fetch published models and rewards into models/, resumed and checked",
+    "download": "fetch published models, rewards and data sets, resumed and checked",
     "cost": "count the FLOP of a denoising step, a decode and a reward, from configs alone",
 }
 

@@ -15,6 +15,7 @@ from ttsnap.presets import PRESETS, with_preset
 from ttsnap.prompts import read_prompts
 from ttsnap.rewards.registry import KINDS, reward_target
 from ttsnap.section import Positive, Section
+from ttsnap.sft.settings import Sft
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -179,6 +180,7 @@ class Config(Section):
     simulate: Simulate = Field(default_factory=Simulate, description="simulation")
     search: Search = Field(default_factory=Search, description="real search")
     report: Report = Field(default_factory=Report, description="report")
+    sft: Sft = Field(default_factory=Sft, description="the second method, `snakemake sft`")
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -227,6 +229,11 @@ class Config(Section):
             for key, value in reward.options.items():
                 if isinstance(value, str):
                     check_there(value, f"rewards.{name}.options.{key}")
+        data = self.sft.data
+        for key in ("model", "features", "data.folder", "data.file", "data.test_file"):
+            at = data if key.startswith("data.") else self.sft
+            if value := getattr(at, key.removeprefix("data.")):
+                check_there(value, f"sft.{key}")
         seen: dict[str, str] = {}
         for split in PromptSets.model_fields:
             for prompt in self.read_prompts(split):

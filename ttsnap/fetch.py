@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tarfile
 import time
 import urllib.error
 import urllib.parse
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ttsnap.assets import Source
+from ttsnap.assets import Files, Source
 from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.files import replacing
 
 ATTEMPTS = 6  # in a row that bring nothing new
 CHUNK = 1 << 20
@@ -27,15 +29,20 @@ class Remote:
     url: str
     name: str
     size: int
-    algorithm: str  # sha256, or git: SHA-1 of git's blob
+    algorithm: str  # sha256, md5, or git: SHA-1 of git's blob
     digest: str
 
 
-def listing(source: Source) -> list[Remote]:
-    """The wanted files of a repository as its host lists them.
+def listing(source: Source | Files) -> list[Remote]:
+    """The wanted files of a repository as its host lists them, or those of a data set.
 
     Raises BadInput where it needs a token or does not exist, TtsnapError where the host cannot be reached.
     """
+    if isinstance(source, Files):
+        return [
+            Remote(source.address + name, name, size, "md5", digest)
+            for name, (size, digest) in source.files.items()
+        ]
     if source.repo.startswith("github:"):
         return _github(source)
     base = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
@@ -108,9 +115,8 @@ def fetch(remote: Remote, path: Path) -> bool:
             if problem.code == 416:
                 part.unlink(missing_ok=True)
             elif problem.code in (401, 403, 404):
-                raise BadInput(
-                    f"{remote.url}: the host says {problem.code}; set HF_TOKEN"
-                ) from None
+                hint = "" if remote.algorithm == "md5" else "; set HF_TOKEN"
+                raise BadInput(f"{remote.url}: the host says {problem.code}{hint}") from None
             error = f"the host says {problem.code}"
         except OSError as problem:
             error = str(problem)
@@ -147,14 +153,24 @@ def is_right(path: Path, remote: Remote) -> bool:
     size = path.stat().st_size
     if size != remote.size:
         return False
-    if remote.algorithm == "sha256":
-        digest = hashlib.sha256()
-    else:
+    if remote.algorithm == "git":
         digest = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+    else:
+        digest = hashlib.new(remote.algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(CHUNK):
             digest.update(block)
     return digest.hexdigest() == remote.digest
+
+
+def unpack(archive: Path) -> None:
+    """Put the .bin files of a data set's tar archive beside it, whatever folders it names."""
+    with tarfile.open(archive) as tar:
+        for member in tar.getmembers():
+            content = tar.extractfile(member) if member.name.endswith(".bin") else None
+            if content is not None:
+                with replacing(archive.parent / Path(member.name).name) as temporary:
+                    temporary.write_bytes(content.read())
 
 
 class _DropTokenElsewhere(urllib.request.HTTPRedirectHandler):

@@ -12,11 +12,12 @@ from ttsnap.samplers.base import Sampler, candidate_seed, run
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.place import check_device, place
+from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
 
 __all__ = ["MicroBatches", "Sampler", "candidate_seed", "load_sampler", "run", "wrap_pipeline"]
 
-FAMILIES: dict[str, type[Sampler]] = {c.family: c for c in (SDXLSampler, FluxSampler)}
+FAMILIES: dict[str, type[Sampler]] = {c.family: c for c in (SDXLSampler, FluxSampler, SD15Sampler)}
 
 
 def load_sampler(
@@ -90,7 +91,8 @@ def wrap_pipeline(
     """
     for sampler_class in FAMILIES.values():
         if isinstance(pipe, sampler_class.pipeline_class):
-            own = getattr(pipe, "default_sample_size", 128) * pipe.vae_scale_factor
+            denoiser = getattr(pipe, sampler_class.denoiser_name)
+            own = (denoiser.config.get("sample_size") or 128) * pipe.vae_scale_factor
             size = {"height": height or own, "width": width or own}
             return sampler_class(pipe, steps=steps, guidance=guidance, **size, name=name)
     known = " or ".join(c.pipeline_class.__name__ for c in FAMILIES.values())

@@ -1,8 +1,6 @@
 """What all model families share: seeds, decoding, and the loop that can drop candidates."""
 
 import contextlib
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,24 +12,17 @@ from ttsnap.errors import BadInput
 from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.negtome import Pusher, install
+from ttsnap.seeds import candidate_seed
+
+__all__ = ["Sampler", "candidate_seed", "check_size", "run", "warn_if_cut"]
 
 OnStep = Callable[[int, list[int], torch.Tensor], object]
-
-
-def candidate_seed(run_seed: int, prompt: str, candidate: int) -> int:
-    """The seed of one candidate, 0 ≤ seed < 2⁶³, from these three alone (DESIGN §3).
-
-    torch's CPU generator reads the low 32 bits of it, so two of 200 candidates of a prompt share
-    their noise once in 200 000 prompts.
-    """
-    key = json.dumps([int(run_seed), prompt, int(candidate)]).encode("ascii")
-    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
 
 
 class Sampler:
     """One text-to-image model with a fixed number of Euler steps, size and guidance.
 
-    Subclasses give `encode`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the
+    Subclasses give `encode`, `join`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the
     sampler's device; the model runs in its own dtype. Nothing here is random but `init`, and
     nothing depends on the batch: candidates are dropped by indexing the latents. Gradients flow
     through `step` and `decode` unless the caller turns them off; the weights are frozen.
@@ -73,6 +64,10 @@ class Sampler:
         """The condition of one prompt, for `step`. A prompt too long is cut, with a warning."""
         raise NotImplementedError
 
+    def join(self, conditions: Sequence):
+        """The conditions of n prompts as one, for n rows of latents."""
+        raise NotImplementedError
+
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
         """The first latents [n, …]: row i is a function of seeds[i] alone."""
         raise NotImplementedError
@@ -80,7 +75,7 @@ class Sampler:
     def step(self, s: int, latents: torch.Tensor, condition) -> tuple[torch.Tensor, torch.Tensor]:
         """Denoiser evaluation s+1 of `steps`: (latents of step s+1, Tweedie latents x̂0 of step s).
 
-        condition: that of all rows, or a list of one for each row. Both results are float32 and
+        condition: of one prompt, or of one for each row (`join`). Both results are float32 and
         shaped like `latents` (DESIGN §3 Tweedie image).
         """
         raise NotImplementedError
@@ -97,6 +92,17 @@ class Sampler:
         images = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0].float()
         images = images / 2 + 0.5
         return images.clamp(0, 1) if clamp else images
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        """The VAE's mean latents, float32 [n, …], of images [n, 3, H, W] in [0, 1]; `decode` inverts it."""
+        config = self.vae.config
+        moments = self.vae.encode((images * 2 - 1).to(self.vae.dtype))
+        latents = moments.latent_dist.mean.float() - (config.get("shift_factor") or 0.0)
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        if mean is not None and std is not None:
+            mean, std = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, std))
+            latents = (latents - mean) / std
+        return latents * config.scaling_factor
 
     def describe(self) -> dict:
         """What made the images, for the attributes of files: plain strings and numbers."""
@@ -201,8 +207,9 @@ def run(
 
 def _step(sampler: Sampler, s: int, latents: torch.Tensor, ids: list[int], condition, part: slice):
     """One micro-batch of a step."""
-    own = [condition[k] for k in ids[part]] if isinstance(condition, list) else condition
-    return sampler.step(s, latents[part], own)
+    if isinstance(condition, list):
+        condition = sampler.join([condition[k] for k in ids[part]])
+    return sampler.step(s, latents[part], condition)
 
 
 def _check_reference(sampler: Sampler, s: int, ids: list[int], positions: list[int]) -> None:

@@ -13,10 +13,10 @@ from ttsnap.samplers.base import Sampler, warn_if_cut
 
 
 class FluxCondition(NamedTuple):
-    """One prompt."""
+    """One prompt, n = 1, or one for each of n rows."""
 
-    embeds: torch.Tensor  # [1, tokens, width]
-    pooled: torch.Tensor  # [1, width]
+    embeds: torch.Tensor  # [n, tokens, width]
+    pooled: torch.Tensor  # [n, width]
     text_ids: torch.Tensor  # [tokens, 3]
     guidance: torch.Tensor | None  # [1], where the transformer has a guidance embedding
 
@@ -42,16 +42,22 @@ class FluxSampler(Sampler):
             guidance = torch.tensor([self.guidance], device=self.device)
         return FluxCondition(embeds, pooled, text_ids, guidance)
 
+    def join(self, conditions: Sequence[FluxCondition]) -> FluxCondition:
+        """The conditions of n prompts as one, with a row for each."""
+        embeds, pooled = (
+            torch.cat([getattr(c, k) for c in conditions]) for k in ("embeds", "pooled")
+        )
+        return conditions[0]._replace(embeds=embeds, pooled=pooled)
+
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
         """The first latents, packed noise: row i is a function of seeds[i] alone."""
         return pack(self._noise(seeds, self.denoiser.config.in_channels // 4))
 
     def step(
-        self, s: int, latents: torch.Tensor, condition: FluxCondition | list[FluxCondition]
+        self, s: int, latents: torch.Tensor, condition: FluxCondition
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One evaluation at σ_s: (next latents, Tweedie latents), packed, float32."""
         n, dtype = len(latents), self.denoiser.dtype
-        condition = _joined(condition)
         guidance = condition.guidance
         velocity = self.denoiser(
             hidden_states=latents.to(dtype),
@@ -97,14 +103,6 @@ class FluxSampler(Sampler):
 
     def _to_vae(self, latents: torch.Tensor) -> torch.Tensor:
         return unpack(latents, *self._grid())
-
-
-def _joined(condition: FluxCondition | list[FluxCondition]) -> FluxCondition:
-    """One condition whose tensors have a row per prompt."""
-    if isinstance(condition, FluxCondition):
-        return condition
-    embeds, pooled = (torch.cat([getattr(c, k) for c in condition]) for k in ("embeds", "pooled"))
-    return condition[0]._replace(embeds=embeds, pooled=pooled)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
