@@ -119,6 +119,16 @@ class Report(Section):
     )
 
 
+class Limits(Section):
+    """What no job may ask a cluster for more of; the profile is a good place for it."""
+
+    mem_mb: Positive | None = Field(None, description="memory in MB; jobs that fail ask for more")
+    runtime: Positive | None = Field(None, description="minutes; jobs that fail ask for more")
+    gpu: Annotated[int, Field(ge=0)] = Field(
+        1, description="0 where there are none: then nothing asks for one"
+    )
+
+
 class Config(Section):
     """config.yaml."""
 
@@ -137,6 +147,7 @@ class Config(Section):
     )
     simulate: Simulate = Field(default_factory=Simulate, description="simulation")
     report: Report = Field(default_factory=Report, description="report")
+    limits: Limits = Field(default_factory=Limits, description="what a job may ask a cluster for")
 
     @model_validator(mode="after")
     def _consistent(self):

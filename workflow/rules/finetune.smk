@@ -27,9 +27,9 @@ rule finetune:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(240),
     params:
         start=lambda w, input: with_flag("--start", input.start),
         reward=lambda w: reward_arguments(w.reward),
