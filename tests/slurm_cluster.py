@@ -100,16 +100,22 @@ class Cluster:
     def jobs(self, **wanted: str) -> list[dict[str, str]]:
         """The fields `scontrol show job` gives of every job, e.g. jobs(JobState="RUNNING")."""
         text = self._run("scontrol", "--oneliner", "show", "job")
-        rows = [dict(w.split("=", 1) for w in line.split() if "=" in w) for line in text.splitlines()]
+        rows = [
+            dict(w.split("=", 1) for w in line.split() if "=" in w) for line in text.splitlines()
+        ]
         return [
-            row for row in rows if row and all(row.get(key) == value for key, value in wanted.items())
+            row
+            for row in rows
+            if row and all(row.get(key) == value for key, value in wanted.items())
         ]
 
     def wait_for_node(self, state: str, seconds: int = 60) -> None:
         """Wait until the node is in `state`."""
         now = ""
         for _ in range(seconds * 2):
-            now = self._run("sinfo", "--noheader", "--format=%T", "--partition", self.partition, check=False)
+            now = self._run(
+                "sinfo", "--noheader", "--format=%T", "--partition", self.partition, check=False
+            )
             if now.strip() == state:
                 return
             time.sleep(0.5)

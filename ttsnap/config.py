@@ -163,6 +163,12 @@ class Config(Section):
             raise ValueError(
                 f"levels: {self.levels} must descend, from clean to noisy, each level once"
             )
+        for name, reward in self.rewards.items():
+            for level in reward.finetune.lr_at:
+                if level not in self.levels:
+                    raise ValueError(
+                        f"rewards.{name}.finetune.lr_at: {level} is none of the levels {self.levels}"
+                    )
         schedule = self.simulate.schedule
         if schedule != "fit" and schedule.steps and schedule.steps[-1] >= last:
             raise ValueError(

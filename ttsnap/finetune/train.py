@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from ttsnap.finetune import losses
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.groups import Groups, autocast
 
-SAVE_EVERY = 20.0  # seconds between saved states
+# Seconds between saved states
+SAVE_EVERY = float(os.environ.get("TTSNAP_SAVE_EVERY", 20))
 
 
 def rate_factor(step: int, steps: int, decay: str, warmup: float) -> float:
@@ -66,6 +69,8 @@ def train_level(
     )
     identity = _identity(parameters, data, settings, seed)
     history = _restore(state, identity, parameters, optimiser, schedule)
+    if history:
+        print(f"{name}: goes on after step {len(history)} of {len(plan)}", file=sys.stderr)
     device = next(iter(parameters.values())).device
     over, saved = settings["standardise"], time.monotonic()
     reward.train()
