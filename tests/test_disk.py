@@ -17,11 +17,11 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="mounting a tiny disk n
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 3 MB."""
+    """A disk of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True
     )
     if mounted.returncode:
         pytest.skip("no tmpfs can be mounted here")
@@ -40,18 +40,18 @@ def write_weights(path: Path) -> None:
     from safetensors.torch import save_file
 
     with replacing(path) as temporary:
-        save_file({"a": torch.zeros(2_000_000)}, temporary)
+        save_file({"a": torch.zeros(4_000_000)}, temporary)
 
 
 def write_state(path: Path) -> None:
     import torch
 
     with replacing(path) as temporary:
-        torch.save({"a": torch.zeros(2_000_000)}, temporary)
+        torch.save({"a": torch.zeros(4_000_000)}, temporary)
 
 
 WRITERS = {
-    "text": lambda path: write_text(path, "x" * 8_000_000),
+    "text": lambda path: write_text(path, "x" * 16_000_000),
     "images": write_images,
     "weights": write_weights,
     "state": write_state,
@@ -81,7 +81,7 @@ def test_a_read_only_folder_is_said(disk):
 @needs_root
 def test_a_command_says_it_in_one_line_and_fails(disk, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red circle\n")
-    (disk / "filler").write_bytes(b"x" * (5 << 19))
+    (disk / "filler").write_bytes(b"x" * (5 << 20))
     run = subprocess.run(
         [sys.executable, "-m", "ttsnap", "shard", str(tmp_path / "prompts.txt")]
         + ["--out", str(disk / "0000.jsonl")],

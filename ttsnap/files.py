@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ttsnap.errors import BadInput, TtsnapError
 
-FULL = 1 << 20  # bytes; with less than this left a disk is full, whatever a library says went wrong
+FULL = 4 << 20  # bytes; with less than this left a disk is full, whatever a library says went wrong
 
 
 @contextlib.contextmanager
@@ -38,7 +38,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise TtsnapError(f"{path}: {reason}") from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def need_room(folder: Path, size: int = 0) -> None:

@@ -67,6 +67,7 @@ def write_shard(
                 )
             need_room(temporary.parent, row.nbytes)
             images[number] = row
+            file.flush()  # so that what is left of the disk shows
 
 
 def read_shard(path: str | Path) -> Shard:
