@@ -31,5 +31,8 @@ include: "workflow/rules/train_shapes.smk"
 
 onerror:
     print(
-        f"\nA job failed. Its own words are in the file named under «log:» above, below {LOGS}/"
+        f"\nA job failed. Its own words are in the file named under «log:» above, below {LOGS}/;"
+        " Slurm's, if it ran there, below .snakemake/slurm_logs/"
     )
+    if shutil.disk_usage(".").free < 100 << 20:
+        print("The disk is full: make room, then run the same command again.")
