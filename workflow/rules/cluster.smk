@@ -8,6 +8,18 @@ import time
 from snakemake.settings.types import DeploymentMethod
 
 GPU = min(1, CONFIG.limits.gpu)
+# Images that one level's training holds at once: those of its step
+LEVEL_IMAGES = sum(
+    len(prompts) * getattr(CONFIG.prompts, split).candidates
+    for split in ("train", "validation")
+    for prompts in SHARDS[split]
+)
+# And the largest number that generation holds, in two copies: all steps of one prompt's candidates
+PROMPT_IMAGES = (
+    2
+    * CONFIG.model.steps
+    * max(getattr(CONFIG.prompts, split).candidates for split in SHARDS)
+)
 
 
 def memory(megabytes):
@@ -23,6 +35,11 @@ def minutes(runtime):
 def grows(first, limit):
     """Resource function: `first` times the attempt, `limit` at most."""
     return lambda wildcards, attempt: min(first * attempt, limit or first * attempt)
+
+
+def pictures_mb(images):
+    """MB that so many images of the model take when they are held at once."""
+    return images * CONFIG.model.height * CONFIG.model.width * 3 // 10**6
 
 
 def check_deployment(methods):

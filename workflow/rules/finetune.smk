@@ -28,7 +28,7 @@ rule finetune:
         "../../envs/diffusion.yaml"
     resources:
         gpu=GPU,
-        mem_mb=memory(8000),
+        mem_mb=memory(8000 + pictures_mb(LEVEL_IMAGES)),
         runtime=minutes(240),
     params:
         start=lambda w, input: with_flag("--start", input.start),

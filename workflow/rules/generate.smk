@@ -34,7 +34,7 @@ rule generate:
         "../../envs/diffusion.yaml"
     resources:
         gpu=GPU,
-        mem_mb=memory(8000),
+        mem_mb=memory(8000 + pictures_mb(PROMPT_IMAGES)),
         runtime=minutes(240),
     params:
         model=CONFIG.model.model_dump(),
