@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test lint bench setup clean official
+.PHONY: demo test test-slurm lint bench setup clean official
 
 setup: $(VENV)/.ready
 
@@ -35,6 +35,12 @@ lint: setup
 
 test: lint
 	pytest
+
+# A real Slurm on this machine: installed where it is missing (Debian, Ubuntu; needs root), started and stopped.
+test-slurm: setup
+	@command -v slurmctld >/dev/null || test -x /usr/sbin/slurmctld || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; }
+	pytest tests/test_slurm.py -v
 
 bench: setup
 	mkdir -p results/bench

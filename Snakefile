@@ -9,6 +9,7 @@ configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/cluster.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -36,5 +37,8 @@ include: "workflow/rules/compare.smk"
 
 onerror:
     print(
-        f"\nA job failed. Its own words are in the file named under «log:» above, below {LOGS}/"
+        f"\nA job failed. Its own words are in the file named under «log:» above, below {LOGS}/;"
+        " Slurm's, if it ran there, below .snakemake/slurm_logs/"
     )
+    if shutil.disk_usage(".").free < 100 << 20:
+        print("The disk is full: make room, then run the same command again.")

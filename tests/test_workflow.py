@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -81,22 +80,6 @@ def planned(folder: Path) -> dict[str, int]:
     assert run.returncode == 0, run.stderr
     table = re.findall(r"^(\w+) +(\d+)$", run.stdout.split("Reasons:")[0], re.MULTILINE)
     return {rule: int(count) for rule, count in table if rule not in ("all", "total")}
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A folder in which the workflow has run undisturbed."""
-    folder = tmp_path_factory.mktemp("run") / "whole"
-    write_inputs(folder, small_config())
-    run = snakemake(folder)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return folder
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    """A copy of the finished folder, times kept, to change something in."""
-    return Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True))
 
 
 def test_reward_tensor_opens_in_xarray(finished):

@@ -161,6 +161,16 @@ class Report(Section):
     )
 
 
+class Limits(Section):
+    """What no job may ask a cluster for more of; the profile is a good place for it."""
+
+    mem_mb: Positive | None = Field(None, description="memory in MB; jobs that fail ask for more")
+    runtime: Positive | None = Field(None, description="minutes; jobs that fail ask for more")
+    gpu: Annotated[int, Field(ge=0)] = Field(
+        1, description="0 where there are none: then nothing asks for one"
+    )
+
+
 class Config(Section):
     """config.yaml."""
 
@@ -181,6 +191,7 @@ class Config(Section):
     search: Search = Field(default_factory=Search, description="real search")
     report: Report = Field(default_factory=Report, description="report")
     sft: Sft = Field(default_factory=Sft, description="the second method, `snakemake sft`")
+    limits: Limits = Field(default_factory=Limits, description="what a job may ask a cluster for")
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -198,6 +209,12 @@ class Config(Section):
             raise ValueError(
                 f"levels: {self.levels} must descend, from clean to noisy, each level once"
             )
+        for name, reward in self.rewards.items():
+            for level in reward.finetune.lr_at:
+                if level not in self.levels:
+                    raise ValueError(
+                        f"rewards.{name}.finetune.lr_at: {level} is none of the levels {self.levels}"
+                    )
         schedule = self.simulate.schedule
         if schedule != "fit" and schedule.steps and schedule.steps[-1] >= last:
             raise ValueError(

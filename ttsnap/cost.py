@@ -17,6 +17,7 @@ from ttsnap.samplers import Sampler, find_family
 from ttsnap.samplers.base import check_size
 from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.sd15 import SD15Sampler
+from ttsnap.samplers.sdxl import SDXLSampler
 
 DENOISERS = {
     "sdxl": UNet2DConditionModel,
@@ -123,6 +124,8 @@ def folder_cost(
     name = sampler_class.denoiser_name
     try:
         denoiser = on_meta(DENOISERS[sampler_class.family], read_json(path / name / "config.json"))
+        if sampler_class is SDXLSampler and denoiser.config.addition_embed_type != "text_time":
+            raise ValueError("the UNet is not SDXL's")
         vae = on_meta(AutoencoderKL, read_json(path / "vae" / "config.json"))
         scale = _vae_scale(vae)
         own = (denoiser.config.get("sample_size") or 128) * scale

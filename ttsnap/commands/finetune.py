@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", help="where to keep progress, so that a killed run goes on")
     add_reward(parser)
     for name, field in Finetune.model_fields.items():
-        if name != "lora":
+        if name not in ("lora", "lr_at"):
             kind = type(field.default)
             parser.add_argument(
                 f"--{name.replace('_', '-')}",
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.rewards.levels import load_level, make_trainable, save_level
 
     lora = Lora(rank=args.lora_rank, alpha=args.lora_alpha) if args.lora_rank else None
-    names = [name for name in Finetune.model_fields if name != "lora"]
-    settings = Finetune(lora=lora, **{name: getattr(args, name) for name in names}).model_dump()
+    names = [name for name in Finetune.model_fields if name not in ("lora", "lr_at")]
+    settings = Finetune(lora=lora, **{name: getattr(args, name) for name in names}).at(args.level)
     processes, device = join(pick_device(args))
     train = _groups(args.train_images, args.train_labels, args.level)
     validation = _groups(args.validation_images, args.validation_labels, args.level)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,7 +21,8 @@ from ttsnap.finetune.parallel import ALONE, Processes
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.groups import Groups, autocast, predict
 
-SAVE_EVERY = 20.0  # seconds between saved states
+# Seconds between saved states
+SAVE_EVERY = float(os.environ.get("TTSNAP_SAVE_EVERY", 20))
 
 
 def rate_factor(step: int, steps: int, decay: str, warmup: float) -> float:
@@ -77,6 +80,8 @@ def train_level(
     )
     identity = _identity(parameters, data, settings, [seed, together])
     history = _restore(state, identity, parameters, optimiser, schedule)
+    if history and processes.first:
+        print(f"{name}: goes on after step {len(history)} of {len(plan)}", file=sys.stderr)
     saved = time.monotonic()
     reward.train()
     todo = [own_parts(step, size, processes) for step in plan[len(history) :]]

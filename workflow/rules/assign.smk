@@ -15,9 +15,9 @@ rule assign:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(240),
     params:
         targets=lambda w: target_arguments("train", int(w.shard)),
         digest=lambda w: targets_digest("train"),
@@ -47,9 +47,9 @@ rule probe:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(240),
     params:
         targets=lambda w: target_arguments(w.part),
         digest=lambda w: targets_digest(w.part),

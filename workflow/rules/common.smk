@@ -122,8 +122,8 @@ def launcher(resources):
 
 
 def finetune_arguments(wildcards):
-    """The command-line options of a reward's finetuning settings."""
-    settings = CONFIG.rewards[wildcards.reward].finetune.model_dump()
+    """The command-line options of a reward's finetuning settings at one level."""
+    settings = CONFIG.rewards[wildcards.reward].finetune.at(int(wildcards.level))
     lora = settings.pop("lora")
     words = [f"--{key.replace('_', '-')} {value}" for key, value in settings.items()]
     if lora:

@@ -10,9 +10,9 @@ rule sft_classifier:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=60,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(60),
     params:
         data=f"--data {SFT.data.kind} {folder_argument()}",
         code=code("ttsnap.commands.train_classifier"),
@@ -36,9 +36,9 @@ rule sft_compare:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=60,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(60),
     params:
         model=lambda w: model_path(w.seed, w.way, w.cycle),
         base=lambda w: model_path(w.seed, "base", 0),
@@ -81,8 +81,8 @@ rule sft_report_table:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         own="" if SFT.model else "--own-models",
         code=report_code() + code("ttsnap.commands.report_sft"),
@@ -111,8 +111,8 @@ rule sft_report_curves:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         code=code("ttsnap.commands.report_sft"),
     shell:
@@ -134,8 +134,8 @@ rule sft_report_images:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         code=code("ttsnap.commands.report_sft"),
     shell:

@@ -27,9 +27,9 @@ rule finetune:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=memory(8000 + pictures_mb(LEVEL_IMAGES)),
+        runtime=minutes(240),
     params:
         launch=lambda w, resources: launcher(resources),
         start=lambda w, input: with_flag("--start", input.start),

@@ -11,8 +11,8 @@ rule shard:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=memory(500),
+        runtime=minutes(5),
     params:
         size=lambda w: prompt_settings(w).shard_size,
         digest=shard_digest,
@@ -33,9 +33,9 @@ rule generate:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=memory(8000 + pictures_mb(PROMPT_IMAGES)),
+        runtime=minutes(240),
     params:
         model=model_arguments(),
         weights=WEIGHTS[CONFIG.model.path],

@@ -22,9 +22,9 @@ rule search:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(240),
     params:
         folder=subpath(output.summary, parent=True),
         model=CONFIG.model.model_dump(),
@@ -63,8 +63,8 @@ rule compare_search:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=memory(4000),
+        runtime=minutes(20),
     params:
         folders=lambda w, input: [p.rsplit("/", 1)[0] for p in input.searches],
         draws=CONFIG.simulate.draws,
@@ -90,8 +90,8 @@ rule report_search:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         code=report_code(),
     shell:

@@ -20,9 +20,9 @@ rule sft_gan:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(240),
     params:
         data=f"--data {SFT.data.kind} {folder_argument()}",
         settings=words(SFT.gan.model_dump()),
@@ -53,9 +53,9 @@ rule sft_train:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=16000,
-        runtime=480,
+        gpu=GPU,
+        mem_mb=memory(16000),
+        runtime=minutes(480),
     params:
         model=lambda w: model_path(w.seed, w.way, int(w.cycle) - 1),
         teacher=lambda w: model_path(w.seed, "base", 0),

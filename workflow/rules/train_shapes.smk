@@ -28,9 +28,9 @@ rule train_shapes_part:
         "../../envs/diffusion.yaml"
     threads: workflow.cores
     resources:
-        gpu=1,
-        mem_mb=16000,
-        runtime=180,
+        gpu=GPU,
+        mem_mb=memory(16000),
+        runtime=minutes(180),
     params:
         out=subpath(output[0], parent=True),
         code=code("ttsnap.commands.train_shapes"),
