@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test test-slurm lint bench setup clean official
 
 setup: $(VENV)/.ready
 
@@ -36,9 +36,25 @@ lint: setup
 test: lint
 	pytest
 
+# A real Slurm on this machine: installed where it is missing (Debian, Ubuntu; needs root), started and stopped.
+test-slurm: setup
+	@command -v slurmctld >/dev/null || test -x /usr/sbin/slurmctld || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; }
+	pytest tests/test_slurm.py -v
+
 bench: setup
 	mkdir -p results/bench
 	python benchmarks/simulate.py --json results/bench/simulate.json
+	python benchmarks/assign.py --json results/bench/assign.json
+
+# The official image-reward and hpsv2 packages, and the tests of our scores against theirs (5.5 GB of CUDA torch).
+OFFICIAL ?= .venv-official
+official: setup
+	uv venv --allow-existing --python 3.11 $(OFFICIAL)
+	python -c 'import yaml; print(*yaml.safe_load(open("envs/reward-official.yaml"))["dependencies"][-1]["pip"], sep="\n")' \
+	  > $(OFFICIAL)/requirements.txt
+	UV_BUILD_CONSTRAINT=envs/build-constraints.txt uv pip install --python $(OFFICIAL)/bin/python -r $(OFFICIAL)/requirements.txt
+	TTSNAP_OFFICIAL=$(abspath $(OFFICIAL)/bin/python) pytest tests/test_parity.py -v -rs
 
 clean:
 	rm -rf results .snakemake

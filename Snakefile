@@ -1,5 +1,5 @@
 # ttsnap: prompts → shards → Tweedie images → one reward checkpoint per level → reward tensor
-#         → simulation → report. `snakemake` runs it all; config.yaml says on what.
+#         → simulation → real search → report. `snakemake` runs it all; config.yaml says on what.
 from snakemake.utils import min_version
 
 min_version("9.10")
@@ -9,6 +9,7 @@ configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/cluster.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -24,11 +25,20 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/report_inputs.smk"
+include: "workflow/rules/search_inputs.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/train_shapes.smk"
+include: "workflow/rules/sft_inputs.smk"
+include: "workflow/rules/assign.smk"
+include: "workflow/rules/sft.smk"
+include: "workflow/rules/compare.smk"
 
 
 onerror:
     print(
-        f"\nA job failed. Its own words are in the file named under «log:» above, below {LOGS}/"
+        f"\nA job failed. Its own words are in the file named under «log:» above, below {LOGS}/;"
+        " Slurm's, if it ran there, below .snakemake/slurm_logs/"
     )
+    if shutil.disk_usage(".").free < 100 << 20:
+        print("The disk is full: make room, then run the same command again.")

@@ -51,6 +51,9 @@ def test_default_config_is_valid():
         ("simulate.schedule", "guess", "simulate.schedule"),
         ("simulate.budgets.last", 1, "smaller than first"),
         ("checker", "cats", "checker: "),
+        ("search.rewards", ["beauty"], "search.rewards: 'beauty' is none of the rewards pickscore"),
+        ("search.budgets", [4, 4], "search.budgets: one stands twice"),
+        ("search.budgets", [-1], "search.budgets.0: "),
     ],
 )
 def test_bad_config_is_one_line_with_the_key(values, key, value, says):

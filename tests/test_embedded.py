@@ -1,4 +1,4 @@
-"""The embedded models as they ship: they open as Hugging Face objects, draw what is asked, and the reward passes its gates."""
+"""The embedded models as they ship: they open from_pretrained, draw what is asked, and the reward passes its gates."""
 
 import numpy as np
 import pytest

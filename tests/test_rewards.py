@@ -77,7 +77,7 @@ class Brightness(Reward):
 
 def test_own_reward_by_import_path():
     reward = load_reward("test_rewards:Brightness", scale="2")
-    torch.testing.assert_close(reward(torch.full((1, 3, 32, 32), 0.5), ["x"]), torch.tensor([1.0]))
+    torch.testing.assert_close(reward(torch.full((1, 3, 32, 32), 0.6), ["x"]), torch.tensor([1.2]))
 
 
 @pytest.mark.parametrize(

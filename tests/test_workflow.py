@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +51,7 @@ def small_config() -> dict:
         "draws": 20,
         "budgets": {"unit": "candidates", "first": 2, "last": 4, "step": 1},
     }
+    config["search"] |= {"rewards": ["pickscore"], "budgets": [2], "prompts": 2}
     config["report"] = {"gallery": 1, "gallery_candidates": 2}
     return config
 
@@ -80,22 +80,6 @@ def planned(folder: Path) -> dict[str, int]:
     assert run.returncode == 0, run.stderr
     table = re.findall(r"^(\w+) +(\d+)$", run.stdout.split("Reasons:")[0], re.MULTILINE)
     return {rule: int(count) for rule, count in table if rule not in ("all", "total")}
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A folder in which the workflow has run undisturbed."""
-    folder = tmp_path_factory.mktemp("run") / "whole"
-    write_inputs(folder, small_config())
-    run = snakemake(folder)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return folder
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    """A copy of the finished folder, times kept, to change something in."""
-    return Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True))
 
 
 def test_reward_tensor_opens_in_xarray(finished):
@@ -171,7 +155,7 @@ def test_images_do_not_depend_on_the_shards(finished, tmp_path):
 CHANGES = {
     "a simulation setting": (
         lambda config, prompts: config["simulate"].update(draws=30),
-        {"simulate": 3},
+        {"simulate": 3, "compare_search": 1},
     ),
     "one reward's learning rate": (
         lambda config, prompts: config["rewards"]["pickscore"]["finetune"].update(lr=1e-4),
@@ -182,12 +166,14 @@ CHANGES = {
             "align": 1,
             "fit_schedule": 2,
             "simulate": 2,
+            "search": 2,
+            "compare_search": 1,
         },
     ),
     "prompts added at the end": (
         lambda config, prompts: prompts["test"].append("a red triangle"),
         {"shard": 1, "generate": 1, "score_base": 2, "score_noise_aware": 2, "check": 1}
-        | {"tensor": 2, "align": 2, "simulate": 3},
+        | {"tensor": 2, "align": 2, "simulate": 3, "compare_search": 1},
     ),
     "a comment": (lambda config, prompts: config.update(seed=0), {}),
 }
@@ -203,6 +189,16 @@ def test_only_what_was_invalidated_reruns(copied, change):
     report_rules = {rule: n for rule, n in jobs.items() if rule.startswith("report")}
     assert {rule: n for rule, n in jobs.items() if rule not in report_rules} == expected
     assert bool(report_rules) == bool(expected)
+
+
+def test_the_real_search_is_compared_with_the_simulation(finished):
+    compared = json.loads((finished / "results/searches/pickscore.json").read_text())
+    assert [row["method"] for row in compared["rows"]] == ["best_of_n", "ttsp", "ttsnap"]
+    assert compared["fresh"] and compared["prompts"] == 2
+    for row in compared["rows"]:
+        assert row["most_spent_tflop"] <= row["budget_tflop"]
+        assert row["realised"]["accepted"]["value"] in (0, 0.5, 1)
+    assert "The search for real" in (finished / "results/report/search.pickscore.html").read_text()
 
 
 KILLED = {

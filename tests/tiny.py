@@ -1,4 +1,4 @@
-"""Tiny randomly initialised SDXL and FLUX pipelines, made without a network.
+"""Tiny randomly initialised SDXL, SD 1.5 and FLUX pipelines, made without a network.
 
 Every builder returns a diffusers pipeline; `save(pipe, folder)` writes it as a folder.
 """
@@ -6,10 +6,12 @@ Every builder returns a diffusers pipeline; `save(pipe, folder)` writes it as a 
 import torch
 from diffusers import (
     AutoencoderKL,
+    DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -151,6 +153,40 @@ def flux(guidance_embeds: bool = True, dynamic_shifting: bool = True) -> FluxPip
         scheduler=FlowMatchEulerDiscreteScheduler(
             shift=3.0 if dynamic_shifting else 1.0, use_dynamic_shifting=dynamic_shifting
         ),
+    )
+
+
+def sd15() -> StableDiffusionPipeline:
+    """A StableDiffusionPipeline of 0.2 M parameters, shaped like SD 1.5."""
+    torch.manual_seed(0)
+    tokenizer = clip_tokenizer()
+    unet = UNet2DConditionModel(
+        sample_size=PIXELS // 2,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=(2, 4),
+        cross_attention_dim=16,
+    )
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=False,
+    )
+    return StableDiffusionPipeline(
+        vae=_vae(scaling_factor=0.18215),
+        text_encoder=_text_encoder(CLIPTextModel, tokenizer),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
     )
 
 

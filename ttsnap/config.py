@@ -10,9 +10,12 @@ from pydantic import Field, ValidationError, model_validator
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Finetune
 from ttsnap.models import check_there
+from ttsnap.negtome_settings import NegToMe
+from ttsnap.presets import PRESETS, with_preset
 from ttsnap.prompts import read_prompts
-from ttsnap.rewards.registry import reward_target
+from ttsnap.rewards.registry import KINDS, reward_target
 from ttsnap.section import Positive, Section
+from ttsnap.sft.settings import Sft
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -21,8 +24,14 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 class Model(Section):
     """The text-to-image model and how it is sampled."""
 
+    preset: str | None = Field(
+        None, description=f"published settings to start from: {', '.join(PRESETS)}"
+    )
     path: str = Field(description="diffusers folder, hub id, or embedded:NAME")
-    steps: Annotated[int, Field(ge=2)] = Field(20, description="denoising steps S")
+    family: Literal["sdxl", "flux", "sd15"] | None = Field(
+        None, description="model family; null: as the folder says"
+    )
+    steps: Positive = Field(20, description="denoising steps S")
     guidance: Annotated[float, Field(ge=0)] = Field(
         5.0, description="classifier-free guidance scale"
     )
@@ -35,6 +44,19 @@ class Model(Section):
     batch_size: Positive = Field(
         8, description="candidates denoised at once; results do not depend on it"
     )
+    offload: Literal["none", "model", "sequential"] = Field(
+        "none", description="GPU memory holds all parts, the part at work, or the layer at work"
+    )
+    compile: bool = Field(False, description="torch.compile the denoiser")
+    slicing: bool = Field(False, description="decode one image at a time: less memory")
+    negtome: NegToMe | None = Field(
+        None, description="push the candidates of a group apart; null: off"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values):
+        return with_preset(values) if isinstance(values, dict) else values
 
 
 class Prompts(Section):
@@ -57,7 +79,7 @@ class PromptSets(Section):
 class RewardModel(Section):
     """One reward (verifier)."""
 
-    kind: str = Field(description="pickscore, aesthetic, or your own class as package.module:Class")
+    kind: str = Field(description=f"{', '.join(KINDS)}, or your own class as package.module:Class")
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="what that class takes, e.g. path: embedded:shapes-clip"
     )
@@ -108,6 +130,26 @@ class Simulate(Section):
     )
 
 
+class Search(Section):
+    """The real search of test prompts with best-of-N, TTSp and TTSnap, compared with the simulation."""
+
+    rewards: list[Name] = Field(
+        default_factory=list,
+        description="rewards to search by, each alone; none: no real search",
+    )
+    unit: Literal["candidates", "tflop"] = Field(
+        "candidates", description="what budgets count: candidates of best-of-N, or TFLOP"
+    )
+    budgets: list[Annotated[float, Field(gt=0)]] = Field(
+        [4], description="per prompt", min_length=1
+    )
+    prompts: Positive | None = Field(None, description="only the first so many test prompts")
+    fresh: bool = Field(
+        True,
+        description="candidates that are not in the reward tensor: an independent check of the simulation",
+    )
+
+
 class Report(Section):
     """What the report shows."""
 
@@ -116,6 +158,16 @@ class Report(Section):
     )
     gallery_candidates: Annotated[int, Field(ge=2)] = Field(
         6, description="budget of the gallery, in candidates of best-of-N"
+    )
+
+
+class Limits(Section):
+    """What no job may ask a cluster for more of; the profile is a good place for it."""
+
+    mem_mb: Positive | None = Field(None, description="memory in MB; jobs that fail ask for more")
+    runtime: Positive | None = Field(None, description="minutes; jobs that fail ask for more")
+    gpu: Annotated[int, Field(ge=0)] = Field(
+        1, description="0 where there are none: then nothing asks for one"
     )
 
 
@@ -136,13 +188,18 @@ class Config(Section):
         description="objective verdict reported beside every reward (shapes: geometry and colour)",
     )
     simulate: Simulate = Field(default_factory=Simulate, description="simulation")
+    search: Search = Field(default_factory=Search, description="real search")
     report: Report = Field(default_factory=Report, description="report")
+    sft: Sft = Field(default_factory=Sft, description="the second method, `snakemake sft`")
+    limits: Limits = Field(default_factory=Limits, description="what a job may ask a cluster for")
 
     @model_validator(mode="after")
     def _consistent(self):
         if "all" in self.rewards:
             raise ValueError("rewards.all: this name means all rewards together; choose another")
         last = self.model.steps - 1
+        if last < 1:
+            raise ValueError("model.steps: 1 leaves nothing to prune; give at least 2")
         for level in self.levels:
             if level >= last:
                 raise ValueError(
@@ -152,11 +209,26 @@ class Config(Section):
             raise ValueError(
                 f"levels: {self.levels} must descend, from clean to noisy, each level once"
             )
+        for name, reward in self.rewards.items():
+            for level in reward.finetune.lr_at:
+                if level not in self.levels:
+                    raise ValueError(
+                        f"rewards.{name}.finetune.lr_at: {level} is none of the levels {self.levels}"
+                    )
         schedule = self.simulate.schedule
         if schedule != "fit" and schedule.steps and schedule.steps[-1] >= last:
             raise ValueError(
                 f"simulate.schedule.steps: {schedule.steps[-1]} is not before the final step {last}"
             )
+        for name in self.search.rewards:
+            if name not in self.rewards:
+                raise ValueError(
+                    f"search.rewards: {name!r} is none of the rewards {', '.join(self.rewards)}"
+                )
+        for key in ("rewards", "budgets"):
+            values = getattr(self.search, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"search.{key}: one stands twice in {values}")
         if self.simulate.budgets.last < self.simulate.budgets.first:
             raise ValueError("simulate.budgets.last: is smaller than first")
         return self
@@ -174,6 +246,11 @@ class Config(Section):
             for key, value in reward.options.items():
                 if isinstance(value, str):
                     check_there(value, f"rewards.{name}.options.{key}")
+        data = self.sft.data
+        for key in ("model", "features", "data.folder", "data.file", "data.test_file"):
+            at = data if key.startswith("data.") else self.sft
+            if value := getattr(at, key.removeprefix("data.")):
+                check_there(value, f"sft.{key}")
         seen: dict[str, str] = {}
         for split in PromptSets.model_fields:
             for prompt in self.read_prompts(split):

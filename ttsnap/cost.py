@@ -16,8 +16,14 @@ from ttsnap.flop import count_flop
 from ttsnap.samplers import Sampler, find_family
 from ttsnap.samplers.base import check_size
 from ttsnap.samplers.flux import FluxSampler
+from ttsnap.samplers.sd15 import SD15Sampler
+from ttsnap.samplers.sdxl import SDXLSampler
 
-DENOISERS = {"sdxl": UNet2DConditionModel, "flux": FluxTransformer2DModel}
+DENOISERS = {
+    "sdxl": UNet2DConditionModel,
+    "flux": FluxTransformer2DModel,
+    "sd15": UNet2DConditionModel,
+}
 
 
 def on_meta(model_class: type, config) -> torch.nn.Module:
@@ -48,8 +54,10 @@ def denoiser_flop(
             img_ids=_meta(tokens, 3),
         )
     halves = 2 if guided else 1
-    pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-    added = {"text_embeds": _meta(halves, pooled), "time_ids": _meta(halves, 6)}
+    added = None
+    if config.addition_embed_type == "text_time":
+        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+        added = {"text_embeds": _meta(halves, pooled), "time_ids": _meta(halves, 6)}
     return count_flop(
         denoiser,
         _meta(halves, config.in_channels, rows, columns),
@@ -116,6 +124,8 @@ def folder_cost(
     name = sampler_class.denoiser_name
     try:
         denoiser = on_meta(DENOISERS[sampler_class.family], read_json(path / name / "config.json"))
+        if sampler_class is SDXLSampler and denoiser.config.addition_embed_type != "text_time":
+            raise ValueError("the UNet is not SDXL's")
         vae = on_meta(AutoencoderKL, read_json(path / "vae" / "config.json"))
         scale = _vae_scale(vae)
         own = (denoiser.config.get("sample_size") or 128) * scale
@@ -139,7 +149,8 @@ def _cost(denoiser, vae, *, height, width, text_tokens, guided) -> dict[str, flo
 def _text_tokens(path: Path, sampler_class: type[Sampler]) -> int:
     if sampler_class is FluxSampler:
         return FluxSampler.text_tokens
-    return read_json(path / "tokenizer_2" / "tokenizer_config.json")["model_max_length"]
+    name = "tokenizer" if sampler_class is SD15Sampler else "tokenizer_2"
+    return read_json(path / name / "tokenizer_config.json")["model_max_length"]
 
 
 def _vae_scale(vae) -> int:

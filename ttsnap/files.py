@@ -1,37 +1,76 @@
 """Reading and writing so that a killed process never leaves half a file under its final name."""
 
 import contextlib
+import errno
 import glob
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, TtsnapError
+
+FULL = 4 << 20  # bytes; with less than this left a disk is full, whatever a library says went wrong
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
 
-    What a killed process of this machine left there for the same `path` is removed first.
+    What a killed process of this machine left there for the same `path` is removed first. Raises TtsnapError where
+    the disk is full or cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path, temporary = Path(path), None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        need_room(path.parent)
+        temporary = _temporary(path)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except Exception as error:
+        reason = None if isinstance(error, TtsnapError) else _unwritable(path.parent, error)
+        if reason is None:
+            raise
+        raise TtsnapError(f"{path}: {reason}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def need_room(folder: Path, size: int = 0) -> None:
+    """Raise OSError where a disk has no room for `size` bytes more: HDF5, told so in the midst of it, crashes."""
+    if shutil.disk_usage(folder).free < size + FULL:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _temporary(path: Path) -> Path:
+    """The temporary name of this process for `path`, once those of dead processes are gone."""
     start = f".{path.name}.{socket.gethostname()}-"
     for stale in path.parent.glob(f"{glob.escape(start)}*"):
         pid = stale.name.removeprefix(start).partition(".")[0]
         if pid.isdigit() and not Path("/proc", pid).exists():
             stale.unlink(missing_ok=True)
-    temporary = path.parent / f"{start}{os.getpid()}{path.suffix}"
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return path.parent / f"{start}{os.getpid()}{path.suffix}"
+
+
+def _unwritable(folder: Path, error: Exception) -> str | None:
+    """What is wrong with the disk, where that is why a write failed; else None."""
+    while not folder.exists():
+        folder = folder.parent
+    number = getattr(error, "errno", None)
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{folder} cannot be written ({os.strerror(number)})"
+    if number == errno.EDQUOT:
+        return f"the quota of {folder} is used up; make room and run it again"
+    full = number == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
+    if full or shutil.disk_usage(folder).free < FULL:
+        return f"the disk of {folder} is full; make room and run it again"
+    return None
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.files import replacing
+from ttsnap.files import need_room, replacing
 
 SCHEMA = "ttsnap-images-1"
 
@@ -65,7 +65,9 @@ def write_shard(
                 images = file.create_dataset(
                     "images", shape, "u1", chunks=chunk, compression="gzip", compression_opts=1
                 )
+            need_room(temporary.parent, row.nbytes)
             images[number] = row
+            file.flush()  # so that what is left of the disk shows
 
 
 def read_shard(path: str | Path) -> Shard:

@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", required=True, metavar="PATH", help="diffusers folder; weights are not needed"
     )
-    parser.add_argument("--family", help="sdxl or flux; if not given, as the folder says")
+    parser.add_argument("--family", help="sdxl, flux or sd15; if not given, as the folder says")
     parser.add_argument("--height", type=int, help="pixels; if not given, the model's own size")
     parser.add_argument("--width", type=int, help="pixels; if not given, the model's own size")
     parser.add_argument(

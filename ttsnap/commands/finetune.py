@@ -1,12 +1,15 @@
 """`ttsnap finetune`: one level of noise-aware finetuning, from the weights of the level before (DESIGN §3)."""
 
 import argparse
+import functools
 from pathlib import Path
 
 from ttsnap.commands.options import add_device, pick_device
 from ttsnap.commands.reward_options import add_reward, open_reward
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Finetune, Lora
+
+KEPT = 512  # prompts whose pictures stay in memory; others are read again every epoch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", help="where to keep progress, so that a killed run goes on")
     add_reward(parser)
     for name, field in Finetune.model_fields.items():
-        if name != "lora":
+        if name not in ("lora", "lr_at"):
             kind = type(field.default)
             parser.add_argument(
                 f"--{name.replace('_', '-')}",
@@ -52,14 +55,15 @@ def run(args: argparse.Namespace) -> dict:
     import torch
 
     from ttsnap.finetune.alignment import kendall_tau
+    from ttsnap.finetune.parallel import join
+    from ttsnap.finetune.train import predict_together as predict
     from ttsnap.finetune.train import train_level
-    from ttsnap.rewards.groups import predict
     from ttsnap.rewards.levels import load_level, make_trainable, save_level
 
     lora = Lora(rank=args.lora_rank, alpha=args.lora_alpha) if args.lora_rank else None
-    names = [name for name in Finetune.model_fields if name != "lora"]
-    settings = Finetune(lora=lora, **{name: getattr(args, name) for name in names}).model_dump()
-    device = pick_device(args)
+    names = [name for name in Finetune.model_fields if name not in ("lora", "lr_at")]
+    settings = Finetune(lora=lora, **{name: getattr(args, name) for name in names}).at(args.level)
+    processes, device = join(pick_device(args))
     train = _groups(args.train_images, args.train_labels, args.level)
     validation = _groups(args.validation_images, args.validation_labels, args.level)
     reward = open_reward(args, device)
@@ -70,7 +74,7 @@ def run(args: argparse.Namespace) -> dict:
     start = {name: value.detach().clone() for name, value in parameters.items()}
 
     def tau() -> float:
-        taus = kendall_tau(predict(reward, validation, device), validation.targets)
+        taus = kendall_tau(predict(reward, validation, device, processes), validation.targets)
         return float(
             np.nan_to_num(taus).mean()
         )  # a reward that is constant in a prompt ranks nothing
@@ -84,6 +88,7 @@ def run(args: argparse.Namespace) -> dict:
         seed=args.seed * 1000 + args.level,
         state=Path(args.state) if args.state else None,
         name=f"level {args.level}",
+        processes=processes,
     )
     tau_trained = tau()
     kept = "trained" if tau_trained > tau_start else "start"
@@ -98,8 +103,9 @@ def run(args: argparse.Namespace) -> dict:
         "validation_tau_trained": tau_trained,
     }
     about = {**figures, "lora": settings["lora"], "version": digest.hexdigest()[:12]}
-    save_level(args.out, chosen, about)
-    if args.state:
+    if processes.first:
+        save_level(args.out, chosen, about)
+    if args.state and processes.first:
         Path(args.state).unlink(missing_ok=True)
     return {**figures, "reward": args.kind, "images": int(train.targets.size), "loss": history}
 
@@ -123,9 +129,8 @@ def _groups(images: list[str], labels: list[str], level: int):
         raise BadInput(
             f"{labels[0]}: labels are of other prompts than {images[0]}; run label again"
         )
-    blocks = {shard.path: shard.images(level) for shard in shards}
     return Groups(
         joined.prompts,
-        lambda p: blocks[where[p][0].path][where[p][1]],
+        functools.lru_cache(maxsize=KEPT)(lambda p: where[p][0].images(level, where[p][1])),
         np.ascontiguousarray(joined.values[:, :, -1]),
     )

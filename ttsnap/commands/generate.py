@@ -2,7 +2,8 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, has_fast_bfloat16, integers, pick_device
+from ttsnap.commands.model_options import add_model, open_model
+from ttsnap.commands.options import add_device, integers, pick_device
 from ttsnap.errors import BadInput
 from ttsnap.prompts import read_prompts
 
@@ -11,13 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("prompts", help="prompt file, or a shard of one")
     parser.add_argument("--out", required=True, help="image shard (HDF5)")
-    parser.add_argument("--model", required=True, help="diffusers folder, hub id or embedded:NAME")
-    parser.add_argument("--steps", type=int, default=20, help="denoising steps")
-    parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale")
-    parser.add_argument("--height", type=int, default=512, help="pixels")
-    parser.add_argument("--width", type=int, default=512, help="pixels")
-    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    parser.add_argument("--batch-size", type=int, default=8, help="candidates denoised at once")
+    add_model(parser)
     parser.add_argument("--candidates", type=int, required=True, help="seeds per prompt")
     parser.add_argument(
         "--keep-steps",
@@ -34,45 +29,42 @@ def run(args: argparse.Namespace) -> dict:
     from tqdm import tqdm
 
     from ttsnap.cost import sampler_cost
-    from ttsnap.models import resolve
-    from ttsnap.samplers import candidate_seed, load_sampler
+    from ttsnap.samplers import candidate_seed
     from ttsnap.samplers import run as denoise
     from ttsnap.tweedie import write_shard
 
     device = pick_device(args)
     prompts = read_prompts(args.prompts)
-    keep = sorted(set(args.keep_steps)) if args.keep_steps else list(range(args.steps))
-    if keep[0] < 0 or keep[-1] >= args.steps:
-        raise BadInput(f"--keep-steps: {keep} must lie in 0..{args.steps - 1}")
-    dtype = args.dtype
-    if dtype == "auto":
-        dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    sampler = load_sampler(
-        resolve(args.model),
-        steps=args.steps,
-        guidance=args.guidance,
-        height=args.height,
-        width=args.width,
-        device=device,
-        dtype=dtype,
-    )
+    settings, sampler = open_model(args, device)
+    steps = settings.steps
+    keep = sorted(set(args.keep_steps)) if args.keep_steps else list(range(steps))
+    if keep[0] < 0 or keep[-1] >= steps:
+        raise BadInput(f"--keep-steps: {keep} must lie in 0..{steps - 1}")
+    group = settings.negtome.group if settings.negtome else args.candidates
     cost = sampler_cost(sampler)
 
     @torch.inference_mode()
     def pictures(prompt: str):
         """uint8 [C,len(keep),H,W,3]: a prompt's candidates alone share its batches, so shards do not matter."""
         seeds = [candidate_seed(args.seed, prompt, c) for c in range(args.candidates)]
+        condition = sampler.encode(prompt)
+        parts = [part(condition, seeds[c : c + group]) for c in range(0, len(seeds), group)]
+        return torch.cat(parts).numpy()
+
+    def part(condition, seeds):
+        """uint8 [len(seeds),len(keep),H,W,3]: all candidates of a prompt, or with NegToMe one group."""
         kept = []
 
         def look(step, ids, denoised):
             if step in keep:
                 images = torch.cat(
-                    [sampler.decode(part) for part in denoised.split(args.batch_size)]
+                    [sampler.decode(few) for few in denoised.split(settings.batch_size)]
                 )
                 kept.append((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu())
 
-        denoise(sampler, prompt, seeds, look, args.batch_size)
-        return torch.stack(kept, dim=1).numpy()
+        at_once = None if settings.negtome else settings.batch_size
+        denoise(sampler, condition, seeds, look, at_once)
+        return torch.stack(kept, dim=1)
 
     attributes = {
         **sampler.describe(),

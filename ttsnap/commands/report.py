@@ -33,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", nargs="+", default=[], metavar="FILE", help="image shards (gallery)"
     )
+    parser.add_argument(
+        "--comparison", nargs="+", default=[], metavar="FILE",
+        help="JSON of `compare-search` (search)",
+    )  # fmt: skip
     parser.add_argument("--figure", metavar="FILE", help="PNG on the first page (summary)")
     parser.add_argument("--prompts", type=int, default=6, help="prompts of the gallery")
     parser.add_argument(
@@ -120,6 +124,12 @@ def _summary(args: argparse.Namespace) -> dict:
     return summary
 
 
+def _search(args: argparse.Namespace) -> dict:
+    from ttsnap.report.searches import search_page
+
+    return _page(args, "search", search_page(_one(args, "comparison")))
+
+
 def _page(args: argparse.Namespace, template: str, values: dict) -> dict:
     from ttsnap.report.pages import render
 
@@ -152,6 +162,7 @@ WRITTEN_BY = {
     "simulation": ("simulate", {"methods", "gain", "schedules", "settings"}),
     "alignment": ("align", {"reward", "steps", "levels"}),
     "level": ("finetune", {"level", "kept"}),
+    "comparison": ("compare-search", {"rows", "differing", "compared"}),
     "schedule": ("fit-schedule", {"schedule", "gain", "settings"}),
 }
 PARTS = {
@@ -161,5 +172,6 @@ PARTS = {
     "levels": _levels,
     "gain": _gain,
     "gallery": _gallery,
+    "search": _search,
     "summary": _summary,
 }

@@ -34,6 +34,7 @@ def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = F
     import numpy as np
     from tqdm import tqdm
 
+    from ttsnap.rewards.base import reward_tflop
     from ttsnap.rewards.groups import Groups, predict
     from ttsnap.rewards.levels import load_level
     from ttsnap.scores import Scores, write_scores
@@ -43,7 +44,9 @@ def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = F
     shard = read_shard(args.images)
     reward = open_reward(args, device)
     about = {"reward": args.name or args.kind, "version": reward.version}
-    about["reward_tflop"] = _reward_tflop(reward)
+    about["reward_tflop"] = reward_tflop(reward)
+    if reward.raw != (1.0, 0.0):
+        about["raw"] = list(reward.raw)
     steps = sorted(levels) or (shard.steps[-1:] if final_only else shard.steps)
     none = np.zeros((len(shard.prompts), shard.candidates), np.float32)
     values, used = [], {}
@@ -60,13 +63,3 @@ def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = F
     scores = Scores(np.stack(values, axis=2), steps, shard.prompts, about)
     write_scores(args.out, scores)
     return {"steps": steps, "mean": scores.values.mean((0, 1)).tolist()}
-
-
-def _reward_tflop(reward) -> float:
-    """TFLOP of reading one image, the encoding of its prompt included."""
-    import torch
-
-    from ttsnap.flop import count_flop
-
-    size, device = reward.image_size, next(reward.parameters()).device
-    return count_flop(reward, torch.zeros(1, 3, size, size, device=device), ["a"]) / 1e12

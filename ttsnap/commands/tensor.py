@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> dict:
 
     def spread(scores) -> np.ndarray:
         full = np.full((*base.values.shape[:2], images["steps"]), np.nan, np.float32)
-        full[:, :, scores.steps] = scores.values
+        scale, shift = scores.attributes.get("raw", (1, 0))  # tensors hold raw values (DESIGN §3)
+        full[:, :, scores.steps] = scores.values * np.float32(scale) + np.float32(shift)
         return full
 
     levels = parts["noise_aware"].attributes["levels"] if args.noise_aware else {}

@@ -9,13 +9,15 @@ from ttsnap.errors import TtsnapError
 from ttsnap.files import read_json, write_json, write_text
 
 GUIDANCE, SAMPLE_STEPS = 2.0, 20  # how the generator is sampled for figures and the reward's data
-PARTS = ("vae", "generator", "reward")
+PARTS = ("vae", "generator", "reward", "onestep")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "part", choices=PARTS, help="the generator needs the vae, the reward the generator"
+        "part",
+        choices=PARTS,
+        help="the generator needs the vae; the reward and onestep need the generator",
     )
     parser.add_argument("--out", required=True, help="folder of all the models")
     parser.add_argument(
@@ -31,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     """Train and save one part with its model card; return its figures."""
     device, out = pick_device(args), Path(args.out)
-    figures = {"vae": _vae, "generator": _generator, "reward": _reward}[args.part](
-        args, lambda count: max(1, round(count * args.scale)), device, out
-    )
+    figures = {"vae": _vae, "generator": _generator, "reward": _reward, "onestep": _onestep}[
+        args.part
+    ](args, lambda count: max(1, round(count * args.scale)), device, out)
     figures |= {"seed": args.seed, "device": _device_name(device)}
     write_json(out / f"{args.part}.json", figures)
     return figures
@@ -120,6 +122,39 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
             f"{folder} fails its gates: AUC {figures['auc']:.2f} (above {MIN_AUC} wanted),"
             f" τ under a shift {figures['shift_tau']:.2f} (above {MIN_SHIFT_TAU}); train longer or on more"
         )
+    return figures
+
+
+def _onestep(args, scaled, device: str, out: Path) -> dict:
+    import time
+
+    import numpy as np
+    import torch
+
+    from ttsnap.sft.pipeline import Pipeline
+    from ttsnap.shapes import onestep
+
+    rng = np.random.default_rng(args.seed)
+    teacher, started = _sampler(out / "shapes-sdxl", device), time.monotonic()
+    texts = onestep.captions(rng, scaled(onestep.SAMPLES))
+    pairs = onestep.teach(teacher, texts, args.seed)
+    tested = onestep.captions(rng, scaled(256), "held_out")
+    test = onestep.teach(teacher, tested, args.seed + 1)
+    figures = {"samples": len(texts), "data_seconds": time.monotonic() - started}
+    student = Pipeline(str(out / "shapes-sdxl"), 64, device)
+    steps = scaled(onestep.STEPS)
+    figures |= onestep.distil(student, *pairs, texts, steps=steps, seed=args.seed)
+    figures |= {"held_out_mse": onestep.error(student, *test, tested), "tested": len(tested)}
+    figures["held_out_variance"] = float(test[1].var())
+    student.sampler.pipe.to(dtype=torch.float16)
+    student.save(out / "shapes-onestep")
+    sampler = Pipeline(str(out / "shapes-onestep"), 64, device).sampler
+    for objects in (1, 2, 3):
+        groups = _held_out_groups(sampler, objects, scaled(24), 8, args.seed)
+        figures[f"accepted_{objects}"] = float((groups.quality >= 1).float().mean())
+    about = {"teacher_steps": SAMPLE_STEPS, "guidance": GUIDANCE, "mix": onestep.MIX}
+    about |= {"seed": args.seed, "device": _device_name(device)}
+    write_text(out / "shapes-onestep" / "README.md", onestep.CARD.format(**about, **figures))
     return figures
 
 

@@ -13,6 +13,14 @@ def standardise(values: torch.Tensor, over: str) -> torch.Tensor:
     return centred / centred.square().mean(dim=dims, keepdim=True).add(1e-6).sqrt()
 
 
+def terms(loss: str, target: torch.Tensor) -> int:
+    """How many terms a loss is the mean of, so that parts of a batch can be weighed."""
+    if loss == "mse":
+        return target.numel()
+    first, second = torch.triu_indices(target.shape[1], target.shape[1], offset=1)
+    return int((target[:, first] != target[:, second]).sum())
+
+
 def mse(predicted: torch.Tensor, target: torch.Tensor, over: str = "none") -> torch.Tensor:
     """Mean squared error after standardising both sides alike."""
     return F.mse_loss(standardise(predicted, over), standardise(target, over))

@@ -20,7 +20,13 @@ class Finetune(Section):
     """Noise-aware finetuning of one reward (DESIGN §3)."""
 
     lr: Annotated[float, Field(gt=0)] = Field(3e-6, description="learning rate of AdamW")
-    batch_size: Positive = Field(100, description="images per optimiser step")
+    lr_at: dict[int, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="another rate at single levels, e.g. {2: 1.0e-6}"
+    )
+    batch_size: Positive = Field(
+        100, description="images per process and forward pass; whole groups of one prompt"
+    )
+    accumulate: Positive = Field(1, description="forward passes per process and optimiser step")
     loss: Literal["mse", "preference"] = Field(
         "mse", description="MSE, or Bradley–Terry over pairs of one prompt"
     )
@@ -37,3 +43,9 @@ class Finetune(Section):
     )
     epochs: Positive = Field(1, description="passes over the images per level")
     lora: Lora | None = Field(None, description="train adapters instead of the full weights")
+
+    def at(self, level: int) -> dict:
+        """The settings of one level."""
+        settings = self.model_dump()
+        settings["lr"] = settings.pop("lr_at").get(level, self.lr)
+        return settings

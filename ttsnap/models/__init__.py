@@ -3,19 +3,20 @@
 import hashlib
 from pathlib import Path
 
+from ttsnap.assets import local_copy
 from ttsnap.errors import BadInput
 
 EMBEDDED = Path(__file__).parent
 
 
 def resolve(path: str | Path) -> str:
-    """The folder or file behind a config's model name; hub ids are returned as they are.
+    """The folder or file behind a config's model name; a hub id stays one, unless `ttsnap download` fetched it.
 
     Raises BadInput for an `embedded:` name that does not exist.
     """
     path = str(path)
     if not path.startswith("embedded:"):
-        return path
+        return local_copy(path)
     found = EMBEDDED / path.removeprefix("embedded:")
     if not found.exists():
         names = sorted(p.name for p in EMBEDDED.iterdir() if p.is_dir() and p.name[0] not in "._")

@@ -66,7 +66,7 @@ def reward_against_budget(result: dict, path: str | Path, methods: list[str] | N
         figure.legend(
             handles, labels, loc="outside lower center", ncols=3 if len(panels) > 2 else 2
         )
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _panels(result: dict, curves: dict) -> list[tuple[str, str, dict]]:
@@ -173,7 +173,7 @@ def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> No
         all_axes[-1, 0].set_xlabel("step s of the denoising loop (0: noisiest look)")
         steps = [row["step"] for row in rows]
         all_axes[-1, 0].set_xticks(steps[:: max(1, len(steps) // 20)])
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _points(axes, rows: list[dict], of: list[dict], label, method: str, line: str = "-") -> None:
@@ -190,7 +190,8 @@ def _points(axes, rows: list[dict], of: list[dict], label, method: str, line: st
     )  # fmt: skip
 
 
-def _save(figure, path: str | Path) -> None:
+def save_figure(figure, path: str | Path) -> None:
+    """Write a figure as PNG and close it."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
     plt.close(figure)

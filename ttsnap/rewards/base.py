@@ -3,37 +3,39 @@
 import importlib
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ttsnap.errors import BadInput
+from ttsnap.flop import count_flop
+from ttsnap.rewards.preprocess import FITS
 from ttsnap.rewards.registry import reward_target
 
 
 class Reward(nn.Module):
-    """A reward model. Subclasses set `name`, `version`, `image_size`, `mean`, `std` and `score`."""
+    """A reward model. Subclasses set `name`, `version`, `image_size`, `mean`, `std` and `score`.
+
+    `fit` says how an image becomes a square (one of `preprocess.FITS`); the option `fit` of any
+    reward overrides what its published code does. `raw`: raw value = score · raw[0] + raw[1]; reward
+    tensors hold raw values, reports the published normalisation.
+    """
 
     name: str
     version: str
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    fit: str = "crop"
+    raw: tuple[float, float] = (1.0, 0.0)
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         """Values [n] of preprocessed pixels [n,3,image_size,image_size]."""
         raise NotImplementedError
 
     def preprocess(self, images: torch.Tensor) -> torch.Tensor:
-        """Scale the shorter side to `image_size`, crop the centre, normalise; differentiable."""
+        """[n,3,H,W] in [0,1] → [n,3,image_size,image_size], made square as `fit` says and normalised."""
         size = self.image_size
-        height, width = images.shape[-2:]
-        if (height, width) != (size, size):
-            shape = [max(size, round(side * size / min(height, width))) for side in (height, width)]
-            images = F.interpolate(
-                images, shape, mode="bicubic", antialias=True, align_corners=False
-            )
-            top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
-            images = images[..., top : top + size, left : left + size]
+        if images.shape[-2:] != (size, size):
+            images = FITS[self.fit](images, size)
         mean, std = (images.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
         return (images - mean) / std
 
@@ -54,8 +56,19 @@ def load_reward(kind: str, device: str = "cpu", **options: object) -> Reward:
         factory = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise BadInput(f"reward kind {kind!r} cannot be imported: {error}") from error
+    fit = options.pop("fit", None)
+    if fit not in (None, *FITS):
+        raise BadInput(f"fit: {fit!r} is not one of {', '.join(FITS)}")
     try:
         reward = factory(**options)
     except TypeError as error:
         raise BadInput(f"reward kind {kind!r} does not take these options: {error}") from error
+    if fit:
+        reward.fit = fit
     return reward.to(device).eval().requires_grad_(False)
+
+
+def reward_tflop(reward: Reward) -> float:
+    """TFLOP of reading one image, the encoding of its prompt included (DESIGN §3 Cost)."""
+    size, device = reward.image_size, next(reward.parameters()).device
+    return count_flop(reward, torch.zeros(1, 3, size, size, device=device), ["a"]) / 1e12

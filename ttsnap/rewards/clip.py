@@ -1,16 +1,19 @@
-"""Rewards on a CLIP model: PickScore (image and text) and an aesthetic head (image alone)."""
+"""Rewards on a CLIP model: CLIP score, PickScore, an aesthetic head on its image features, and their hybrid."""
 
 import functools
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version, resolve
 from ttsnap.rewards.base import Reward
+from ttsnap.rewards.weights import fill, read_weights
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def precise(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
@@ -60,6 +63,16 @@ class ClipReward(Reward):
         return features[[places[p] for p in prompts]]
 
 
+class ClipScore(ClipReward):
+    """cos(image, text), without CLIP's scale."""
+
+    name = "clip"
+    fit = "crop-torchvision"
+
+    def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        return (self.image_features(pixels) * self.text_features(prompts)).sum(-1)
+
+
 class PickScore(ClipReward):
     """exp(logit scale) · cos(image, text), as PickScore (arXiv 2305.01569) computes it."""
 
@@ -74,14 +87,66 @@ class Aesthetic(ClipReward):
     """An MLP on CLIP's image features: a preference that reads no prompt (LAION's aesthetic predictor)."""
 
     name = "aesthetic"
+    fit = "crop-torchvision"
 
-    def __init__(self, path: str, head: str):
+    def __init__(self, path: str, head: str, activation: str = "auto"):
+        """head: weights of the MLP, ours or LAION's; activation between its layers (see `linear_head`)."""
         super().__init__(path)
-        weights = load_file(resolve(head))
-        hidden, features = weights["0.weight"].shape
-        self.head = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, 1))
-        self.head.load_state_dict(weights)
+        file = resolve(head)
+        state = read_weights(file, "ttsnap download --only Aesthetic puts it under models/")
+        self.head = linear_head(state, file, activation)
         self.version += "+" + Path(head).stem
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         return precise(self.head, self.image_features(pixels))[:, 0]
+
+
+class Hybrid(Aesthetic):
+    """aesthetic + weight · cos(image, text), from one reading of the image."""
+
+    name = "hybrid"
+
+    def __init__(self, path: str, head: str, activation: str = "auto", weight: float = 0.25):
+        super().__init__(path, head, activation)
+        self.weight = float(weight)
+
+    def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        image = self.image_features(pixels)
+        cosine = (image * self.text_features(prompts)).sum(-1)
+        return precise(self.head, image)[:, 0] + self.weight * cosine
+
+
+ACTIVATIONS = {"none": nn.Identity, "relu": nn.ReLU, "gelu": nn.GELU}
+
+
+def linear_head(state: dict[str, torch.Tensor], path: str | Path, activation: str) -> nn.Module:
+    """Linear layers from their weights, numbered as in the Sequential they come from.
+
+    activation "auto": LAION's files name their layers `layers.N`: 0, 2, 4, 6, 7 (linearMSE) have none
+    between them, 0, 3, 6, 9, 11 (reluMSE) ReLU; a single layer has none; our own heads GELU. Drop-out
+    is left out: it is off when a reward is read. Raises BadInput for anything else.
+    """
+    if set(state) == {"weight", "bias"}:
+        state = {f"0.{name}": value for name, value in state.items()}
+    numbered = {name.removeprefix("layers."): value for name, value in state.items()}
+    try:
+        numbers = sorted({int(name.split(".")[0]) for name in numbered})
+        shapes = {n: numbered[f"{n}.weight"].shape for n in numbers}
+    except (ValueError, KeyError) as error:
+        raise BadInput(f"{path}: not the weights of linear layers ({error})") from None
+    if activation == "auto":
+        ours = not any(name.startswith("layers.") for name in state)
+        activation = "gelu" if ours else "relu" if 3 in numbers else "none"
+    if activation not in ACTIVATIONS:
+        raise BadInput(f"activation: {activation!r} is not one of auto, {', '.join(ACTIVATIONS)}")
+    layers: list[nn.Module] = [nn.Identity() for _ in range(numbers[-1] + 1)]
+    for place, n in enumerate(numbers):
+        outputs, inputs = shapes[n]
+        layers[n] = nn.Linear(inputs, outputs)
+        if place:
+            layers[numbers[place - 1] + 1] = (
+                ACTIVATIONS[activation]() if n > numbers[place - 1] + 1 else layers[n]
+            )
+    head = nn.Sequential(*layers)
+    fill(head, numbered, path)
+    return head

@@ -68,3 +68,54 @@ def load_level(reward: Reward, path: str | Path) -> dict:
             for name in wanted:
                 own[name].copy_(file.get_tensor(name))
     return about
+
+
+class LevelWeights:
+    """A reward with the weights of several levels held in memory: `use` swaps them, reading no file.
+
+    With adapters (LoRA) only those are held, with full checkpoints a copy of the reward per level:
+    on the reward's own device when half of its free memory takes them, else in main memory.
+    """
+
+    def __init__(self, reward: Reward, checkpoints: dict[int, str | Path]):
+        """checkpoints: level → file. Raises BadInput as `load_level` does. `reward` is taken over."""
+        self.reward, self.version = reward, {}
+        about = {level: read_about(path) for level, path in checkpoints.items()}
+        for lora in [of["lora"] for of in about.values() if of["lora"]][:1]:
+            make_trainable(reward, lora)
+            reward.requires_grad_(False)
+        adapted = bool(about) and all(of["lora"] for of in about.values())
+        self.parameters = {
+            name: parameter
+            for name, parameter in (reward.named_parameters() if about else ())
+            if not adapted or "lora_" in name
+        }
+        self.place = self._place(len(about) + 1)
+        self.weights = {None: self._copy()}
+        for level, path in checkpoints.items():
+            self.version[level] = load_level(reward, path)["version"]
+            self.weights[level] = self._copy()
+        self.use(None)
+
+    @torch.inference_mode(False)
+    def use(self, level: int | None) -> None:
+        """Give the reward the weights of a level, or with None its base weights."""
+        for name, value in self.weights[level].items():
+            self.parameters[name].data = value.to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.reward.parameters()).device
+
+    @torch.inference_mode(False)
+    def _copy(self) -> dict[str, torch.Tensor]:
+        return {
+            name: parameter.detach().to(self.place, copy=True)
+            for name, parameter in self.parameters.items()
+        }
+
+    def _place(self, copies: int) -> torch.device:
+        size = sum(p.numel() * p.element_size() for p in self.parameters.values()) * copies
+        if self.device.type == "cuda" and size > torch.cuda.mem_get_info(self.device)[0] / 2:
+            return torch.device("cpu")
+        return self.device

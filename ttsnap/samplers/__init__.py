@@ -7,13 +7,17 @@ import torch
 from diffusers import DiffusionPipeline
 
 from ttsnap.errors import BadInput
+from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.base import Sampler, candidate_seed, run
+from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.flux import FluxSampler
+from ttsnap.samplers.place import check_device, place
+from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
 
-__all__ = ["Sampler", "candidate_seed", "load_sampler", "run"]
+__all__ = ["MicroBatches", "Sampler", "candidate_seed", "load_sampler", "run", "wrap_pipeline"]
 
-FAMILIES: dict[str, type[Sampler]] = {c.family: c for c in (SDXLSampler, FluxSampler)}
+FAMILIES: dict[str, type[Sampler]] = {c.family: c for c in (SDXLSampler, FluxSampler, SD15Sampler)}
 
 
 def load_sampler(
@@ -26,10 +30,16 @@ def load_sampler(
     width: int,
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype = "float32",
+    offload: str = "none",
+    compile: bool = False,
+    slicing: bool = False,
+    negtome: NegToMe | None = None,
 ) -> Sampler:
     """Open a diffusers folder (or hub id) of safetensors as a sampler.
 
-    height, width in pixels; guidance ≤ 1 turns classifier-free guidance off (SDXL).
+    height, width in pixels; guidance ≤ 1 turns classifier-free guidance off (SDXL). offload, compile,
+    slicing: see `place`. negtome: push the candidates of a group apart; one call of `run` is a group.
+    A LoRA beside model_index.json (`*lora.safetensors`, as Hyper-SD is published) is fused in.
     Raises `BadInput`: no such folder, a pipeline of another family, weights that do not open,
     a size, number of steps or device that cannot be had.
     """
@@ -37,28 +47,56 @@ def load_sampler(
     dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise BadInput("dtype: expected float32, float16 or bfloat16")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"device: {device} cannot be used here ({_first_line(error)})") from None
+    check_device(device)
     try:
         with warnings.catch_warnings():  # torch_dtype: the name that all of diffusers < 1 knows
             warnings.simplefilter("ignore", FutureWarning)
             pipe = sampler_class.pipeline_class.from_pretrained(
                 str(path), torch_dtype=dtype, use_safetensors=True
             )
+        for lora in sorted(Path(path).glob("*lora.safetensors")):
+            pipe.load_lora_weights(str(lora))
+            pipe.fuse_lora()
+            pipe.unload_lora_weights()
     except Exception as error:  # a foreign folder can be broken in any way
         raise BadInput(f"{path}: this model does not open ({_first_line(error)})") from error
-    pipe.to(device)
     for module in pipe.components.values():
         if isinstance(module, torch.nn.Module):
             module.eval().requires_grad_(False)
     if pipe.vae.dtype == torch.float16 and pipe.vae.config.force_upcast:
         pipe.vae.float()
+    place(pipe, sampler_class.denoiser_name, device, offload, compile, slicing)
     name = Path(path).resolve().name if Path(path).is_dir() else str(path)
-    return sampler_class(
+    sampler = sampler_class(
         pipe, steps=steps, guidance=guidance, height=height, width=width, name=name
     )
+    if negtome:
+        sampler.push_apart(negtome)
+    return sampler
+
+
+def wrap_pipeline(
+    pipe,
+    *,
+    steps: int,
+    guidance: float,
+    height: int | None = None,
+    width: int | None = None,
+    name: str = "pipeline",
+) -> Sampler:
+    """A sampler on a diffusers pipeline that is open already, which is left as it is.
+
+    height, width in pixels, by default the model's own. Raises `BadInput` for a pipeline of no
+    known family, a size or a number of steps that cannot be had.
+    """
+    for sampler_class in FAMILIES.values():
+        if isinstance(pipe, sampler_class.pipeline_class):
+            denoiser = getattr(pipe, sampler_class.denoiser_name)
+            own = (denoiser.config.get("sample_size") or 128) * pipe.vae_scale_factor
+            size = {"height": height or own, "width": width or own}
+            return sampler_class(pipe, steps=steps, guidance=guidance, **size, name=name)
+    known = " or ".join(c.pipeline_class.__name__ for c in FAMILIES.values())
+    raise BadInput(f"pipeline: this is a {type(pipe).__name__}; expected {known}")
 
 
 def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:

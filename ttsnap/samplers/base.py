@@ -1,33 +1,28 @@
 """What all model families share: seeds, decoding, and the loop that can drop candidates."""
 
 import contextlib
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.negtome_settings import NegToMe
+from ttsnap.samplers.batches import MicroBatches
+from ttsnap.samplers.negtome import Pusher, install
+from ttsnap.seeds import candidate_seed
+
+__all__ = ["Sampler", "candidate_seed", "check_size", "run", "warn_if_cut"]
 
 OnStep = Callable[[int, list[int], torch.Tensor], object]
-
-
-def candidate_seed(run_seed: int, prompt: str, candidate: int) -> int:
-    """The seed of one candidate, 0 ≤ seed < 2⁶³, from these three alone (DESIGN §3).
-
-    torch's CPU generator reads the low 32 bits of it, so two of 200 candidates of a prompt share
-    their noise once in 200 000 prompts.
-    """
-    key = json.dumps([int(run_seed), prompt, int(candidate)]).encode("ascii")
-    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
 
 
 class Sampler:
     """One text-to-image model with a fixed number of Euler steps, size and guidance.
 
-    Subclasses give `encode`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the
+    Subclasses give `encode`, `join`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the
     sampler's device; the model runs in its own dtype. Nothing here is random but `init`, and
     nothing depends on the batch: candidates are dropped by indexing the latents. Gradients flow
     through `step` and `decode` unless the caller turns them off; the weights are frozen.
@@ -38,6 +33,7 @@ class Sampler:
     denoiser_name = ""
     patch = 1  # side of a token, in latents
     text_tokens: int  # tokens of a prompt that the denoiser attends to
+    pusher: Pusher | None = None  # NegToMe, see push_apart
 
     def __init__(self, pipe, *, steps: int, guidance: float, height: int, width: int, name: str):
         """Wrap a diffusers pipeline. `height`, `width` in pixels; `name` is for `describe`."""
@@ -57,11 +53,19 @@ class Sampler:
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser and the latents live."""
-        return self.denoiser.device
+        """Where the latents live and the model computes, also when it is offloaded."""
+        return self.pipe._execution_device
+
+    def push_apart(self, settings: NegToMe) -> None:
+        """Turn NegToMe on for good: every call of `step` is then one group, its first row the reference."""
+        self.pusher = install(self.denoiser, settings, self.family, self.guidance > 1)
 
     def encode(self, prompt: str):
         """The condition of one prompt, for `step`. A prompt too long is cut, with a warning."""
+        raise NotImplementedError
+
+    def join(self, conditions: Sequence):
+        """The conditions of n prompts as one, for n rows of latents."""
         raise NotImplementedError
 
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
@@ -71,7 +75,8 @@ class Sampler:
     def step(self, s: int, latents: torch.Tensor, condition) -> tuple[torch.Tensor, torch.Tensor]:
         """Denoiser evaluation s+1 of `steps`: (latents of step s+1, Tweedie latents x̂0 of step s).
 
-        Both float32 and shaped like `latents` (DESIGN §3 Tweedie image).
+        condition: of one prompt, or of one for each row (`join`). Both results are float32 and
+        shaped like `latents` (DESIGN §3 Tweedie image).
         """
         raise NotImplementedError
 
@@ -88,8 +93,20 @@ class Sampler:
         images = images / 2 + 0.5
         return images.clamp(0, 1) if clamp else images
 
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        """The VAE's mean latents, float32 [n, …], of images [n, 3, H, W] in [0, 1]; `decode` inverts it."""
+        config = self.vae.config
+        moments = self.vae.encode((images * 2 - 1).to(self.vae.dtype))
+        latents = moments.latent_dist.mean.float() - (config.get("shift_factor") or 0.0)
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        if mean is not None and std is not None:
+            mean, std = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, std))
+            latents = (latents - mean) / std
+        return latents * config.scaling_factor
+
     def describe(self) -> dict:
         """What made the images, for the attributes of files: plain strings and numbers."""
+        negtome = {"negtome": self.pusher.describe()} if self.pusher else {}
         return {
             "model": self.name,
             "family": self.family,
@@ -100,6 +117,7 @@ class Sampler:
             "height": self.height,
             "width": self.width,
             "dtype": str(self.denoiser.dtype).removeprefix("torch."),
+            **negtome,
         }
 
     def _scheduler(self, steps: int):
@@ -157,30 +175,51 @@ def run(
     prompt,
     seeds: Sequence[int],
     on_step: OnStep | None = None,
-    batch_size: int | None = None,
+    batch_size: int | MicroBatches | None = None,
 ) -> tuple[torch.Tensor, list[int]]:
-    """Denoise the candidates `seeds` of one prompt; return (final latents [m, …], their ids).
+    """Denoise the candidates `seeds`; return (final latents [m, …], their ids).
 
-    prompt: a string, or what `sampler.encode` made of it. An id is a position in `seeds`.
+    prompt: a string, or what `sampler.encode` made of it; or a list of the latter, one per seed, for
+    candidates of several prompts. An id is a position in `seeds`.
     on_step(step, ids, denoised) sees, after evaluation step+1, the Tweedie latents of all the
     candidates still there, row k of id ids[k]. It may return what to keep: positions in `ids`, or
     a mask as long as `ids`; None keeps all; nothing kept ends the run there.
     batch_size: candidates per denoiser call, at most; survivors are packed into full batches.
+    A `MicroBatches` is used as it is, and shrinks where memory runs out.
     """
     condition = sampler.encode(prompt) if isinstance(prompt, str) else prompt
     latents, ids = sampler.init(seeds), list(range(len(seeds)))
+    batches = batch_size
+    if not isinstance(batches, MicroBatches):
+        batches = MicroBatches(batch_size or max(1, len(latents)))
     for s in range(sampler.steps):
-        parts = [
-            sampler.step(s, part, condition) for part in latents.split(batch_size or len(latents))
-        ]
+        parts = batches(partial(_step, sampler, s, latents, ids, condition), len(ids))
         latents, denoised = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         keep = on_step(s, list(ids), denoised) if on_step else None
         if keep is not None:
             positions = _positions(keep, len(ids))
+            _check_reference(sampler, s + 1, ids, positions)
             latents, ids = latents[positions], [ids[k] for k in positions]
         if not ids:
             break
     return latents, ids
+
+
+def _step(sampler: Sampler, s: int, latents: torch.Tensor, ids: list[int], condition, part: slice):
+    """One micro-batch of a step."""
+    if isinstance(condition, list):
+        condition = sampler.join([condition[k] for k in ids[part]])
+    return sampler.step(s, latents[part], condition)
+
+
+def _check_reference(sampler: Sampler, s: int, ids: list[int], positions: list[int]) -> None:
+    """With NegToMe still to act, the first image of the group must stay, and at the head."""
+    pusher = sampler.pusher
+    if pusher and positions and s < sampler.steps and pusher.acts_at(float(sampler.timesteps[s])):
+        if ids[positions[0]] != 0:
+            raise ValueError(
+                f"candidate 0 is the reference of NegToMe at step {s}: it cannot be dropped yet"
+            )
 
 
 def _positions(keep, n: int) -> list[int]:

@@ -13,10 +13,10 @@ from ttsnap.samplers.base import Sampler, warn_if_cut
 
 
 class FluxCondition(NamedTuple):
-    """One prompt."""
+    """One prompt, n = 1, or one for each of n rows."""
 
-    embeds: torch.Tensor  # [1, tokens, width]
-    pooled: torch.Tensor  # [1, width]
+    embeds: torch.Tensor  # [n, tokens, width]
+    pooled: torch.Tensor  # [n, width]
     text_ids: torch.Tensor  # [tokens, 3]
     guidance: torch.Tensor | None  # [1], where the transformer has a guidance embedding
 
@@ -41,6 +41,13 @@ class FluxSampler(Sampler):
         if self.denoiser.config.guidance_embeds:
             guidance = torch.tensor([self.guidance], device=self.device)
         return FluxCondition(embeds, pooled, text_ids, guidance)
+
+    def join(self, conditions: Sequence[FluxCondition]) -> FluxCondition:
+        """The conditions of n prompts as one, with a row for each."""
+        embeds, pooled = (
+            torch.cat([getattr(c, k) for c in conditions]) for k in ("embeds", "pooled")
+        )
+        return conditions[0]._replace(embeds=embeds, pooled=pooled)
 
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
         """The first latents, packed noise: row i is a function of seeds[i] alone."""

@@ -27,6 +27,7 @@ class SDXLSampler(Sampler):
     family = "sdxl"
     pipeline_class = StableDiffusionXLPipeline
     denoiser_name = "unet"
+    condition_type: type = SDXLCondition
 
     @property
     def text_tokens(self) -> int:
@@ -48,6 +49,13 @@ class SDXLSampler(Sampler):
         time_ids = torch.tensor([[*size, 0, 0, *size]], dtype=embeds.dtype, device=self.device)
         return SDXLCondition(embeds, pooled, time_ids.expand(len(embeds), -1))
 
+    def join(self, conditions: Sequence):
+        """The conditions of n prompts as one: halves first, prompts within."""
+        halves = range(2 if self.guidance > 1 else 1)
+        parts = zip(*conditions, strict=True)
+        joined = (torch.cat([one[h : h + 1] for h in halves for one in part]) for part in parts)
+        return self.condition_type(*joined)
+
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
         """The first latents [n, C, h, w]: row i is noise of seeds[i] times σ of the start."""
         noise = self._noise(seeds, self.denoiser.config.in_channels)
@@ -56,17 +64,17 @@ class SDXLSampler(Sampler):
     def step(
         self, s: int, latents: torch.Tensor, condition: SDXLCondition
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One guided evaluation at σ_s: (next latents, Tweedie latents), [n, C, h, w] float32."""
-        n, halves, dtype = len(latents), len(condition.embeds), self.denoiser.dtype
+        """One guided evaluation at σ_s: (next latents, Tweedie latents), [n, C, h, w] float32.
+
+        `condition`: of one prompt, or of n prompts (`join`).
+        """
+        n, halves, dtype = len(latents), 2 if self.guidance > 1 else 1, self.denoiser.dtype
+        times = n * halves // len(condition.embeds)
         latents, sigma = latents.float(), self.sigmas[s]
         model_input = (latents / (sigma**2 + 1) ** 0.5).to(dtype).repeat(halves, 1, 1, 1)
-        embeds, pooled, time_ids = (part.to(dtype).repeat_interleave(n, 0) for part in condition)
+        parts = (part.to(dtype).repeat_interleave(times, 0) for part in condition)
         output = self.denoiser(
-            model_input,
-            self.timesteps[s],
-            encoder_hidden_states=embeds,
-            added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
-            return_dict=False,
+            model_input, self.timesteps[s], **self._conditioning(*parts), return_dict=False
         )[0].float()
         if halves == 2:
             without, output = output.chunk(2)
@@ -74,8 +82,15 @@ class SDXLSampler(Sampler):
         denoised = tweedie(self.scheduler.config.prediction_type, output, latents, sigma)
         return self._euler(s, latents, denoised), denoised
 
+    def _conditioning(self, embeds, pooled, time_ids) -> dict:
+        """What the denoiser is told besides latents and timestep."""
+        added = {"text_embeds": pooled, "time_ids": time_ids}
+        return {"encoder_hidden_states": embeds, "added_cond_kwargs": added}
+
     def _scheduler(self, steps: int) -> EulerDiscreteScheduler:
-        scheduler = EulerDiscreteScheduler.from_config(self.pipe.scheduler.config)
+        # One step must start from pure noise; other spacings would start it from nearly none.
+        one_step = {"timestep_spacing": "trailing"} if steps == 1 else {}
+        scheduler = EulerDiscreteScheduler.from_config(self.pipe.scheduler.config, **one_step)
         most = scheduler.config.num_train_timesteps
         if not 1 <= steps <= most:
             raise BadInput(f"steps: {steps} is not between 1 and {most}")

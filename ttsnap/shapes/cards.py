@@ -64,7 +64,8 @@ fit of the objects, {head_steps} steps. Stored as fp16. Seed {seed}.
 **Time.** {seconds:.0f} s, the head {head_seconds:.0f} s, on {device}.
 
 **Measured** on 24 held-out captions with two or three objects × 12 samples of shapes-sdxl, all within a prompt: Kendall
-τ under a shift of one pixel {shift_tau:.2f}; AUC against the checker {auc:.2f} ({auc_prompts} prompts had both verdicts).
+τ under a shift of one pixel {shift_tau:.2f}; AUC against the checker {auc:.2f} ({auc_prompts} prompts had both
+verdicts).
 
 Trained again by `snakemake train_shapes`.
 """

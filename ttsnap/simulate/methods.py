@@ -89,6 +89,15 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     return placed
 
 
+def best_first(places: Sequence[np.ndarray]) -> np.ndarray:
+    """int, same shape [..., n]: the positions of n candidates from best to worst.
+
+    places: the `ranks` of each reward among these n. Several rewards go by the sum of their ranks,
+    the first reward deciding between equal sums.
+    """
+    return np.argsort(sum(places) * places[0].shape[-1] + places[0], axis=-1)
+
+
 def pruner(
     looks: Sequence[np.ndarray], tensors: Sequence[RewardTensor], schedule: Schedule
 ) -> Choose:
@@ -163,7 +172,7 @@ def _prune_by_sum(readings: list[np.ndarray]):
             ranks(-np.take_along_axis(places[look], flat, axis=1).reshape(left.shape))
             for places in readings
         ]
-        return np.argsort(sum(among) * left.shape[2] + among[0], axis=2)
+        return best_first(among)
 
     def start(drawn: np.ndarray):
         def prune(n: int, keep: list[int]) -> np.ndarray:

@@ -65,6 +65,20 @@ def prompt_settings(wildcards):
     return getattr(CONFIG.prompts, wildcards.split)
 
 
+def model_arguments():
+    """The command-line options of the model; what is as by default is left out."""
+    values = CONFIG.model.model_dump(exclude_defaults=True)
+    values.pop("preset", None)
+    words = [f"--model {values.pop('path')}"]
+    negtome = values.pop("negtome", None)
+    if negtome is not None:
+        words.append("--negtome " + " ".join(f"{k}={v}" for k, v in negtome.items()))
+    for key, value in values.items():
+        option = f"--{key.replace('_', '-')}"
+        words.append(option if value is True else f"{option} {value}")
+    return " ".join(words)
+
+
 def reward_arguments(name):
     """The command-line options that name a reward."""
     reward = CONFIG.rewards[name]
@@ -99,9 +113,17 @@ def previous_level(wildcards):
     return [f"results/levels/{wildcards.reward}/{CONFIG.levels[place - 1]}.safetensors"]
 
 
+def launcher(resources):
+    """How a training starts: one process for each GPU the rule got."""
+    count = int(resources.get("gpu", 1))
+    if count < 2:
+        return "python -m"
+    return f"accelerate launch --num_processes {count} --num_machines 1 --mixed_precision no --dynamo_backend no -m"
+
+
 def finetune_arguments(wildcards):
-    """The command-line options of a reward's finetuning settings."""
-    settings = CONFIG.rewards[wildcards.reward].finetune.model_dump()
+    """The command-line options of a reward's finetuning settings at one level."""
+    settings = CONFIG.rewards[wildcards.reward].finetune.at(int(wildcards.level))
     lora = settings.pop("lora")
     words = [f"--{key.replace('_', '-')} {value}" for key, value in settings.items()]
     if lora:

@@ -27,10 +27,11 @@ rule finetune:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=memory(8000 + pictures_mb(LEVEL_IMAGES)),
+        runtime=minutes(240),
     params:
+        launch=lambda w, resources: launcher(resources),
         start=lambda w, input: with_flag("--start", input.start),
         reward=lambda w: reward_arguments(w.reward),
         settings=finetune_arguments,
@@ -40,7 +41,7 @@ rule finetune:
         state="results/state/finetune",
         code=lambda w: code("ttsnap.commands.finetune", reward_code(w.reward)),
     shell:
-        "python -m ttsnap finetune --level {wildcards.level} {params.start} {params.reward}"
+        "{params.launch} ttsnap finetune --level {wildcards.level} {params.start} {params.reward}"
         " --train-images {input.train_images} --train-labels {input.train_labels}"
         " --validation-images {input.validation_images}"
         " --validation-labels {input.validation_labels}"

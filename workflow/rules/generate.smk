@@ -11,8 +11,8 @@ rule shard:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=memory(500),
+        runtime=minutes(5),
     params:
         size=lambda w: prompt_settings(w).shard_size,
         digest=shard_digest,
@@ -33,11 +33,11 @@ rule generate:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        gpu=GPU,
+        mem_mb=memory(8000 + pictures_mb(PROMPT_IMAGES)),
+        runtime=minutes(240),
     params:
-        model=CONFIG.model.model_dump(),
+        model=model_arguments(),
         weights=WEIGHTS[CONFIG.model.path],
         candidates=lambda w: prompt_settings(w).candidates,
         steps=lambda w: ",".join(
@@ -53,9 +53,6 @@ rule generate:
         seed=CONFIG.seed,
         code=code("ttsnap.commands.generate"),
     shell:
-        "python -m ttsnap generate {input} --out {output} --model {params.model[path]}"
-        " --steps {params.model[steps]} --guidance {params.model[guidance]}"
-        " --height {params.model[height]} --width {params.model[width]}"
-        " --dtype {params.model[dtype]} --batch-size {params.model[batch_size]}"
+        "python -m ttsnap generate {input} --out {output} {params.model}"
         " --candidates {params.candidates} --keep-steps {params.steps} --seed {params.seed}"
         " --threads {threads} > {log} 2>&1"

@@ -20,8 +20,8 @@ rule report_budget:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         draws=CONFIG.simulate.draws,
         code=report_code(),
@@ -45,8 +45,8 @@ rule report_gain:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         schedules=lambda w, input: with_flag("--schedule", input.schedules),
         code=report_code(),
@@ -71,8 +71,8 @@ rule report_cost:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         accounting=CONFIG.simulate.accounting,
         code=report_code(),
@@ -97,8 +97,8 @@ rule report_tau:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         levels=CONFIG.levels,
         code=report_code(),
@@ -123,8 +123,8 @@ rule report_levels:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         levels=lambda w, input: with_flag("--level", input.levels),
         code=report_code(),
@@ -150,8 +150,8 @@ rule report_gallery:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory(2000),
+        runtime=minutes(20),
     params:
         prompts=CONFIG.report.gallery,
         candidates=CONFIG.report.gallery_candidates,
@@ -182,8 +182,8 @@ rule report_summary:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     params:
         folder=subpath(output.summary, parent=True),
         code=report_code(),

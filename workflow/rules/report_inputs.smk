@@ -14,6 +14,9 @@ report_files = [
     *expand("results/report/tau.{reward}.png", reward=CONFIG.rewards),
     *expand("results/report/levels.{reward}.html", reward=CONFIG.rewards),
 ]
+report_files += expand(
+    "results/report/search.{reward}.html", reward=CONFIG.search.rewards
+)
 if CONFIG.report.gallery:
     report_files += expand(
         "results/report/gallery.{reward}.html", reward=CONFIG.rewards

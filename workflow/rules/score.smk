@@ -11,9 +11,9 @@ rule label:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=60,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(60),
     params:
         reward=lambda w: reward_arguments(w.reward),
         weights=lambda w: reward_weights(w.reward),
@@ -35,9 +35,9 @@ rule score_base:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=120,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(120),
     params:
         reward=lambda w: reward_arguments(w.reward),
         weights=lambda w: reward_weights(w.reward),
@@ -62,9 +62,9 @@ rule score_noise_aware:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=120,
+        gpu=GPU,
+        mem_mb=memory(8000),
+        runtime=minutes(120),
     params:
         reward=lambda w: reward_arguments(w.reward),
         checkpoints=lambda w, input: " ".join(
@@ -87,8 +87,8 @@ rule check:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory(4000),
+        runtime=minutes(60),
     params:
         checker=CONFIG.checker,
         code=code("ttsnap.commands.check"),
@@ -122,8 +122,8 @@ rule tensor:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(4000),
+        runtime=minutes(30),
     params:
         noise_aware=lambda w, input: with_flag("--noise-aware", input.noise_aware),
         accepted=lambda w, input: with_flag("--accepted", input.accepted),

@@ -11,8 +11,8 @@ rule align:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory(4000),
+        runtime=minutes(30),
     params:
         seed=CONFIG.seed,
         code=code("ttsnap.commands.align"),
@@ -30,8 +30,8 @@ rule fit_schedule:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory(4000),
+        runtime=minutes(60),
     params:
         budgets=BUDGETS,
         # Whole survivors only: or the fit would choose fractions that round up to more than is paid for.
@@ -68,8 +68,8 @@ rule simulate:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory(4000),
+        runtime=minutes(60),
     params:
         schedules=schedule_arguments,
         budgets=BUDGETS,

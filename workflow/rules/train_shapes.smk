@@ -1,10 +1,13 @@
 # `snakemake train_shapes`: the embedded models of the shapes world, trained again into results/shapes.
-# Not part of `all`; copy the three folders to ttsnap/models/ to ship them.
+# Not part of `all`; copy the folders to ttsnap/models/ to ship them.
 
 
 rule train_shapes:
     input:
-        expand("results/shapes/{part}.json", part=["vae", "generator", "reward"]),
+        expand(
+            "results/shapes/{part}.json",
+            part=["vae", "generator", "reward", "onestep"],
+        ),
 
 
 rule train_shapes_part:
@@ -13,20 +16,21 @@ rule train_shapes_part:
             "vae": [],
             "generator": ["results/shapes/vae.json"],
             "reward": ["results/shapes/generator.json"],
+            "onestep": ["results/shapes/generator.json"],
         }[w.part],
     output:
         "results/shapes/{part}.json",
     log:
         "results/logs/train_shapes/{part}.log",
     wildcard_constraints:
-        part="vae|generator|reward",
+        part="vae|generator|reward|onestep",
     conda:
         "../../envs/diffusion.yaml"
     threads: workflow.cores
     resources:
-        gpu=1,
-        mem_mb=16000,
-        runtime=180,
+        gpu=GPU,
+        mem_mb=memory(16000),
+        runtime=minutes(180),
     params:
         out=subpath(output[0], parent=True),
         code=code("ttsnap.commands.train_shapes"),

@@ -1,0 +1,209 @@
+"""Only what was invalidated runs again: one change each, and the exact set of jobs that Snakemake then plans."""
+
+import copy
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_workflow import PROMPTS, ROOT, small_config, write_inputs
+
+REWARDS = ["aesthetic", "pickscore"]
+SEARCHES = [*REWARDS, "all"]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the code, so that some of it can be edited."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("ttsnap", "workflow", "envs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", folder)
+    return folder
+
+
+def planned(checkout: Path, folder: Path, *words: str) -> set[str]:
+    """The jobs of a dry run, each as «rule wildcard wildcard …»."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(checkout / "Snakefile")]
+    run = subprocess.run(
+        [*command, "--directory", str(folder), "--cores", "2", "--dry-run", *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=600,
+        env=os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    found = set()
+    for block in re.split(r"\n(?=rule )", run.stdout)[1:]:
+        rule = re.match(r"rule (\w+):", block)[1]
+        wildcards = re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)
+        values = [w.split("=")[1] for w in wildcards[1].split(", ")] if wildcards else []
+        found.add(" ".join([rule, *values]))
+    return found - {"all"}
+
+
+def jobs(rule: str, *wildcards) -> set[str]:
+    """«rule a b …» for every combination of the wildcards' values."""
+    values = [[w] if isinstance(w, str) else w for w in wildcards]
+    return {" ".join([rule, *words]) for words in itertools.product(*values)}
+
+
+def report(rewards=REWARDS, searches=SEARCHES, gallery=None) -> set[str]:
+    """Everything of the report that shows these rewards and searches."""
+    return set().union(
+        {"report_summary"},
+        *(jobs(f"report_{part}", searches) for part in ("budget", "gain", "cost")),
+        *(jobs(f"report_{part}", rewards) for part in ("tau", "levels")),
+        jobs("report_gallery", rewards if gallery is None else gallery),
+    )
+
+
+def of_images(split: str, shards: list[str], rewards=REWARDS) -> set[str]:
+    """The jobs that make and read the images of some shards, and the tensors they end in."""
+    made = jobs("shard", split, shards) | jobs("generate", split, shards)
+    if split == "train":
+        return made | jobs("label", split, shards, rewards)
+    scored = [jobs(f"score_{kind}", split, shards, rewards) for kind in ("base", "noise_aware")]
+    return made.union(*scored, jobs("check", split, shards), jobs("tensor", split, rewards))
+
+
+def of_test_images(shards: list[str]) -> set[str]:
+    """What follows from other test images in some shards."""
+    return of_images("test", shards) | jobs("align", "test", REWARDS) | jobs("simulate", SEARCHES)
+
+
+def of_levels(reward: str, levels: list[str]) -> set[str]:
+    """What follows from other weights at some levels of a reward."""
+    shards = ["0000", "0001"]
+    return set().union(
+        jobs("finetune", reward, levels),
+        jobs("score_noise_aware", ["validation", "test"], shards, reward),
+        jobs("tensor", ["validation", "test"], reward),
+        jobs("align", "test", reward),
+        jobs("fit_schedule", reward, ["ttsp", "ttsnap"]),
+        jobs("simulate", [reward, "all"]),
+    )
+
+
+def finetuning(config, **settings):
+    config["rewards"]["pickscore"]["finetune"] |= settings
+
+
+def third_reward(config, prompts):
+    config["rewards"]["third"] = copy.deepcopy(config["rewards"]["pickscore"])
+
+
+TWO, PICKSCORE = ["0000", "0001"], (["pickscore"], ["pickscore", "all"])
+TEN = [
+    f"a red {shape} {relation} a yellow triangle"
+    for shape in ("circle", "square", "triangle")
+    for relation in ("above", "below", "left of", "right of")
+][:10]
+OTHER = set().union(  # whatever a reward of its own needs
+    jobs("label", "train", TWO, "third"),
+    jobs("score_base", ["validation", "test"], TWO, "third"),
+    of_levels("third", ["5", "2"]),
+)
+
+# change: (what is done to the config and the prompts, the jobs it costs)
+CONFIGS = {
+    "a simulation setting": (
+        lambda config, prompts: config["simulate"].update(draws=30),
+        jobs("simulate", SEARCHES) | report() - jobs("report_levels", REWARDS),
+    ),
+    "one prompt's text": (
+        lambda config, prompts: prompts["test"].__setitem__(2, "a red triangle"),
+        of_test_images(["0001"]) | report(),
+    ),
+    "one training prompt's text": (
+        lambda config, prompts: prompts["train"].__setitem__(1, "a red triangle"),
+        of_images("train", ["0000"])
+        | of_levels("pickscore", ["5", "2"])
+        | of_levels("aesthetic", ["5", "2"])
+        | report(),
+    ),
+    "ten prompts added at the end": (
+        lambda config, prompts: prompts["test"].extend(TEN),
+        of_test_images(["0002", "0003", "0004", "0005", "0006"]) | report(),
+    ),
+    "the last level's learning rate": (
+        lambda config, prompts: finetuning(config, lr_at={2: 1e-5}),
+        of_levels("pickscore", ["2"]) | report(*PICKSCORE),
+    ),
+    "the first level's learning rate": (
+        lambda config, prompts: finetuning(config, lr_at={5: 1e-5}),
+        of_levels("pickscore", ["5", "2"]) | report(*PICKSCORE),
+    ),
+    "a reward added": (third_reward, OTHER | report(["third"], ["third", "all"])),
+    "another number of shards": (
+        lambda config, prompts: config["prompts"]["test"].update(shard_size=1),
+        of_test_images(["0000", "0001", "0002", "0003"]) | report(),
+    ),
+    "a limit of the cluster": (
+        lambda config, prompts: config.update(limits={"mem_mb": 4000}),
+        set(),
+    ),
+    "the report's gallery": (
+        lambda config, prompts: config["report"].update(gallery_candidates=3),
+        jobs("report_gallery", REWARDS),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CONFIGS)
+def test_a_changed_config_costs_only_its_jobs(copied, checkout, change):
+    config, prompts = small_config(), copy.deepcopy(PROMPTS)
+    edit, expected = CONFIGS[change]
+    edit(config, prompts)
+    write_inputs(copied, config, prompts)
+    assert planned(checkout, copied) == expected
+
+
+def test_a_comment_and_another_order_of_keys_cost_nothing(copied, checkout):
+    path = copied / "config.yaml"
+    parts = re.split(r"^(?=\w)", path.read_text(), flags=re.MULTILINE)
+    path.write_text("# a comment\n" + "# and another\n".join(reversed(parts)))
+    assert planned(checkout, copied) == set()
+
+
+def test_a_resource_costs_nothing(copied, checkout):
+    rules = checkout / "workflow/rules/generate.smk"
+    text = rules.read_text()
+    rules.write_text(text.replace("memory(8000", "memory(9000"))
+    assert rules.read_text() != text
+    try:
+        assert planned(checkout, copied, "--set-resources", "finetune:mem_mb=99") == set()
+    finally:
+        rules.write_text(text)
+
+
+ALL_LEVELS = of_levels("pickscore", ["5", "2"]) | of_levels("aesthetic", ["5", "2"])
+
+# file: the jobs that an edit of it costs
+CODE = {
+    "report/figures.py": report(),
+    "finetune/train.py": ALL_LEVELS | report(),
+    "simulate/montecarlo.py": jobs("fit_schedule", REWARDS, ["ttsp", "ttsnap"])
+    | jobs("simulate", SEARCHES)
+    | report() - jobs("report_levels", REWARDS),
+    "finetune/alignment.py": ALL_LEVELS | report(),
+    "cli.py": set(),
+    "commands/cost.py": set(),
+    "shapes/training.py": set(),
+}
+
+
+@pytest.mark.parametrize("file", CODE)
+def test_edited_code_costs_only_its_stage(copied, checkout, file):
+    path = checkout / "ttsnap" / file
+    text = path.read_text()
+    path.write_text(text + "\n# edited\n")
+    try:
+        assert planned(checkout, copied) == CODE[file]
+    finally:
+        path.write_text(text)

@@ -1,0 +1,175 @@
+"""Orthogonal noise: maps, patches, rotations, orbits and the descent on them."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ttsnap.cli import main
+from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.noise.descend import descend
+from ttsnap.noise.diagnostics import compare
+from ttsnap.noise.maps import (
+    MAPS,
+    from_patches,
+    orthogonality_error,
+    rotate_patches,
+    rotate_vectors,
+    rotation_between,
+    skew,
+    to_patches,
+)
+from ttsnap.noise.orbits import gaussian_prior, make_orbit
+
+seeds = st.integers(0, 2**31)
+
+
+def normal(*shape, seed: int = 0, dtype=torch.float64) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("name", MAPS)
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, d=st.integers(1, 24), scale=st.floats(1e-3, 3))
+def test_maps_are_orthogonal(name, seed, d, scale):
+    q = MAPS[name](skew(normal(3, d, d, seed=seed) * scale))
+    assert orthogonality_error(q) < 1e-9
+    assert torch.allclose(torch.linalg.det(q), torch.ones(3, dtype=q.dtype))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, c=st.integers(1, 4), p=st.sampled_from([1, 2, 4]))
+def test_patch_form_keeps_the_norm_of_every_patch(seed, c, p):
+    x = normal(2, c, 8, 4, seed=seed)
+    assert torch.equal(from_patches(to_patches(x, p), x.shape[1:], p), x)
+    q = MAPS["exp"](skew(normal(2, c * p * p, c * p * p, seed=seed + 1)))
+    y = rotate_patches(x, q, p)
+    assert torch.allclose(to_patches(y, p).norm(dim=-1), to_patches(x, p).norm(dim=-1))
+    patch = x[1, :, p : 2 * p, :p].flatten()  # cut by hand: second row of patches, first column
+    assert torch.allclose(y[1, :, p : 2 * p, :p].flatten(), q[1] @ patch)
+
+
+def test_a_fixed_map_leaves_gaussian_moments():
+    n, d = 200_000, 8
+    eps = normal(n, d, seed=3)
+    z = rotate_vectors(eps, MAPS["cayley"](skew(normal(d, d, seed=4))))
+    found = compare(eps, z)["after"]
+    assert abs(found["mean"]) < 5 / (n * d) ** 0.5
+    assert abs(found["variance"] - 1) < 5 * (2 / (n * d)) ** 0.5
+    assert abs(found["excess_kurtosis"]) < 5 * (24 / (n * d)) ** 0.5
+    assert abs(found["spectrum"][0] - 1) < 0.03 and abs(found["spectrum"][-1] - 1) < 0.03
+    shrunk = compare(eps, 0.9 * z)
+    assert shrunk["largest_relative_norm_change"] == pytest.approx(0.1)
+    assert shrunk["after"]["spectrum"][-1] < 0.85
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=seeds,
+    d=st.integers(2, 40),
+    angle=st.sampled_from([0.0, 1e-7, 1e-4, 0.3, 1.57, 3.0, 3.14159, 3.141592653589793]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_rotation_takes_eps_to_z(seed, d, angle, dtype):
+    eps = normal(3, d, seed=seed)
+    aside = normal(3, d, seed=seed + 1)
+    aside = aside - (aside * eps).sum(-1, keepdim=True) / eps.square().sum(-1, keepdim=True) * eps
+    aside = aside / aside.norm(dim=-1, keepdim=True) * eps.norm(dim=-1, keepdim=True)
+    z = torch.cos(torch.tensor(angle)) * eps + torch.sin(torch.tensor(angle)) * aside
+    eps, z = eps.to(dtype), z.to(dtype)
+    rotation, tolerance = rotation_between(eps, z), 2e-5 if dtype == torch.float32 else 1e-12
+    assert torch.allclose(rotation(eps), z, atol=tolerance * 8)
+    q = rotation.matrix()
+    assert orthogonality_error(q) < tolerance
+    assert torch.allclose(torch.linalg.det(q), torch.ones(3, dtype=dtype), atol=1e-4)
+    assert torch.allclose(rotate_vectors(eps, q), z, atol=tolerance * 8)
+    if 1e-3 < angle < 3.1:  # what is orthogonal to both stays
+        basis = torch.stack([eps, z], 1)
+        x = normal(3, 1, d, seed=seed + 2).to(dtype)
+        x = x - (torch.linalg.pinv(basis) @ (basis @ x.mT)).mT
+        assert torch.allclose(rotation(x), x, atol=1e-3 if dtype == torch.float32 else 1e-9)
+
+
+def test_rotation_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="zero vector"):
+        rotation_between(torch.zeros(1, 3), torch.ones(1, 3))
+
+
+LATENTS, VECTORS = (5, 4, 4, 4), (5, 16)
+ORBITS = [
+    (VECTORS, "sphere"), (VECTORS, "exp"), (VECTORS, "cayley"), (VECTORS, "free"),
+    (LATENTS, "exp"), (LATENTS, "cayley"), (LATENTS, "free"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "form"), ORBITS)
+def test_descent_is_the_same_alone_and_goes_on_from_its_state(shape, form):
+    eps, target = normal(*shape), normal(*shape, seed=1)
+
+    def objective(rows=slice(None)):
+        return lambda z: (z - target[rows]).square().flatten(1).mean(1)
+
+    whole = descend(make_orbit(eps, form), objective(), steps=30, lr=0.05)
+    assert (whole.best < whole.start).all() and whole.history.shape == (31, 5)
+    assert torch.allclose(whole.best, whole.history.min(0).values)
+    if form != "free":
+        assert torch.allclose(whole.noise.flatten(1).norm(dim=1), eps.flatten(1).norm(dim=1))
+    alone = descend(make_orbit(eps[2:3], form), objective(slice(2, 3)), steps=30, lr=0.05)
+    assert torch.allclose(alone.noise[0], whole.noise[2])
+    again = make_orbit(eps, form, start=whole.state)
+    assert torch.allclose(again.noise(), whole.noise)
+    later = descend(again, objective(), steps=10, lr=5.0)  # a rate that only does harm
+    assert (later.best <= whole.best + 1e-12).all()
+
+
+def test_the_sphere_finds_what_is_nearest_on_the_orbit():
+    """The point of the sphere nearest to y is ‖ε‖·y/‖y‖."""
+    eps, y = normal(4, 12), normal(4, 12, seed=1) * 3
+    found = descend(make_orbit(eps), lambda z: (z - y).square().sum(1), steps=400, lr=0.05)
+    nearest = eps.norm(dim=1, keepdim=True) * y / y.norm(dim=1, keepdim=True)
+    assert torch.allclose(found.noise, nearest, atol=1e-3)
+
+
+def test_a_broken_row_leaves_the_others_alone():
+    eps, target = normal(3, 6), normal(3, 6, seed=1)
+
+    def objective(z, broken):
+        far = (z.detach() - eps).abs().max() > 0.2
+        factor = torch.tensor([1.0, float("nan") if broken and far else 1.0, 1.0])
+        return (z - target).square().mean(1) * factor
+
+    good = descend(make_orbit(eps), lambda z: objective(z, False), steps=20, lr=0.05)
+    bad = descend(make_orbit(eps), lambda z: objective(z, True), steps=20, lr=0.05)
+    assert torch.equal(good.noise[[0, 2]], bad.noise[[0, 2]]) and bad.best.isfinite().all()
+    with pytest.raises(TtsnapError, match="not finite"):
+        descend(make_orbit(eps), lambda z: z.sum(1) * float("nan"), steps=1, lr=0.1)
+
+
+def test_gaussian_prior_is_zero_at_standard_moments_only():
+    z = normal(2, 1000)
+    z = (z - z.mean(1, keepdim=True)) / z.std(1, keepdim=True, correction=0)
+    assert gaussian_prior(z).abs().max() < 1e-9
+    assert torch.allclose(gaussian_prior(z + 1), torch.full((2,), 0.5, dtype=z.dtype))
+    assert (gaussian_prior(2 * z) > 0.5).all()
+
+
+def test_bad_orbits_are_refused():
+    for shape, options, says in (
+        (LATENTS, {"form": "sphere"}, "is for vectors"),
+        (LATENTS, {"patch": 3}, "does not divide latents of 4×4"),
+        (VECTORS, {"form": "helix"}, "'helix' is unknown"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            make_orbit(normal(*shape), **options)
+
+
+def test_noise_theory_command(tmp_path):
+    words = ["noise-theory", "--samples", "4096", "--out", str(tmp_path)]
+    assert main([*words, "--json", str(tmp_path / "all.json")]) == 0
+    results = json.loads((tmp_path / "all.json").read_text())
+    assert results["agrees"] and set(results["maps"]) == {"exp", "cayley"}
+    assert results["maps"]["exp"]["dimensions"] == 16
+    assert (tmp_path / "exp.png").read_bytes()[:4] == b"\x89PNG"
+    assert main(["noise-theory", "--samples", "3", "--out", str(tmp_path)]) == 2

@@ -1,0 +1,358 @@
+"""The search for real, on tiny random models of both families: against best-of-N and the simulator."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from ttsnap.cli import main
+from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.rewards.base import load_reward
+from ttsnap.rewards.levels import LevelWeights, load_level, make_trainable, save_level
+from ttsnap.samplers import MicroBatches, candidate_seed, load_sampler, run
+from ttsnap.search import (
+    Batches,
+    FunctionVerifier,
+    make_plan,
+    search,
+    search_pipeline,
+    search_prompts,
+)
+from ttsnap.search.folder import file_name
+from ttsnap.simulate.costs import Costs, Schedule
+from ttsnap.simulate.methods import METHODS
+from ttsnap.tensor import RewardTensor
+
+STEPS, SIZE = 5, {"height": 32, "width": 32}
+PROMPTS = ["a red circle", "two cats", "日本の猫"]
+SCHEDULE = Schedule((0, 2), (0.6, 0.5))
+CLIP = "embedded:shapes-clip"
+
+
+@pytest.fixture(scope="module", params=[tiny.sdxl, tiny.flux], ids=["sdxl", "flux"])
+def sampler(request, tmp_path_factory):
+    folder = tiny.save(request.param(), tmp_path_factory.mktemp("models"))
+    return load_sampler(folder, steps=STEPS, guidance=3.0, **SIZE)
+
+
+def red(images, prompt):
+    return images[:, 0].mean((1, 2)) * 100 + len(prompt)
+
+
+def flat(images, prompt):
+    return -images.std((1, 2, 3)).numpy() * 100
+
+
+def early(images, prompt):
+    return images[:, 2].amax((1, 2)).tolist()
+
+
+def verifiers(several: bool = False) -> list[FunctionVerifier]:
+    first = FunctionVerifier("red", red, {2: early}, tflop=1e-6)
+    return [first, FunctionVerifier("flat", flat, tflop=2e-6)] if several else [first]
+
+
+def tensors(sampler, candidates: range, several: bool = False) -> list[RewardTensor]:
+    """The rewards of every candidate at every step, as generate and score would have them."""
+    readers = verifiers(several)
+    base = np.full((len(readers), len(PROMPTS), len(candidates), STEPS), np.nan)
+    aware = np.full_like(base, np.nan)
+    for p, prompt in enumerate(PROMPTS):
+
+        def look(step, ids, denoised, p=p, prompt=prompt):
+            images = (sampler.decode(denoised) * 255).round() / 255
+            for r, reader in enumerate(readers):
+                base[r, p, :, step] = reader.read(images, [prompt] * len(ids), None)
+                if step in reader.levels:
+                    aware[r, p, :, step] = reader.read(images, [prompt] * len(ids), step)
+
+        run(sampler, prompt, [candidate_seed(3, prompt, c) for c in candidates], look)
+    return [
+        RewardTensor(base[r], aware[r], prompts=PROMPTS, attrs={"reward": reader.name})
+        for r, reader in enumerate(readers)
+    ]
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+def test_the_pick_is_the_simulators(sampler, several):
+    candidates = range(4, 15)
+    found = search_prompts(
+        sampler, verifiers(several), SCHEDULE, PROMPTS, candidates, seed=3
+    )  # fmt: skip
+    choose = METHODS["ttsnap"](tensors(sampler, candidates, several), SCHEDULE, None)
+    drawn = np.tile(np.arange(len(candidates), dtype=np.int32), (len(PROMPTS), 1, 1))
+    expected = choose(drawn, [len(candidates)])[0, :, 0]
+    assert [of.pick - candidates[0] for of in found] == expected.tolist()
+    for of in found:
+        assert [len(look.ids) for look in of.looks] == [11, 7, 4]
+        assert [look.noise_aware["red"] for look in of.looks] == [False, True, False]
+        for look, following in zip(of.looks, of.looks[1:], strict=False):
+            assert look.kept == following.ids
+            assert sorted(look.rank[[look.ids.index(c) for c in look.kept]]) == list(
+                range(len(look.kept))
+            )
+
+
+def test_survivors_are_as_if_nobody_had_been_dropped(sampler):
+    ids = range(9)
+    everyone = search_prompts(sampler, verifiers(), Schedule(), PROMPTS[:1], ids)[0].looks[-1]
+    found = search_prompts(sampler, verifiers(), SCHEDULE, PROMPTS[:1], ids)[0]
+    survivors = found.looks[-1]
+    rows = [everyone.ids.index(c) for c in survivors.ids]
+    np.testing.assert_array_equal(survivors.previews, everyone.previews[rows])
+    np.testing.assert_allclose(survivors.rewards["red"], everyone.rewards["red"][rows], atol=1e-4)
+
+
+def test_neither_micro_batch_nor_company_changes_anything(sampler):
+    together = search_prompts(sampler, verifiers(True), SCHEDULE, PROMPTS, range(7))
+    for size in (1, 3, 100):
+        for prompt, expected in zip(PROMPTS, together, strict=True):
+            (alone,) = search_prompts(
+                sampler, verifiers(True), SCHEDULE, [prompt], range(7), batches=Batches.of(size)
+            )
+            assert alone.pick == expected.pick
+            np.testing.assert_array_equal(alone.image, expected.image)
+            for a, b in zip(alone.looks, expected.looks, strict=True):
+                assert (a.ids, a.kept) == (b.ids, b.kept)
+                np.testing.assert_allclose(a.rewards["red"], b.rewards["red"], atol=1e-4)
+
+
+def test_flop_spent_is_as_counted_and_never_over_the_budget(sampler):
+    one = make_plan(sampler, verifiers(), Schedule(), 1, "candidates")
+    costs = Costs(one.costs.denoise, one.costs.look, STEPS, "realised")
+    assert one.costs.look == pytest.approx(one.decode + 1e-6)
+    for schedule in (Schedule(), SCHEDULE, Schedule((1,), (0.5,)), Schedule((0, 1, 3), (0.9,) * 3)):
+        for budget in np.random.default_rng(0).uniform(1.7, 6, 5) * costs.best_of_n():
+            plan = make_plan(sampler, verifiers(), schedule, budget)
+            ((found, _),) = search(sampler, verifiers(), schedule, PROMPTS[0], budget)
+            spent = plan.spent(found.evaluations, found.readings)
+            assert spent["total"] <= budget
+            assert spent["total"] == pytest.approx(costs.spent(plan.candidates, schedule))
+            assert sum(spent[k] for k in ("denoise", "decode", "reward")) == pytest.approx(
+                spent["total"]
+            )
+            assert plan.candidates == costs.within(budget, schedule)
+
+
+def test_a_budget_in_candidates_is_that_of_best_of_n(sampler):
+    plan = make_plan(sampler, verifiers(), Schedule(), 4, "candidates")
+    assert plan.candidates == 4
+    assert plan.spent(4 * STEPS, 4)["total"] <= plan.limit()
+    assert make_plan(sampler, verifiers(), SCHEDULE, 4, "candidates").candidates > 4
+
+
+def test_a_budget_in_seconds_is_measured_and_converted(sampler):
+    plan = make_plan(sampler, verifiers(), Schedule(), 30, "seconds")
+    measured = plan.measured
+    each = STEPS * measured["denoise"] + measured["look"]
+    assert plan.candidates == int((30 - measured["encode"]) / each)
+    assert plan.limit() is None and measured["at_once"] == 8
+    again = make_plan(sampler, verifiers(), Schedule(), 30, "seconds", measured=measured)
+    assert again.candidates == plan.candidates
+    with pytest.raises(BadInput, match="one finished candidate costs"):
+        make_plan(sampler, verifiers(), SCHEDULE, 1e-9, "seconds")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "budget", "says"),
+    [
+        (Schedule(), 0.5, "0.5 candidates per prompt is under the 1 candidates"),
+        (SCHEDULE, 1.0, "is under the 1."),
+        (SCHEDULE, -1, "not a positive number"),
+        (SCHEDULE, float("nan"), "not a positive number"),
+        (Schedule((2, 0), (0.5, 0.5)), 9, "ascending"),
+        (Schedule((STEPS - 1,), (0.5,)), 9, "step 4 is outside 0..3"),
+        (Schedule((1,), ()), 9, "1 steps but 0 keep"),
+    ],
+)
+def test_bad_plans_are_said(sampler, schedule, budget, says):
+    with pytest.raises(BadInput, match=says) as caught:
+        make_plan(sampler, verifiers(), schedule, budget, "candidates")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reward_of_nan_names_prompt_candidate_and_step(sampler):
+    bad = FunctionVerifier("bad", lambda images, prompt: images.sum((1, 2, 3)) * np.nan, tflop=0)
+    with pytest.raises(
+        TtsnapError, match="bad gave nan for prompt 'two cats', candidate 5, step 0"
+    ):
+        search_prompts(sampler, [bad], SCHEDULE, PROMPTS[1:2], range(5, 8))
+    short = FunctionVerifier("short", lambda images, prompt: [1.0], tflop=0)
+    with pytest.raises(BadInput, match="short: gave 1 values for 3 images"):
+        search_prompts(sampler, [short], SCHEDULE, PROMPTS[1:2], range(3))
+
+
+def test_micro_batches_halve_when_memory_runs_out():
+    batches, sizes = MicroBatches(8), []
+
+    def function(part: slice):
+        sizes.append(part.stop - part.start)
+        if sizes[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return list(range(10))[part]
+
+    assert sum(batches(function, 10), []) == list(range(10))
+    assert sizes == [8, 4, 2, 2, 2, 2, 2] and batches.size == 2
+    with pytest.raises(TtsnapError, match="one candidate at a time"):
+        MicroBatches(4)(lambda part: function(slice(0, 9)), 4)
+
+
+def test_the_door_for_open_pipelines():
+    pipe = tiny.sdxl()
+    options = {"num_inference_steps": STEPS, "guidance_scale": 3.0, **SIZE}
+    found = search_pipeline(pipe, red, PROMPTS, steps=(0, 2), keep=(0.6, 0.5), budget=4, **options)
+    best_of_n = search_pipeline(pipe, red, PROMPTS[0], budget=4, **options)
+    assert [of.prompt for of in found] == PROMPTS
+    assert found[0].image.shape == (32, 32, 3) and found[0].image.dtype == np.uint8
+    assert len(best_of_n[0].looks) == 1 and best_of_n[0].evaluations == 4 * STEPS
+    assert red(
+        torch.from_numpy(found[1].image).permute(2, 0, 1)[None] / 255, PROMPTS[1]
+    ).item() == (pytest.approx(found[1].rewards["score"], rel=1e-5))
+    several = search_pipeline(pipe, {"a": red, "b": flat}, PROMPTS[0], budget=2, **options)
+    assert set(several[0].rewards) == {"a", "b"}
+    with pytest.raises(BadInput, match="this is a str; expected StableDiffusionXLPipeline"):
+        search_pipeline("sdxl", red, PROMPTS, budget=2)
+    with pytest.raises(BadInput, match="looks: step 3 is not one of steps"):
+        search_pipeline(pipe, red, PROMPTS, steps=(0,), keep=(1.0,), looks={3: red}, budget=2)
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 2, "alpha": 4}], ids=["full", "lora"])
+def test_levels_are_swapped_not_reloaded(tmp_path, lora):
+    images = torch.rand(2, 3, 64, 64)
+    files = level_files(tmp_path, lora)
+    expected = {None: load_reward("pickscore", path=CLIP)(images, ["a", "b"])}
+    for level, path in files.items():
+        reward = load_reward("pickscore", path=CLIP)
+        load_level(reward, path)
+        expected[level] = reward(images, ["a", "b"])
+    held = LevelWeights(load_reward("pickscore", path=CLIP), files)
+    for path in files.values():
+        path.unlink()
+    for level in (3, None, 1, 3, 1, None):
+        with torch.inference_mode():
+            held.use(level)
+            torch.testing.assert_close(held.reward(images, ["a", "b"]), expected[level])
+    assert not torch.allclose(expected[1], expected[3])
+
+
+def level_files(folder: Path, lora: dict | None, levels=(1, 3)) -> dict[int, Path]:
+    """Checkpoints that differ from the base by a little noise."""
+    files = {level: folder / f"{level}.safetensors" for level in levels}
+    for level, path in files.items():
+        reward = load_reward("pickscore", path=CLIP)
+        torch.manual_seed(level)
+        parameters = make_trainable(reward, lora)
+        noisy = {n: p.detach() + 0.02 * torch.randn_like(p) for n, p in parameters.items()}
+        save_level(path, noisy, {"level": level, "lora": lora, "version": f"v{level}"})
+    return files
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """A command line on a tiny model, without --out."""
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "prompts.txt").write_text("\n".join([*PROMPTS, "a/b: ../c", "x" * 300]) + "\n")
+    model = tiny.save(tiny.sdxl(), folder / "model")
+    checkpoint = level_files(folder, None)[1]
+    return [
+        "search", f"{folder}/prompts.txt", "--model", model, "--model-steps", str(STEPS),
+        "--height", "32", "--width", "32", "--batch-size", "2", "--threads", "1", "--dtype", "float32",
+        "--kind", "pickscore", "--option", f"path={CLIP}", "--checkpoint", str(checkpoint),
+        "--steps", "1,2", "--keep", "0.5,0.5", "--budget", "3", "--budget-unit", "candidates",
+    ]  # fmt: skip
+
+
+def fixed_files(folder: Path) -> dict[str, bytes]:
+    """Everything but what was timed."""
+    files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if "seconds" not in name}
+
+
+def test_command_writes_pictures_strips_and_traces(words, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*words, "--out", str(out), "--json", str(tmp_path / "s.json")]) == 0
+    assert "base reward at steps [2], which have no noise-aware" in capsys.readouterr().err
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary == json.loads((tmp_path / "s.json").read_text())
+    assert summary["mean"]["spent_tflop"]["total"] <= summary["budget_tflop"]
+    for row in summary["prompts"]:
+        trace = json.loads((out / f"traces/{row['file']}.json").read_text())
+        assert trace["pick"]["candidate"] == row["candidate"]
+        assert [look["weights"]["pickscore"] for look in trace["looks"]] == [
+            "noise_aware", "base", "base",
+        ]  # fmt: skip
+        assert (out / f"images/{row['file']}.png").stat().st_size
+        assert (out / f"strips/{row['file']}.png").stat().st_size
+    assert set(json.loads((out / "seconds.json").read_text())["mean"]) == {
+        "encode", "denoise", "decode", "reward", "total",
+    }  # fmt: skip
+
+
+def test_killed_run_goes_on_with_the_same_bytes(words, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert main([*words, "--out", str(whole)]) == 0
+    command = [sys.executable, "-m", "ttsnap", *words, "--out", str(cut)]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=-3)
+    while process.poll() is None and not list(cut.glob("traces/*.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {p: p.stat().st_mtime_ns for p in cut.glob("traces/*.json")}
+    assert 0 < len(kept)
+    assert main([*words, "--out", str(cut)]) == 0
+    assert fixed_files(cut) == fixed_files(whole)
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+    assert not list(cut.rglob(".*")), "a temporary file was left"
+    assert main([*words, "--out", str(cut), "--seed", "1"]) == 0
+    assert fixed_files(cut)["summary.json"] != fixed_files(whole)["summary.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--budget", "0.2"], "budget: 0.2 candidates per prompt is under the"),
+        (["--steps", "2,1"], "steps [2, 1] must be in ascending order"),
+        (["--steps", "1,9"], "step 9 is outside 0..3"),
+        (["--steps", "1,x"], "--steps: '1,x' is not a list"),
+        (["--kind", "pickscroe"], "'pickscroe' is unknown"),
+        (["--checkpoint", "none.safetensors"], "none.safetensors: no such checkpoint"),
+        (["--schedule", "none.json"], "none.json: no such file"),
+        (["--model", "/nowhere/model"], "no such model folder"),
+        (["--kind", "pickscore", "--option", f"path={CLIP}"], "two rewards are called the same"),
+        (["--limit", "0"], "--limit: 0 is too small"),
+        (["--seed", "-1"], "--seed: -1 is negative"),
+    ],
+)
+def test_bad_input_is_one_line(words, tmp_path, capsys, change, says):
+    out = tmp_path / "out"
+    assert main([*words, "--out", str(out), *change]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ttsnap ")]
+    assert len(error) == 1 and says in error[0]
+    assert not out.exists()
+
+
+def test_file_names_are_safe_and_apart():
+    prompts = [
+        "a/b: ../c",
+        "../../etc",
+        "日本",
+        "日本の猫",
+        "A cat!",
+        "a cat",
+        "x" * 300,
+        "",
+        "CON",
+    ]
+    names = [file_name(prompt) for prompt in prompts]
+    assert len({name.lower() for name in names}) == len(prompts)
+    assert all(set(n) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for n in names)
+    assert all(len(name) < 60 for name in names)

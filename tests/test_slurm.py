@@ -1,0 +1,260 @@
+"""`snakemake --profile slurm` on a real Slurm, started here: a whole run, and what a cluster does to one."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+from test_workflow import PROMPTS, ROOT, small_config, wait_for_job, write_inputs
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "-"),
+]
+FINETUNE = "results/levels/pickscore/2.safetensors"
+GENERATE = "results/images/test/0000.h5"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A Slurm of one node with two gpus."""
+    cluster = slurm_cluster.Cluster(tmp_path_factory.mktemp("slurm"))
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+def tiny_config() -> dict:
+    """One reward, one shard a split; training long enough to be interrupted."""
+    config = small_config()
+    del config["rewards"]["aesthetic"]
+    for split in PROMPTS:
+        config["prompts"][split]["shard_size"] = 4
+    config["rewards"]["pickscore"]["finetune"] |= {"epochs": 20, "batch_size": 6}
+    return config
+
+
+def checkout(folder: Path) -> Path:
+    """A checkout as a person has it, with small prompt sets."""
+    write_inputs(folder, tiny_config())
+    for name in ("Snakefile", "workflow", "profiles", "slurm", "ttsnap", "envs"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+class Run:
+    """`snakemake WORDS` in a folder, as typed there."""
+
+    def __init__(self, folder: Path, env: dict, *words: str):
+        self.folder, self.out = folder, folder / "snakemake.out"
+        with self.out.open("w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "snakemake", *words],
+                cwd=folder,
+                env=env | {"TTSNAP_SAVE_EVERY": "0.5"},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self, seconds: int = 900) -> int:
+        try:
+            return self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"not done after {seconds} s:\n{self.text()[-3000:]}") from None
+
+    def kill(self) -> None:
+        """SIGKILL to Snakemake and all it has started itself; its Slurm jobs stay."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=60)
+
+    def text(self) -> str:
+        return self.out.read_text()
+
+
+def on_slurm(folder: Path, cluster, *words: str) -> Run:
+    return Run(folder, cluster.env, "--profile", "slurm", *words)
+
+
+def finish(run: Run) -> None:
+    assert run.wait() == 0, run.text()[-3000:]
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """The files that must come out the same, whoever made them and whatever happened meanwhile."""
+    parts = ("shards", "images", "labels", "levels", "scores", "checks", "tensors", "schedules")
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for part in parts
+        for path in sorted((folder / "results" / part).rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The same run on this machine, without Slurm."""
+    folder = checkout(tmp_path_factory.mktemp("local") / "checkout")
+    finish(Run(folder, dict(os.environ), "--cores", "2"))
+    return folder
+
+
+@pytest.fixture
+def copied(undisturbed, tmp_path):
+    """A copy of the finished checkout, times kept."""
+    return Path(shutil.copytree(undisturbed, tmp_path / "checkout", symlinks=True))
+
+
+def running(cluster, rule: str) -> dict:
+    """The Slurm job of a rule, once it runs."""
+    for _ in range(600):
+        for job in cluster.jobs(JobState="RUNNING"):
+            if job.get("Comment", "").startswith(f"rule_{rule}_"):
+                return job
+        time.sleep(0.2)
+    raise AssertionError(f"Slurm does not run {rule}")
+
+
+def of_folder(cluster, folder: Path) -> list[dict]:
+    """The jobs of one checkout, in the order of their submission."""
+    return sorted(cluster.jobs(WorkDir=str(folder)), key=lambda job: int(job["JobId"]))
+
+
+def test_the_whole_workflow(cluster, undisturbed, tmp_path):
+    """All as typed; gpus where rules ask for them; the same bytes as without Slurm."""
+    folder = checkout(tmp_path / "checkout")
+    run = on_slurm(folder, cluster)
+    job = wait_for_job("generate", folder)
+    seen = Path(f"/proc/{job}/environ").read_bytes().decode().split("\0")
+    assert [v for v in seen if v.startswith("CUDA_VISIBLE_DEVICES=")][0] in (
+        "CUDA_VISIBLE_DEVICES=0",
+        "CUDA_VISIBLE_DEVICES=1",
+    )
+    finish(run)
+    assert bytes_of(folder) == bytes_of(undisturbed)
+    jobs = of_folder(cluster, folder)
+    assert len(jobs) > 25 and {job["JobState"] for job in jobs} == {"COMPLETED"}
+    for job in jobs:
+        wants = re.match("rule_(generate|label|score|finetune)", job["Comment"]) is not None
+        assert ("gres/gpu=1" in job["TRES"]) == wants, job["Comment"]
+    by_rule = {re.match("rule_([a-z]+)", job["Comment"])[1]: job for job in jobs}
+    assert by_rule["generate"]["MinMemoryNode"] == "8000M"
+    assert by_rule["generate"]["TimeLimit"] == "04:00:00"
+    assert by_rule["shard"]["TimeLimit"] == "00:05:00"
+
+
+def test_a_cancelled_job_is_tried_again_with_more_and_up_to_the_limit(cluster, copied):
+    (copied / GENERATE).unlink()
+    limits = "limits={mem_mb: 20000, runtime: 300}"
+    run = on_slurm(copied, cluster, GENERATE, "--config", limits)
+    for _ in range(2):
+        job = running(cluster, "generate")
+        wait_for_job("generate", copied)
+        subprocess.run(["scancel", job["JobId"]], env=cluster.env, check=True)
+        while job["JobId"] in [j["JobId"] for j in cluster.jobs(JobState="RUNNING")]:
+            time.sleep(0.2)
+    finish(run)
+    asked = [(job["MinMemoryNode"], job["TimeLimit"]) for job in of_folder(cluster, copied)]
+    assert asked == [("8000M", "04:00:00"), ("16000M", "05:00:00"), ("20000M", "05:00:00")]
+
+
+def test_a_job_over_its_memory_is_killed_and_gets_more(cluster, copied):
+    (copied / GENERATE).unlink()
+    words = [GENERATE, "--set-resources", "generate:mem_mb=200+3800*(attempt-1)"]
+    run = on_slurm(copied, cluster, *words)
+    finish(run)
+    first, second = of_folder(cluster, copied)
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("200M", "4000M")
+    assert first["JobState"] != "COMPLETED" and second["JobState"] == "COMPLETED"
+    assert "memory limit" in run.text(), "Slurm's own words are shown"
+
+
+def test_a_failed_job_says_where_its_logs_are(cluster, copied):
+    shard = copied / "results/images/train/0000.h5"
+    times = shard.stat()
+    shard.write_bytes(b"broken")
+    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
+    label = copied / "results/labels/train/0000/pickscore.h5"
+    label.unlink()
+    run = on_slurm(copied, cluster, str(label.relative_to(copied)), "--retries", "0")
+    assert run.wait() != 0
+    assert "results/logs/label/train/0000/pickscore.log" in run.text()
+    assert ".snakemake/slurm_logs/rule_label" in run.text()
+    assert "truncated or not HDF5; delete it and run its stage again" in run.text()
+    assert not label.exists()
+
+
+def test_partition_and_account_are_taken(cluster, copied):
+    target = "results/shards/test/0000.jsonl"
+    (copied / target).unlink()
+    words = ["--default-resources", "slurm_partition=short", "slurm_account=lab"]
+    finish(on_slurm(copied, cluster, target, *words))
+    [job] = of_folder(cluster, copied)
+    assert (job["Partition"], job["Account"]) == ("short", "lab")
+
+
+def test_without_gpus_none_is_asked_for(cluster, copied):
+    (copied / GENERATE).unlink()
+    finish(on_slurm(copied, cluster, GENERATE, "--config", "limits={gpu: 0}"))
+    assert "gpu" not in of_folder(cluster, copied)[-1]["TRES"]
+
+
+def state_saved(folder: Path) -> None:
+    """Wait until the training has saved its progress."""
+    for _ in range(1200):
+        if list((folder / "results/state/finetune").glob("[!.]*")):
+            return
+        time.sleep(0.1)
+    raise AssertionError("no progress was saved")
+
+
+def test_a_requeued_job_goes_on_where_it_was(cluster, undisturbed, copied):
+    (copied / FINETUNE).unlink()
+    run = on_slurm(copied, cluster, FINETUNE)
+    job = running(cluster, "finetune")
+    state_saved(copied)
+    subprocess.run(["scontrol", "requeue", job["JobId"]], env=cluster.env, check=True)
+    finish(run)
+    assert (copied / FINETUNE).read_bytes() == (undisturbed / FINETUNE).read_bytes()
+    assert "goes on after step" in (copied / "results/logs/finetune/pickscore/2.log").read_text()
+    [job] = of_folder(cluster, copied)
+    assert job["Restarts"] == "1"
+
+
+def test_a_node_that_dies_and_comes_back(cluster, undisturbed, copied):
+    (copied / FINETUNE).unlink()
+    run = on_slurm(copied, cluster, FINETUNE)
+    running(cluster, "finetune")
+    state_saved(copied)
+    cluster.kill_slurmd()
+    cluster.wait_for_node("down")
+    cluster.start_slurmd()
+    cluster.wait_for_node("idle")
+    finish(run)
+    assert (copied / FINETUNE).read_bytes() == (undisturbed / FINETUNE).read_bytes()
+
+
+def test_orphans_of_a_killed_snakemake_are_cancelled(cluster, undisturbed, copied):
+    """Its Slurm job runs on; a second Snakemake must be told, and after --unlock must not run beside it."""
+    (copied / FINETUNE).unlink()
+    run = on_slurm(copied, cluster, FINETUNE)
+    orphan = running(cluster, "finetune")
+    state_saved(copied)
+    second = Run(copied, cluster.env, "--profile", "slurm", FINETUNE)
+    assert second.wait() != 0
+    assert "Directory cannot be locked" in second.text() and "Traceback" not in second.text()
+    run.kill()
+    assert cluster.states()[orphan["JobId"]] == "RUNNING"
+    finish(Run(copied, cluster.env, "--unlock"))
+    rerun = on_slurm(copied, cluster, FINETUNE)
+    finish(rerun)
+    assert f"Cancelling Slurm jobs of a killed run: {orphan['JobId']}" in rerun.text()
+    assert cluster.states()[orphan["JobId"]] == "CANCELLED"
+    assert (copied / FINETUNE).read_bytes() == (undisturbed / FINETUNE).read_bytes()

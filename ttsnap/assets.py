@@ -1,0 +1,128 @@
+"""The published models, rewards and data sets: what to fetch of each, and from where.
+
+A model or reward lies in `models/NAME`. Its files are listed by the hub with size and hash (SHA-256 of
+large files, git's SHA-1 of small ones). A data set lies in `data/NAME`; sizes and MD5 are those that its
+authors published. What is there and right is kept.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+MODELS, DATA = Path("models"), Path("data")
+HPS_FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Some files of one repository. `files`: patterns, or exact names; `without`: patterns left out."""
+
+    repo: str  # owner/name on huggingface.co, or github:owner/name
+    files: tuple[str, ...] = ("*",)
+    without: tuple[str, ...] = ()
+    revision: str = "main"
+
+    def wants(self, path: str) -> bool:
+        """Whether a file of the repository is fetched."""
+        return any(fnmatch(path, p) for p in self.files) and not any(
+            fnmatch(path, p) for p in self.without
+        )
+
+
+@dataclass(frozen=True)
+class Files:
+    """A data set's files at one address, which ends in /. `files`: name → (size in bytes, MD5)."""
+
+    address: str
+    files: dict[str, tuple[int, str]]
+
+
+# A diffusers folder of safetensors in full precision, without its single-file and ONNX copies.
+PIPELINE = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors")
+COPIES = ("*.fp16.*", "*.non_ema.*", "*/openvino_*", "*_flax*", "safety_checker/*", "vae_1_0/*")
+CLIP = ("*.json", "*.txt", "model*.safetensors")
+
+ASSETS: dict[str, tuple[Source, ...]] = {
+    "FLUX.1-dev": (Source("black-forest-labs/FLUX.1-dev", PIPELINE, COPIES),),
+    "sdxl-base": (Source("stabilityai/stable-diffusion-xl-base-1.0", PIPELINE, COPIES),),
+    "RealVisXL_V4.0": (Source("SG161222/RealVisXL_V4.0", PIPELINE, COPIES),),
+    "sdxl-turbo": (Source("stabilityai/sdxl-turbo", PIPELINE, COPIES),),
+    "Hyper-SD15-1step": (
+        Source("stable-diffusion-v1-5/stable-diffusion-v1-5", PIPELINE, COPIES),
+        Source("ByteDance/Hyper-SD", ("Hyper-SD15-1step-lora.safetensors",)),
+    ),
+    "PickScore_v1": (
+        Source("yuvalkirstain/PickScore_v1", CLIP),
+        Source(
+            "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", ("*token*.json", "vocab.json", "merges.txt")
+        ),
+    ),
+    "CLIP-ViT-L-14": (Source("openai/clip-vit-large-patch14", CLIP),),
+    "Aesthetic": (
+        Source(
+            "github:christophschuhmann/improved-aesthetic-predictor",
+            ("sac+logos+ava1-l14-linearMSE.pth",),
+            revision="6934dd81792f086e613a121dbce43082cb8be85e",
+        ),
+    ),
+    "ImageReward": (
+        Source("zai-org/ImageReward", ("ImageReward.pt", "med_config.json")),
+        Source("google-bert/bert-base-uncased", ("vocab.txt",)),
+    ),
+    "HPSv2": (Source("xswu/HPSv2", tuple(HPS_FILES.values())),),
+}
+DATA_SETS = {
+    "mnist": Files(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": (9912422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+            "train-labels-idx1-ubyte.gz": (28881, "d53e105ee54ea40749a09fcbcd1e9432"),
+            "t10k-images-idx3-ubyte.gz": (1648877, "9fb629c4189551a2d022fa330f9573f3"),
+            "t10k-labels-idx1-ubyte.gz": (4542, "ec29112dd5afa0611ce80d1b7f02629c"),
+        },
+    ),
+    "fashion_mnist": Files(
+        "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+        {
+            "train-images-idx3-ubyte.gz": (26421880, "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+            "train-labels-idx1-ubyte.gz": (29515, "25c81989df183df01b3e8a0aad5dffbe"),
+            "t10k-images-idx3-ubyte.gz": (4422102, "bef4ecab320f06d8554ea6380940ec79"),
+            "t10k-labels-idx1-ubyte.gz": (5148, "bb300cfdad3c16e7a12a480ee83cd310"),
+        },
+    ),
+    "cifar10": Files(
+        "https://www.cs.toronto.edu/~kriz/",
+        {"cifar-10-binary.tar.gz": (170052171, "c32a1d4ab5d03f1284b67883e8d87530")},
+    ),
+}
+NAMES = (*ASSETS, *DATA_SETS)
+
+
+def home(name: str) -> Path:
+    """The folder where an asset lies if nothing else is said."""
+    return (DATA if name in DATA_SETS else MODELS) / name
+
+
+def sources(name: str, hps_version: str = "v2.1") -> tuple[Source | Files, ...]:
+    """What to fetch of an asset; of HPSv2 only the version asked for."""
+    if name in DATA_SETS:
+        return (DATA_SETS[name],)
+    if name == "HPSv2":
+        return (Source("xswu/HPSv2", (HPS_FILES[hps_version],)),)
+    return ASSETS[name]
+
+
+def local_copy(path: str) -> str:
+    """The downloaded folder of a hub id under `models/`, where there is one; else `path` itself."""
+    for name, (first, *_) in ASSETS.items():
+        if first.repo == path and (MODELS / name).is_dir():
+            return str(MODELS / name)
+    return path
+
+
+def how_to_get(path: str) -> str:
+    """The command that fetches the asset that `path` names or lies under; "" when it is none of ours."""
+    for name, (first, *_) in ASSETS.items():
+        if path == first.repo or name in Path(path).parts:
+            return f"`ttsnap download --only {name}` puts it in {MODELS / name}"
+    return ""

@@ -1,0 +1,54 @@
+"""`ttsnap assign`: the E-step. For each target image, the noise that a one-step generator maps closest to it."""
+
+import argparse
+
+from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.settings_options import add_settings, take_settings
+from ttsnap.commands.target_options import add_targets, open_targets
+from ttsnap.errors import TtsnapError
+from ttsnap.sft.settings import Assign
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_targets(parser)
+    parser.add_argument(
+        "--model", required=True, help="GAN folder, one-step diffusers folder or hub id"
+    )
+    parser.add_argument(
+        "--size", type=int, help="image side of a pipeline, in pixels; its own if not given"
+    )
+    parser.add_argument(
+        "--out", required=True, help="folder of the assigned dataset; a rerun adds to it"
+    )
+    parser.add_argument(
+        "--from", dest="start", nargs="+", default=[], metavar="MANIFEST",
+        help="manifests of an earlier assignment to go on from",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mirror", action="store_true",
+        help="hold just the targets given; do those of another model or other settings again",
+    )  # fmt: skip
+    add_settings(parser, Assign)
+    parser.add_argument("--seed", type=int, default=0, help="run seed, of the base noise")
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Build or complete the dataset; return its summary."""
+    settings, device = take_settings(args, Assign), pick_device(args)
+    from ttsnap.sft.build import build
+    from ttsnap.sft.generators import load_generator
+    from ttsnap.sft.records import read_assigned
+
+    targets = open_targets(args)
+    generator = load_generator(args.model, size=args.size, device=device)
+    start = read_assigned(args.start) if args.start else None
+    summary = build(
+        generator, targets, args.out, settings, seed=args.seed, start=start, mirror=args.mirror
+    )
+    if not summary["samples"]:
+        raise TtsnapError(f"no target could be used; {args.out}/failures.jsonl says why")
+    print(f"{summary['samples']} assigned ({summary['kept']} were there), {summary['failures']} failed; "
+          f"mean loss {summary['loss_start']:.5f} → {summary['loss']:.5f}")  # fmt: skip
+    return summary

@@ -1,0 +1,55 @@
+"""`ttsnap compare-search`: real searches beside what the simulation foretold of them."""
+
+import argparse
+from pathlib import Path
+
+from ttsnap.errors import BadInput
+from ttsnap.files import read_json
+from ttsnap.simulate.agreement import compare, join_searches
+from ttsnap.simulate.options import check_seed
+from ttsnap.tensor import read_tensor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "search", nargs="+", metavar="DIR",
+        help="folders of `ttsnap search`: of several methods, budgets and shards",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tensor", nargs="+", required=True, metavar="FILE",
+        help="reward tensor of the same prompts, one for each reward of the searches",
+    )  # fmt: skip
+    parser.add_argument("--draws", type=int, default=100, help="draws of the simulation")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws and the bootstrap")
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Compare; print a line per method and budget."""
+    if args.draws < 1:
+        raise BadInput(f"--draws: {args.draws} is too few; give 1 or more")
+    parts = [_read(Path(folder)) for folder in args.search]
+    tensors = [read_tensor(path) for path in args.tensor]
+    result = compare(join_searches(parts), tensors, args.draws, check_seed(args.seed))
+    for row in result["rows"]:
+        _print(row, result["rewards"][0])
+    print(f"{result['differing']} of {result['compared']} figures differ (95 % intervals)")
+    return result
+
+
+def _read(folder: Path) -> dict:
+    if not (folder / "summary.json").is_file():
+        raise BadInput(
+            f"{folder}: no finished search here; `ttsnap search --out {folder}` ends with one"
+        )
+    summary, seconds = (read_json(folder / f"{name}.json") for name in ("summary", "seconds"))
+    return {"summary": summary, "seconds": seconds, "where": folder}
+
+
+def _print(row: dict, reward: str) -> None:
+    realised, foretold = row["realised"][reward], row["foretold"].get(reward)
+    told = f"{foretold['value']:.4g}" if foretold else "beyond the pool"
+    print(
+        f"{row['method']:10} budget {row['budget']:g}: {realised['value']:.4g} (foretold {told}), "
+        f"{row['spent_tflop']:.4g} TFLOP, {row['seconds']['total']:.3g} s"
+    )

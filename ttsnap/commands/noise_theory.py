@@ -1,0 +1,62 @@
+"""Check by sampling that an orthogonal map, fixed beforehand, leaves Gaussian noise Gaussian."""
+
+import argparse
+import math
+
+from ttsnap.errors import BadInput
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--channels", type=int, default=4, help="channels C of the latents")
+    parser.add_argument("--patch-size", type=int, default=2, help="side p of a patch, in latents")
+    parser.add_argument("--samples", type=int, default=65536, help="patches drawn")
+    parser.add_argument("--scale", type=float, default=1.0, help="spread of the entries of A")
+    parser.add_argument("--out", required=True, help="folder for the figures and JSON files")
+    parser.add_argument("--seed", type=int, default=0, help="of Q and of the noise")
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Draw ε and a random Q for either map, compare ε and Qε; return the comparisons and a verdict."""
+    import torch
+
+    from ttsnap.noise.diagnostics import write
+    from ttsnap.noise.maps import MAPS, rotate_vectors, skew
+
+    for key in ("channels", "patch_size", "samples"):
+        if getattr(args, key) < 1:
+            raise BadInput(f"--{key.replace('_', '-')}: {getattr(args, key)} is less than 1")
+    size = args.channels * args.patch_size**2
+    if args.samples < 2 * size:
+        raise BadInput(f"--samples: {args.samples} is too few for {size} dimensions")
+    generator = torch.Generator().manual_seed(args.seed)
+    eps = torch.randn(args.samples, size, generator=generator)
+    a = torch.randn(size, size, generator=generator) * args.scale
+    results = {"channels": args.channels, "patch_size": args.patch_size, "maps": {}}
+    for name, to_q in MAPS.items():
+        q = to_q(skew(a))
+        found = write(args.out, name, eps, rotate_vectors(eps, q), 1, q)
+        found["agrees"] = _agrees(found)
+        results["maps"][name] = found
+        print(f"{name}: {'agrees' if found['agrees'] else 'DOES NOT AGREE'} with N(0, I): "
+              f"mean {found['after']['mean']:+.4f}, variance {found['after']['variance']:.4f}, "
+              f"‖QᵀQ−I‖ {found['orthogonality_error']:.1e}")  # fmt: skip
+    results["agrees"] = all(found["agrees"] for found in results["maps"].values())
+    return results
+
+
+def _agrees(found: dict) -> bool:
+    """Whether moments lie within five standard errors of N(0, I)'s, and norms are kept."""
+    n, d = found["samples"], found["dimensions"]
+    after, five = found["after"], 5 / math.sqrt(n)
+    low, high = after["dimension_variance"]
+    edge = 2 * math.sqrt(d / n) + d / n + five  # Marchenko–Pastur's, of the extreme eigenvalues
+    return bool(
+        abs(after["mean"]) < five / math.sqrt(d)
+        and abs(after["variance"] - 1) < five * math.sqrt(2 / d)
+        and after["largest_dimension_mean"] < five
+        and max(1 - low, high - 1) < five * math.sqrt(2)
+        and max(1 - after["spectrum"][0], after["spectrum"][-1] - 1) < edge
+        and found["largest_relative_norm_change"] < 1e-4
+        and found["orthogonality_error"] < 1e-4
+    )

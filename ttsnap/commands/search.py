@@ -1,0 +1,287 @@
+"""`ttsnap search`: the best image of each prompt within a budget, and the trace of what was dropped."""
+
+import argparse
+import importlib
+
+from ttsnap.commands.check import CHECKERS
+from ttsnap.commands.options import add_device, has_fast_bfloat16, pick_device
+from ttsnap.errors import BadInput
+from ttsnap.files import read_json, write_json
+from ttsnap.prompts import read_prompts, shards
+from ttsnap.simulate.costs import BEST_OF_N, Schedule
+from ttsnap.simulate.options import check_seed, numbers, read_schedule
+
+METHODS = ("best_of_n", "ttsp", "ttsnap")
+UNITS = ("tflop", "seconds", "candidates")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("prompts", help="prompt file: .txt, .json, .jsonl or .csv")
+    parser.add_argument("--out", required=True, metavar="DIR", help="images, strips and traces")
+    parser.add_argument("--model", required=True, help="diffusers folder, hub id or embedded:NAME")
+    parser.add_argument("--model-steps", type=int, default=20, help="denoising steps")
+    parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale")
+    parser.add_argument("--height", type=int, default=512, help="pixels")
+    parser.add_argument("--width", type=int, default=512, help="pixels")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument(
+        "--batch-size", type=int, default=0,
+        help="candidates at once; 0: what free memory takes on a GPU, 8 on a CPU",
+    )  # fmt: skip
+    _add_rewards(parser)
+    parser.add_argument(
+        "--method", default="ttsnap", choices=METHODS,
+        help="best_of_n drops nobody, ttsp drops by the base reward, ttsnap by the noise-aware one",
+    )  # fmt: skip
+    parser.add_argument("--steps", default="2,6,11", help="steps to look at")
+    parser.add_argument("--keep", default="0.4,0.4,0.5", help="fraction to keep at each")
+    parser.add_argument(
+        "--schedule", metavar="FILE", help="JSON of fit-schedule, instead of --steps and --keep"
+    )
+    parser.add_argument("--budget", type=float, required=True, help="of each prompt")
+    parser.add_argument(
+        "--budget-unit", default="tflop", choices=UNITS,
+        help="what --budget counts; candidates: what best-of-N spends on so many",
+    )  # fmt: skip
+    parser.add_argument(
+        "--first-candidate", type=int, default=0, help="id of the first seed of each prompt"
+    )
+    parser.add_argument("--limit", type=int, help="only the first so many prompts")
+    parser.add_argument("--checker", choices=CHECKERS, help="also judge each pick objectively")
+    parser.add_argument("--seed", type=int, default=0, help="run seed")
+    add_device(parser)
+
+
+class _OfReward(argparse.Action):
+    """--kind begins a reward; --name, --option and --checkpoint are of the one begun last."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        rewards = list(namespace.rewards or [])
+        if self.const == "kind":
+            rewards.append({"kind": value, "name": value, "options": {}, "checkpoints": []})
+        elif not rewards:
+            parser.error(f"{option_string} belongs to a reward: give --kind before it")
+        elif self.const == "option":
+            key, equals, text = value.partition("=")
+            if not equals:
+                parser.error(f"--option {value}: give KEY=VALUE")
+            rewards[-1]["options"][key] = text
+        elif self.const == "checkpoint":
+            rewards[-1]["checkpoints"].append(value)
+        else:
+            rewards[-1]["name"] = value
+        namespace.rewards = rewards
+
+
+def _add_rewards(parser: argparse.ArgumentParser) -> None:
+    for name, required, text in (
+        ("kind", True, "reward kind: pickscore, aesthetic, or module:Class; several go by rank sum"),
+        ("name", False, "what the reward before it is called; its kind if not given"),
+        ("option", False, "KEY=VALUE that the reward before it takes; repeatable"),
+        ("checkpoint", False, "level checkpoint of the reward before it; repeatable"),
+    ):  # fmt: skip
+        parser.add_argument(
+            f"--{name}", action=_OfReward, const=name, dest="rewards", required=required,
+            metavar=name.upper(), help=text, default=argparse.SUPPRESS if name != "kind" else None,
+        )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Search every prompt that is not finished; return the summary."""
+    from tqdm import tqdm
+
+    from ttsnap.search import search_prompts
+    from ttsnap.search.folder import Folder, summarise, trace
+    from ttsnap.search.plan import make_plan, pick_batches, prompts_at_once
+
+    device = pick_device(args)
+    prompts = read_prompts(args.prompts)[: args.limit]
+    schedule = _schedule(args)
+    _check(args)
+    sampler = _open_sampler(args, device)
+    schedule.check(sampler.steps, args.schedule or "--steps/--keep")
+    levels = _levels(args, schedule)
+    verifiers = _verifiers(args, levels, device)
+    batches = pick_batches(sampler, verifiers, args.batch_size)
+    folder = Folder(args.out)
+    settings = _settings(args, sampler, verifiers, schedule)
+    measured = _measured_before(folder, settings)
+    plan = make_plan(
+        sampler, verifiers, schedule, args.budget, args.budget_unit, batches, measured
+    )  # fmt: skip
+    settings |= {"denoise_cost": plan.costs.denoise, "look_cost": plan.costs.look}
+    notes = _notes(args, plan, verifiers)
+    digest = _begin(folder, settings, plan)
+    ids = range(args.first_candidate, args.first_candidate + plan.candidates)
+    judge = importlib.import_module(CHECKERS[args.checker]) if args.checker else None
+    groups = shards(prompts, prompts_at_once(plan, batches))
+    for group in tqdm(groups, desc="search", unit="group of prompts", mininterval=5):
+        # A group is searched whole: alone, a prompt's last digits would not be the same.
+        if all(folder.finished(prompt, digest) for prompt in group):
+            continue
+        for found in search_prompts(
+            sampler, verifiers, schedule, group, ids, seed=args.seed, batches=batches
+        ):
+            if not folder.finished(found.prompt, digest):
+                accepted = judge and bool(judge.check(found.image[None], [found.prompt])[0][0])
+                folder.save(found, trace(found, plan, digest, accepted))
+    rows, seconds = zip(*(folder.finished(prompt, digest) for prompt in prompts), strict=True)
+    summary = summarise(rows, settings, plan, notes)
+    write_json(folder.path / "summary.json", summary)
+    write_json(folder.path / "seconds.json", _timing(seconds, plan))
+    _print(summary, seconds, args.out)
+    return summary
+
+
+def _check(args: argparse.Namespace) -> None:
+    check_seed(args.seed)
+    for option, value, least in (
+        ("first-candidate", args.first_candidate, 0),
+        ("batch-size", args.batch_size, 0),
+        ("limit", 1 if args.limit is None else args.limit, 1),
+    ):
+        if value < least:
+            raise BadInput(f"--{option}: {value} is too small; give {least} or more")
+    names = [reward["name"] for reward in args.rewards]
+    if len(set(names)) < len(names):
+        raise BadInput(f"--name: two rewards are called the same in {names}; name one otherwise")
+
+
+def _schedule(args: argparse.Namespace) -> Schedule:
+    if args.method == "best_of_n":
+        return BEST_OF_N
+    if args.schedule:
+        return read_schedule(args.schedule)
+    return Schedule(tuple(numbers(args.steps, "--steps", int)), tuple(numbers(args.keep, "--keep")))
+
+
+def _open_sampler(args: argparse.Namespace, device: str):
+    from ttsnap.models import resolve
+    from ttsnap.samplers import load_sampler
+
+    dtype = args.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
+    size = {"height": args.height, "width": args.width}
+    options = {"steps": args.model_steps, "guidance": args.guidance, **size}
+    return load_sampler(resolve(args.model), device=device, dtype=dtype, **options)
+
+
+def _levels(args: argparse.Namespace, schedule: Schedule) -> list[dict[int, str]]:
+    """{step: checkpoint} of each reward, of the steps that the schedule looks at."""
+    from ttsnap.rewards.levels import read_about
+
+    found = []
+    for reward in args.rewards:
+        levels: dict[int, str] = {}
+        for path in reward["checkpoints"]:
+            level = read_about(path)["level"]
+            if level in levels:
+                raise BadInput(f"--checkpoint: {levels[level]} and {path} are both of step {level}")
+            levels[level] = path
+        if args.method != "ttsnap":
+            levels = {}
+        found.append({step: levels[step] for step in schedule.steps if step in levels})
+    return found
+
+
+def _verifiers(args: argparse.Namespace, levels: list[dict[int, str]], device: str) -> list:
+    from ttsnap.rewards.base import load_reward
+    from ttsnap.search.verifiers import RewardVerifier
+
+    return [
+        RewardVerifier(
+            of["name"], load_reward(of["kind"], device=device, **of["options"]), checkpoints
+        )
+        for of, checkpoints in zip(args.rewards, levels, strict=True)
+    ]
+
+
+def _settings(args: argparse.Namespace, sampler, verifiers, schedule: Schedule) -> dict:
+    """Everything that the result depends on but the number of candidates, which follows from it."""
+    from ttsnap.models import weights_digest
+    from ttsnap.rewards.registry import reward_module
+    from ttsnap.stages import code
+
+    modules = [reward_module(reward["kind"]) for reward in args.rewards]
+    modules += [CHECKERS[args.checker]] if args.checker else []
+    return {
+        "method": args.method,
+        "schedule": schedule.as_json(),
+        "budget": args.budget,
+        "budget_unit": args.budget_unit,
+        "first_candidate": args.first_candidate,
+        "seed": args.seed,
+        "sampler": sampler.describe(),
+        "weights": weights_digest(args.model),
+        "rewards": [
+            {
+                "name": verifier.name,
+                "version": verifier.version,
+                "levels": {str(k): v for k, v in sorted(verifier.weights.version.items())},
+            }
+            for verifier in verifiers
+        ],
+        "checker": args.checker,
+        "code": code("ttsnap.commands.search", *modules),
+    }
+
+
+def _measured_before(folder, settings: dict) -> dict | None:
+    """What a run with the same settings measured here: its number of candidates is kept."""
+    file = folder.path / "measured.json"
+    if not file.is_file():
+        return None
+    before = read_json(file)
+    return before["measured"] if before.get("settings") == settings else None
+
+
+def _begin(folder, settings: dict, plan) -> str:
+    """The digest that finished prompts are known by; a measurement is written down."""
+    from ttsnap.search.folder import fingerprint
+
+    if plan.measured:
+        before = {k: v for k, v in settings.items() if k not in ("denoise_cost", "look_cost")}
+        content = {"settings": before, "measured": plan.measured}
+        write_json(folder.path / "measured.json", content)
+    return fingerprint(settings | {"candidates": plan.candidates})
+
+
+def _notes(args: argparse.Namespace, plan, verifiers) -> list[str]:
+    notes = []
+    if args.method != "best_of_n" and not plan.schedule.steps:
+        notes.append(f"{args.method}: the schedule drops nobody: this is best-of-N")
+    for verifier in verifiers if args.method == "ttsnap" else ():
+        missing = [step for step in plan.schedule.steps if step not in verifier.levels]
+        if missing:
+            notes.append(
+                f"{verifier.name}: base reward at steps {missing}, which have no noise-aware "
+                "checkpoint"
+            )
+    if plan.measured:
+        notes.append(
+            f"{plan.candidates} candidates fit {plan.budget:g} s per prompt by the seconds in "
+            "seconds.json, measured before the first prompt"
+        )
+    return notes
+
+
+def _timing(seconds: list[dict], plan) -> dict:
+    parts = seconds[0]
+    mean = {part: sum(of[part] for of in seconds) / len(seconds) for part in parts}
+    return {"mean": mean, "measured_first": plan.measured, "prompts": seconds}
+
+
+def _print(summary: dict, seconds: list[dict], out: str) -> None:
+    import sys
+
+    mean, budget = summary["mean"], summary["budget_tflop"]
+    rewards = ", ".join(f"{name} {value:.4g}" for name, value in mean["rewards"].items())
+    total = sum(of["total"] for of in seconds) / len(seconds)
+    spent = mean["spent_tflop"]["total"]
+    print(f"{len(seconds)} prompts, {summary['candidates']} candidates of each: {rewards}")
+    of = f" of {budget:.4g}" if budget else ""
+    print(f"per prompt {spent:.4g}{of} TFLOP, {total:.3g} s; pictures and traces in {out}")
+    for note in summary["notes"]:
+        print(f"note: {note}", file=sys.stderr)

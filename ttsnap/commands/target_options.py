@@ -1,0 +1,44 @@
+"""The options that name targets."""
+
+import argparse
+
+from ttsnap.errors import BadInput
+
+
+def add_targets(parser: argparse.ArgumentParser) -> None:
+    """--data or --pairs, and which part of it."""
+    parser.add_argument("--data", help="labelled data set: digits, mnist, fashion_mnist or cifar10")
+    parser.add_argument(
+        "--folder", help="where the data set's files lie, if not where `ttsnap download` puts them"
+    )
+    parser.add_argument("--split", default="train", help="train or test")
+    parser.add_argument("--pairs", help='pairs.jsonl: lines {"prompt": …, "image": relative path}')
+    parser.add_argument(
+        "--data-root", help="folder of the images; that of pairs.jsonl if not given"
+    )
+    parser.add_argument("--prompt-field", default="prompt", help="name of the prompt in a line")
+    parser.add_argument("--image-field", default="image", help="name of the image path in a line")
+    parser.add_argument("--start-index", type=int, default=0, help="first target")
+    parser.add_argument("--limit", type=int, help="how many targets; all if not given")
+
+
+def open_targets(args: argparse.Namespace):
+    """An iterator over the targets (and failures) that the options name."""
+    from ttsnap.sft.data import load_images
+    from ttsnap.sft.targets import of_images, of_pairs
+
+    if (args.data is None) == (args.pairs is None):
+        raise BadInput("give either --data or --pairs")
+    if args.start_index < 0 or (args.limit is not None and args.limit < 1):
+        raise BadInput("--start-index is 0 or more, --limit 1 or more")
+    if args.data:
+        data = load_images(args.data, args.folder, args.split)
+        return of_images(data, args.start_index, args.limit)
+    return of_pairs(
+        args.pairs,
+        args.data_root,
+        prompt_field=args.prompt_field,
+        image_field=args.image_field,
+        start=args.start_index,
+        limit=args.limit,
+    )

@@ -1,0 +1,33 @@
+"""`ttsnap train-gan`: the class-conditional one-step generator of a labelled data set."""
+
+import argparse
+
+from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.settings_options import add_settings, take_settings
+from ttsnap.sft.settings import Gan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--data", default="digits", help="digits, mnist, fashion_mnist or cifar10 (train split)"
+    )
+    parser.add_argument("--folder", help="where the data set's files lie")
+    parser.add_argument(
+        "--out", required=True, help="folder for generator.safetensors, config.json"
+    )
+    add_settings(parser, Gan)
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and noise")
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Train and save; return the figures."""
+    settings, device = take_settings(args, Gan), pick_device(args)
+    from ttsnap.sft.data import load_images
+    from ttsnap.sft.gan import save_gan, train_gan
+
+    data = load_images(args.data, args.folder, "train")
+    net, figures = train_gan(data, settings, args.seed, device)
+    save_gan(net, args.out)
+    return {**figures, "data": args.data, "settings": settings, "seed": args.seed}

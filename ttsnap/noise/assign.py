@@ -1,0 +1,66 @@
+"""The E-step: for each target, the noise on its orbit that a one-step generator maps closest to it (DESIGN §3)."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+from ttsnap.noise.descend import Found, descend
+from ttsnap.noise.orbits import gaussian_prior, make_orbit, per_sample
+
+
+class OneStep(Protocol):
+    """What assignment needs of a one-step generator."""
+
+    def latents(self, noise: torch.Tensor, condition) -> torch.Tensor:
+        """x̂0 [B, …] of noise [B, …], differentiable."""
+
+    def pixels(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images [B, C, H, W] around [0, 1], not clamped, differentiable."""
+
+
+def reconstruction(
+    generator: OneStep,
+    noise: torch.Tensor,
+    condition,
+    target_latents: torch.Tensor,
+    targets: torch.Tensor,
+    w_latent: float,
+    w_pixel: float,
+) -> torch.Tensor:
+    """[B]: w_lat·MSE(latent) + w_pix·L1(pixels) of every sample; images [B, C, H, W] in [0, 1]."""
+    latents = generator.latents(noise, condition)
+    value = w_latent * per_sample((latents - target_latents).square())
+    if w_pixel:
+        value = value + w_pixel * per_sample((generator.pixels(latents) - targets).abs())
+    return value
+
+
+def assign(
+    generator: OneStep,
+    eps: torch.Tensor,
+    condition,
+    target_latents: torch.Tensor,
+    targets: torch.Tensor,
+    settings: dict,
+    start: torch.Tensor | None = None,
+    on_step: Callable[[int, torch.Tensor], object] | None = None,
+) -> Found:
+    """Assign a noise to each target: w_lat·MSE(latent) + w_pix·L1(pixels) + w_drift·MSE(z, ε) + w_prior·KL.
+
+    eps [B, …]: the targets' base noise; start: the `state` of an earlier assignment, to go on from. settings: the keys
+    of sft.settings.Assign. The objective found is never above that of the start.
+    """
+
+    def objective(z: torch.Tensor) -> torch.Tensor:
+        value = reconstruction(
+            generator, z, condition, target_latents, targets, settings["latent"], settings["pixel"]
+        )
+        if settings["drift"]:
+            value = value + settings["drift"] * per_sample((z - eps).square())
+        if settings["prior"]:
+            value = value + settings["prior"] * gaussian_prior(z)
+        return value
+
+    orbit = make_orbit(eps, settings["form"], settings["patch"], start)
+    return descend(orbit, objective, steps=settings["steps"], lr=settings["lr"], on_step=on_step)

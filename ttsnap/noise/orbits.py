@@ -1,0 +1,109 @@
+"""Where an optimised noise may lie: parametrisations of z around a Gaussian draw ε, one row a target.
+
+An orbit has `eps` [B, …], `parameter` (what the optimiser moves), `noise()` → z [B, …], and `state()`, a tensor [B, …]
+from which an orbit of the same kind starts again (`start=`), exactly at the same z.
+"""
+
+import torch
+
+from ttsnap.errors import BadInput
+from ttsnap.noise.maps import MAPS, rotate_patches, rotate_vectors, skew
+
+FORMS = ("auto", "sphere", "exp", "cayley", "free")
+
+
+class Sphere:
+    """z = ‖ε‖·u/‖u‖ for vectors: the whole orbit {Qε} of the vector form, without Q (DESIGN §3)."""
+
+    def __init__(self, eps: torch.Tensor, start: torch.Tensor | None = None):
+        self.eps = eps
+        self.radius = eps.norm(dim=-1, keepdim=True)
+        self.parameter = (eps if start is None else start).clone().requires_grad_()
+
+    def noise(self) -> torch.Tensor:
+        """z [B, D] with the norms of ε."""
+        return self.parameter * (self.radius / self.parameter.norm(dim=-1, keepdim=True))
+
+    def state(self) -> torch.Tensor:
+        """z itself."""
+        return self.noise().detach().clone()
+
+
+class Matrices:
+    """z = Q·ε with one Q = map(A − Aᵀ)·Q₀ a target: on all its p×p patches, or on its vector (patch None)."""
+
+    def __init__(
+        self, eps: torch.Tensor, form: str, patch: int | None, start: torch.Tensor | None = None
+    ):
+        self.eps, self.map, self.patch = eps, MAPS[form], patch
+        size = eps.shape[1] * (patch or 1) ** 2
+        one = torch.eye(size, dtype=eps.dtype, device=eps.device).repeat(len(eps), 1, 1)
+        self.first = one if start is None else start
+        self.parameter = torch.zeros_like(one).requires_grad_()
+
+    def q(self) -> torch.Tensor:
+        """The matrices [B, D, D]."""
+        return self.map(skew(self.parameter)) @ self.first
+
+    def noise(self) -> torch.Tensor:
+        """z, shaped like ε."""
+        q = self.q()
+        self.last = q.detach()
+        if self.patch is None:
+            return rotate_vectors(self.eps, q)
+        return rotate_patches(self.eps, q, self.patch)
+
+    def state(self) -> torch.Tensor:
+        """The Q of the last `noise()`."""
+        return self.last.clone()
+
+
+class Free:
+    """z anywhere, starting at ε: to be used with a Gaussian prior (`gaussian_prior`)."""
+
+    def __init__(self, eps: torch.Tensor, start: torch.Tensor | None = None):
+        self.eps = eps
+        self.parameter = (eps if start is None else start).clone().requires_grad_()
+
+    def noise(self) -> torch.Tensor:
+        """z, shaped like ε."""
+        return self.parameter * 1.0
+
+    def state(self) -> torch.Tensor:
+        """z itself."""
+        return self.parameter.detach().clone()
+
+
+def make_orbit(
+    eps: torch.Tensor, form: str = "auto", patch: int = 2, start: torch.Tensor | None = None
+) -> Sphere | Matrices | Free:
+    """The orbit of a form around eps [B, D] (vectors) or [B, C, H, W] (latents).
+
+    auto: sphere for vectors, exp for latents. `patch` is for latents. Raises BadInput for sphere on latents, an unknown
+    form, or a patch size that does not divide the latents.
+    """
+    if form not in FORMS:
+        raise BadInput(f"form {form!r} is unknown: use one of {', '.join(FORMS)}")
+    vectors = eps.ndim == 2
+    if form == "auto":
+        form = "sphere" if vectors else "exp"
+    if form == "sphere" and not vectors:
+        raise BadInput("form sphere: is for vectors; latents take exp or cayley on patches")
+    if form in ("sphere", "free"):
+        return {"sphere": Sphere, "free": Free}[form](eps, start)
+    if not vectors and (patch < 1 or eps.shape[-1] % patch or eps.shape[-2] % patch):
+        size = "×".join(map(str, eps.shape[-2:]))
+        raise BadInput(f"patch {patch}: does not divide latents of {size}")
+    return Matrices(eps, form, None if vectors else patch, start)
+
+
+def gaussian_prior(z: torch.Tensor) -> torch.Tensor:
+    """[B]: KL(N(m, s²) ‖ N(0, 1)) = ½(m² + s² − 1 − log s²), m and s² over the entries of each row of z."""
+    flat = z.flatten(1)
+    m, s2 = flat.mean(1), flat.var(1, correction=0).clamp_min(1e-12)
+    return 0.5 * (m**2 + s2 - 1 - s2.log())
+
+
+def per_sample(error: torch.Tensor) -> torch.Tensor:
+    """The mean over all but the first dimension: [B]."""
+    return error.flatten(1).mean(1)

@@ -1,0 +1,98 @@
+"""The page of the real searches: what they came to, beside what was foretold, as table and figure."""
+
+import io
+
+from ttsnap.report.figures import LOOK, STYLE, plt
+from ttsnap.report.pages import png_uri
+from ttsnap.report.summary import METHODS
+from ttsnap.report.words import flop, method_name
+
+
+def search_page(comparison: dict) -> dict:
+    """What the template `search` shows of what `ttsnap compare-search --json` wrote."""
+    rows = comparison["rows"]
+    budgets = sorted({row["budget"] for row in rows})
+    reward = comparison["rewards"][0]
+    return {
+        **comparison,
+        "reward": reward,
+        "checked": any("accepted" in row["realised"] for row in rows),
+        "budgets": [(b, [row for row in rows if row["budget"] == b]) for b in budgets],
+        "schedules": {row["method"]: row["schedule"] for row in rows},
+        "verdicts": [verdict(comparison, budget, reward) for budget in budgets],
+        "figure": png_uri(search_figure(comparison)),
+    }
+
+
+def verdict(comparison: dict, budget: float, reward: str) -> str:
+    """In one sentence whether TTSnap won at a budget, as far as the interval carries it."""
+    for row in comparison["rows"]:
+        if row["budget"] == budget and row["method"] == "ttsnap" and row["over_best_of_n"]:
+            if not row["schedule"]["steps"]:
+                return "TTSnap's fitted schedule drops nobody, so here it is best-of-N."
+            of = row["over_best_of_n"]["realised"][reward]
+            if of["low"] is None or of["low"] <= 0 <= of["high"]:
+                return (
+                    "TTSnap is not clearly better or worse than best-of-N: the interval includes 0."
+                )
+            return f"TTSnap is {'better' if of['low'] > 0 else 'worse'} than best-of-N."
+    return ""
+
+
+def search_figure(comparison: dict) -> bytes:
+    """PNG: realised (filled) and foretold (hollow) at each budget, and the seconds."""
+    reward, rows = comparison["rewards"][0], comparison["rows"]
+    panels = [(reward, f"{comparison['unit']} of the pick", 1.0)]
+    if "accepted" in rows[0]["realised"]:
+        panels.append(("accepted", "picks that show their prompt (%)", 100.0))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(panels) + 1, figsize=(4.3 * (len(panels) + 1), 4.4), layout="constrained"
+        )
+        for panel, (name, label, scale) in zip(axes, panels, strict=False):
+            for method in METHODS:
+                _points(panel, rows, method, name, scale)
+            panel.set(ylabel=label, title="Reward" if name == reward else "Checker")
+        _seconds(axes[-1], rows)
+        budgets = sorted({row["budget"] for row in rows})
+        tflop = {row["budget"]: row["budget_tflop"] for row in rows}
+        for panel in axes:
+            panel.set_xticks(range(len(budgets)), [f"{b:g}\n{flop(tflop[b])}" for b in budgets])
+            panel.set_xlabel(f"budget per prompt ({comparison['budget_unit']})")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+        plt.close(figure)
+    return file.getvalue()
+
+
+def _place(rows: list[dict], row: dict) -> float:
+    """Methods side by side at each budget."""
+    budgets = sorted({of["budget"] for of in rows})
+    return budgets.index(row["budget"]) + 0.24 * (METHODS.index(row["method"]) - 1)
+
+
+def _points(axes, rows: list[dict], method: str, name: str, scale: float) -> None:
+    colour, marker, _, _ = LOOK[method]
+    kinds = (("realised", -0.04, {"label": f"{method_name(method)}, realised"}),
+             ("foretold", 0.04, {"markerfacecolor": "white", "label": "… foretold"}))  # fmt: skip
+    for kind, shift, look in kinds:
+        shown = [row for row in rows if row["method"] == method and row[kind].get(name)]
+        if not shown:
+            continue
+        of = [row[kind][name] for row in shown]
+        bars = [
+            [0 if o[end] is None else scale * abs(o[end] - o["value"]) for o in of]
+            for end in ("low", "high")
+        ]
+        axes.errorbar(
+            [_place(rows, row) + shift for row in shown], [scale * o["value"] for o in of],
+            yerr=bars, fmt=marker, color=colour, markersize=5.5, capsize=2.5, elinewidth=1.1, **look,
+        )  # fmt: skip
+
+
+def _seconds(axes, rows: list[dict]) -> None:
+    for row in rows:
+        axes.bar(_place(rows, row), row["seconds"]["total"], 0.2, color=LOOK[row["method"]][0])
+    axes.set(ylabel="seconds per prompt, as measured", title="Wall-clock")

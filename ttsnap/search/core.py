@@ -1,0 +1,220 @@
+"""TTSnap for real: start many candidates, look at their Tweedie images, drop the weak, finish the rest.
+
+On the loop of `ttsnap.samplers.run`, several prompts in lock-step, so that what is left of each after
+a drop still fills the micro-batches. The rule of dropping is the simulator's (`survivors`, `ranks`,
+`best_first`), so that on the same candidates both hand over the same one.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ttsnap.errors import TtsnapError
+from ttsnap.samplers import MicroBatches, Sampler, candidate_seed, run
+from ttsnap.search.verifiers import Verifier
+from ttsnap.simulate.costs import Schedule, survivors
+from ttsnap.simulate.methods import best_first, ranks
+
+SIDE = 128  # pixels of a preview's longer side, at most
+
+
+@dataclass
+class Look:
+    """What was seen of n candidates at one step, and who went on.
+
+    ids          the n candidates, ascending
+    rewards      {reward: float32 [n]}
+    noise_aware  {reward: whether noise-aware weights read them}
+    rank         int [n], 0 for the best; of several rewards by the sum of their ranks
+    kept         the candidates that went on, ascending; at the final step the pick alone
+    previews     uint8 [n, h, w, 3], the images seen, made small
+    """
+
+    step: int
+    ids: list[int]
+    rewards: dict[str, np.ndarray]
+    noise_aware: dict[str, bool]
+    rank: np.ndarray
+    kept: list[int]
+    previews: np.ndarray
+
+
+@dataclass
+class Found:
+    """The best image of a prompt and how it was found.
+
+    image        uint8 [H, W, 3] of candidate `pick`, whose final base rewards are `rewards`
+    looks        one for each step of the schedule, and the final one
+    evaluations  of the denoiser, one for each candidate and step; `readings`: images looked at
+    seconds      {"encode", "denoise", "decode", "reward"}, as measured: this prompt's even share
+                 where several were searched at once
+    """
+
+    prompt: str
+    pick: int = -1
+    image: np.ndarray | None = None
+    rewards: dict[str, float] = field(default_factory=dict)
+    looks: list[Look] = field(default_factory=list)
+    evaluations: int = 0
+    readings: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Batches:
+    """Micro-batches of the two parts, which need memory of their own."""
+
+    denoise: MicroBatches
+    look: MicroBatches
+
+    @classmethod
+    def of(cls, size: int) -> "Batches":
+        return cls(MicroBatches(size), MicroBatches(size))
+
+
+@torch.inference_mode()
+def search_prompts(
+    sampler: Sampler,
+    verifiers: Sequence[Verifier],
+    schedule: Schedule,
+    prompts: Sequence[str],
+    candidates: Sequence[int],
+    *,
+    seed: int = 0,
+    batches: Batches | None = None,
+) -> list[Found]:
+    """Search among `candidates` (ids ascending) of each prompt by DESIGN §3 Pruning.
+
+    At s_j the max(1, round(n·α_j)) best of n go on; of those that finish the one with the highest
+    base reward is handed over. The final look is base in any case; the others are noise-aware where
+    a verifier has such weights. Images are rounded to 8 bits before they are read: what is judged
+    is what is saved. Raises TtsnapError when a verifier gives no number.
+    """
+    batches = batches or Batches.of(8)
+    clock = Clock(sampler.device)
+    judge = _Judge(sampler, verifiers, schedule, prompts, list(candidates), batches, clock)
+    conditions = [c for prompt in prompts for c in [sampler.encode(prompt)] * len(candidates)]
+    clock.lap("encode")
+    seeds = [candidate_seed(seed, prompt, c) for prompt in prompts for c in candidates]
+    run(sampler, conditions, seeds, judge, batches.denoise)
+    for found in judge.found:
+        found.seconds = {part: of / len(prompts) for part, of in clock.seconds.items()}
+    return judge.found
+
+
+class _Judge:
+    """The `on_step` of a search: looks when it is time to, and says who goes on.
+
+    The id of candidate c of prompt p in the run is p·N + (position of c in `candidates`).
+    """
+
+    def __init__(self, sampler, verifiers, schedule, prompts, candidates, batches, clock):
+        self.sampler, self.verifiers, self.prompts = sampler, verifiers, prompts
+        self.candidates, self.batches, self.clock = candidates, batches, clock
+        left = survivors(len(candidates), schedule.keep)
+        self.keep = dict(zip(schedule.steps, left, strict=True)) | {sampler.steps - 1: 1}
+        self.found = [Found(prompt) for prompt in prompts]
+
+    def __call__(self, step: int, ids: list[int], denoised: torch.Tensor) -> list[int] | None:
+        self.clock.lap("denoise")
+        of_prompt = np.array(ids) // len(self.candidates)
+        for p, found in enumerate(self.found):
+            found.evaluations += int((of_prompt == p).sum())
+        if step not in self.keep:
+            return None
+        last = step == self.sampler.steps - 1
+        prompts = [self.prompts[p] for p in of_prompt]
+        values, images, previews = self._see(None if last else step, prompts, denoised)
+        kept = []
+        for p, found in enumerate(self.found):
+            mine = np.flatnonzero(of_prompt == p)
+            numbers = [self.candidates[ids[k] % len(self.candidates)] for k in mine]
+            look = self._look(step, found.prompt, numbers, values[:, mine], previews[mine])
+            found.looks.append(look)
+            found.readings += len(mine)
+            kept += [int(k) for k, number in zip(mine, numbers, strict=True) if number in look.kept]
+            if last:
+                found.pick, place = look.kept[0], numbers.index(look.kept[0])
+                found.image = images[mine[place]].copy()
+                found.rewards = {name: float(of[place]) for name, of in look.rewards.items()}
+        self.clock.lap("reward")
+        return kept
+
+    def _look(self, step: int, prompt: str, ids: list[int], values, previews) -> Look:
+        """One prompt's look; `values` float32 [R, n]."""
+        self._check(step, prompt, ids, values)
+        order = best_first([ranks(of) for of in values])
+        kept = sorted(order[: self.keep[step]].tolist())
+        last = step == self.sampler.steps - 1
+        return Look(
+            step=step,
+            ids=ids,
+            rewards={v.name: of for v, of in zip(self.verifiers, values, strict=True)},
+            noise_aware={v.name: not last and step in v.levels for v in self.verifiers},
+            rank=np.argsort(order),
+            kept=[ids[place] for place in kept],
+            previews=previews,
+        )
+
+    def _see(self, step: int | None, prompts: list[str], denoised: torch.Tensor):
+        """Rewards float32 [R, n], images uint8 [n, H, W, 3] (final ones only), previews."""
+
+        def look(part: slice):
+            images = (self.sampler.decode(denoised[part]) * 255).round().to(torch.uint8)
+            self.clock.lap("decode")
+            seen = images.float() / 255
+            values = np.stack([v.read(seen, prompts[part], step) for v in self.verifiers])
+            self.clock.lap("reward")
+            return values, _pixels(images) if step is None else None, _pixels(_small(seen))
+
+        values, images, previews = zip(*self.batches.look(look, len(denoised)), strict=True)
+        pictures = np.concatenate(images) if step is None else None
+        return np.concatenate(values, axis=1), pictures, np.concatenate(previews)
+
+    def _check(self, step: int, prompt: str, ids: list[int], values: np.ndarray) -> None:
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            reward, place = bad[0]
+            raise TtsnapError(
+                f"{self.verifiers[reward].name} gave {values[reward, place]} for prompt "
+                f"{prompt[:60]!r}, candidate {ids[place]}, step {step}; mend the reward"
+            )
+
+
+def _small(images: torch.Tensor) -> torch.Tensor:
+    """Images float [n, 3, H, W] as uint8 with at most SIDE pixels on the longer side."""
+    height, width = images.shape[-2:]
+    if max(height, width) > SIDE:
+        scale = SIDE / max(height, width)
+        shape = [max(1, round(side * scale)) for side in (height, width)]
+        images = torch.nn.functional.interpolate(images, shape, mode="area")
+    return (images * 255).round().to(torch.uint8)
+
+
+def _pixels(images: torch.Tensor) -> np.ndarray:
+    """uint8 [n, 3, H, W] → [n, H, W, 3] in main memory."""
+    return images.permute(0, 2, 3, 1).cpu().numpy()
+
+
+class Clock:
+    """Seconds by part; a lap waits for what the device still has to do."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.seconds, self.last = torch.device(device), Counter(), 0.0
+        self._now()
+
+    def lap(self, part: str) -> float:
+        """Book the time since the last lap under `part`, and return it."""
+        before = self.last
+        self.seconds[part] += self._now() - before
+        return self.last - before
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.last = time.perf_counter()
+        return self.last

@@ -1,0 +1,90 @@
+"""The strip picture of a search: what was seen of each candidate, who was dropped where, who won."""
+
+import math
+from pathlib import Path
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from ttsnap.search.core import Found, Look
+
+FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
+CELL, GAP, LINE, MARGIN = 96, 6, 13, 10  # pixels
+INK, QUIET, DROPPED, WON = "#1d2530", "#5b6673", "#d55e00", "#009e73"
+
+
+def strip(found: Found) -> Image.Image:
+    """A row per candidate, the longest-lived first, a column per look, the reward below each image.
+
+    Dropped ones are grey and crossed, the winner is framed. Many candidates stand in blocks side by side.
+    """
+    columns, last = len(found.looks), found.looks[-1]
+    order = _order(found)
+    line_count = len(last.rewards)
+    cell = (CELL + GAP, CELL + GAP + LINE * line_count)
+    block = columns * cell[0] + 3 * GAP + 20  # 20: the candidate's number
+    blocks = max(1, min(len(order), round(math.sqrt(len(order) * cell[1] / block))))
+    rows = -(-len(order) // blocks)
+    top = MARGIN + 3 * LINE + 2 * GAP
+    width = max(2 * MARGIN + block * -(-len(order) // rows), 360)
+    sheet = Image.new("RGB", (width, top + rows * cell[1] + MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    _text(draw, (MARGIN, MARGIN), _cut(found.prompt, width), INK)
+    _text(draw, (MARGIN, MARGIN + LINE + 2), _caption(found), QUIET)
+    for number, candidate in enumerate(order):
+        left = MARGIN + (number // rows) * block
+        y = top + (number % rows) * cell[1]
+        if number % rows == 0:
+            for column, look in enumerate(found.looks):
+                name = "final" if look is last else f"step {look.step}"
+                _text(draw, (left + 20 + column * cell[0], top - LINE - 3), name, QUIET)
+        _text(draw, (left, y + CELL // 2 - LINE // 2), str(candidate), QUIET)
+        for column, look in enumerate(found.looks):
+            if candidate in look.ids:
+                at = (left + 20 + column * cell[0], y)
+                _cell(sheet, draw, at, look, candidate, found.pick, look is last)
+    return sheet
+
+
+def _order(found: Found) -> list[int]:
+    """Candidates by the look they came to, then by their rank there."""
+    place = {}
+    for number, look in enumerate(found.looks):
+        place |= {c: (-number, int(rank)) for c, rank in zip(look.ids, look.rank, strict=True)}
+    return sorted(place, key=place.get)
+
+
+def _caption(found: Found) -> str:
+    rewards = ", ".join(f"{name} {value:.4g}" for name, value in found.rewards.items())
+    return f"{len(found.looks[0].ids)} candidates; the pick is {found.pick}: {rewards}"
+
+
+def _cell(sheet, draw, at, look: Look, candidate: int, pick: int, last: bool) -> None:
+    place = look.ids.index(candidate)
+    image = Image.fromarray(look.previews[place])
+    image.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+    image = ImageOps.pad(image, (CELL, CELL), color="white")
+    dropped = candidate not in look.kept
+    if dropped and not last:
+        image = ImageOps.grayscale(image).convert("RGB")
+        image = Image.blend(image, Image.new("RGB", image.size, "white"), 0.35)
+    sheet.paste(image, at)
+    box = (at[0], at[1], at[0] + CELL - 1, at[1] + CELL - 1)
+    if dropped and not last:
+        draw.line(box, fill=DROPPED, width=2)
+        draw.line((box[0], box[3], box[2], box[1]), fill=DROPPED, width=2)
+    if candidate == pick:
+        draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), outline=WON, width=3)
+    for number, (name, values) in enumerate(look.rewards.items()):
+        text = f"{values[place]:.4g}" + ("" if last or look.noise_aware[name] else " base")
+        where = (at[0], at[1] + CELL + 2 + LINE * number)
+        _text(draw, where, text, WON if candidate == pick else INK, 10)
+
+
+def _text(draw, at, text: str, colour: str, size: int = 11) -> None:
+    draw.text(at, text, fill=colour, font=ImageFont.truetype(str(FONT), size))
+
+
+def _cut(text: str, width: int) -> str:
+    text, most = " ".join(text.split()), max(20, int(width / 7))
+    return text if len(text) <= most else text[: most - 1] + "…"

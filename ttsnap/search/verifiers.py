@@ -1,0 +1,99 @@
+"""What a search goes by: a reward with its level checkpoints, or a scoring function of one's own."""
+
+from collections.abc import Callable, Mapping
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ttsnap.errors import BadInput
+from ttsnap.flop import count_flop
+from ttsnap.rewards.base import Reward, reward_tflop
+from ttsnap.rewards.groups import autocast
+from ttsnap.rewards.levels import LevelWeights
+
+Score = Callable[[torch.Tensor, str], object]
+
+
+class Verifier:
+    """Reads images of prompts.
+
+    name, version  what the trace calls it
+    levels         the steps it reads with noise-aware weights; all others with the base reward
+    tflop          of reading one image, the encoding of its prompt included
+    """
+
+    name: str
+    version: str = ""
+    levels: frozenset[int] = frozenset()
+    tflop: float
+
+    def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
+        """Values float32 [n] of images [n, 3, H, W] in [0, 1] for their n prompts, seen at `step`;
+        None: final images.
+        """
+        raise NotImplementedError
+
+
+class RewardVerifier(Verifier):
+    """A reward of `ttsnap.rewards`; `checkpoints` are its level checkpoints, step → file."""
+
+    def __init__(
+        self, name: str, reward: Reward, checkpoints: Mapping[int, str | Path] | None = None
+    ):
+        self.name, self.version = name, reward.version
+        self.weights = LevelWeights(reward, dict(checkpoints or {}))
+        self.tflop = reward_tflop(reward)  # with the adapters that a checkpoint may have brought
+        self.levels = frozenset(self.weights.version)
+        self.used: int | None = None
+
+    def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
+        level = step if step in self.levels else None
+        if level != self.used:
+            self.weights.use(level)
+            self.used = level
+        with autocast(self.weights.device):
+            return self.weights.reward(images, prompts).float().cpu().numpy()
+
+
+class FunctionVerifier(Verifier):
+    """score(images [n, 3, H, W] in [0, 1], prompt) → n values; `looks`, step → such a function, are its
+    noise-aware variants.
+
+    tflop: of one image; counted on an image of `size` (H, W) when not given, which sees what torch
+    computes and nothing else.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        score: Score,
+        looks: Mapping[int, Score] | None = None,
+        tflop: float | None = None,
+        size: tuple[int, int] = (512, 512),
+        device: torch.device | str = "cpu",
+    ):
+        self.name, self.score, self.looks = name, score, dict(looks or {})
+        self.levels = frozenset(self.looks)
+        if tflop is None:
+            tflop = count_flop(score, torch.zeros(1, 3, *size, device=device), "a") / 1e12
+        self.tflop = float(tflop)
+
+    def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
+        score, values, start = self.looks.get(step, self.score), [], 0
+        for prompt, same in groupby(prompts):
+            part = images[start : start + len(list(same))]
+            values.append(self._values(score(part, prompt), len(part)))
+            start += len(part)
+        return np.concatenate(values)
+
+    def _values(self, values: object, count: int) -> np.ndarray:
+        if isinstance(values, torch.Tensor):
+            values = values.detach().float().cpu()
+        values = np.asarray(values, np.float32).reshape(-1)
+        if len(values) != count:
+            raise BadInput(
+                f"{self.name}: gave {len(values)} values for {count} images; give one each"
+            )
+        return values

@@ -1,0 +1,1 @@
+"""Finetuning one-step generators on assigned or random noise: data sets, generators, training, comparison."""

@@ -1,0 +1,124 @@
+"""Labelled image data sets behind one call: digits (bundled), MNIST, Fashion-MNIST and CIFAR-10 as published."""
+
+import gzip
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ttsnap.assets import home
+from ttsnap.errors import BadInput
+
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
+DIGITS = tuple("0123456789")
+CLASSES = {
+    "digits": DIGITS,
+    "mnist": DIGITS,
+    "fashion_mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+    "cifar10": (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    ),
+}  # fmt: skip
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Images:
+    """images uint8 [N, H, W, C], C 1 or 3; labels int64 [N] into the class names."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def take(self, start: int = 0, limit: int | None = None) -> "Images":
+        """`limit` images from `start` on."""
+        part = slice(start, None if limit is None else start + limit)
+        return Images(self.images[part], self.labels[part], self.classes)
+
+
+def load_images(name: str, folder: str | Path | None = None, split: str = "train") -> Images:
+    """One split of a data set; folder: where its published files lie, as they are or gzipped.
+
+    digits needs no folder, others none where `ttsnap download` put them; fashion_mnist, where Debian's package is.
+    Raises BadInput for an unknown name, and for files that are missing, cut short or of another format.
+    """
+    if name not in CLASSES:
+        raise BadInput(f"data set {name!r} is unknown: use one of {', '.join(CLASSES)}")
+    if split not in SPLITS:
+        raise BadInput(f"split {split!r} is unknown: use train or test")
+    if name == "digits":
+        return _digits(split)
+    if folder is None:
+        packaged = [DEBIAN_FASHION] if name == "fashion_mnist" else []
+        folder = next((place for place in (home(name), *packaged) if place.is_dir()), None)
+    if folder is None:
+        raise BadInput(f"{name}: name its folder, or fetch it: `ttsnap download --only {name}`")
+    reader = _cifar if name == "cifar10" else _mnist
+    images, labels = reader(Path(folder), split)
+    if len(images) != len(labels):
+        raise BadInput(f"{folder}: {len(images)} images and {len(labels)} labels of {name} {split}")
+    if len(labels) and labels.max() >= len(CLASSES[name]):
+        raise BadInput(f"{folder}: label {labels.max()} is no class of {name}")
+    return Images(images, labels, CLASSES[name])
+
+
+def _digits(split: str) -> Images:
+    """scikit-learn's 1797 handwritten digits of 8×8; every fifth is held out."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    chosen = (np.arange(len(images)) % 5 == 4) == (split == "test")
+    return Images(images[chosen], digits.target[chosen].astype(np.int64), DIGITS)
+
+
+def _mnist(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    start = "train" if split == "train" else "t10k"
+    images = read_idx(folder / f"{start}-images-idx3-ubyte", 3)
+    labels = read_idx(folder / f"{start}-labels-idx1-ubyte", 1)
+    return images[..., None], labels.astype(np.int64)
+
+
+def read_idx(path: str | Path, dimensions: int) -> np.ndarray:
+    """An IDX file of bytes (yann.lecun.com/exdb/mnist), or the same with .gz: uint8 of so many dimensions."""
+    path, data = _read(Path(path))
+    head = 4 + 4 * dimensions
+    if len(data) < head or data[:4] != bytes([0, 0, 8, dimensions]):
+        raise BadInput(f"{path}: not an IDX file of bytes with {dimensions} dimensions")
+    shape = struct.unpack(f">{dimensions}I", data[4:head])
+    if len(data) - head != int(np.prod(shape, dtype=object)):
+        raise BadInput(f"{path}: {len(data) - head} bytes of data where {shape} are announced")
+    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+
+
+def _cifar(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """CIFAR-10, binary version: rows of a label and 3×32×32 bytes."""
+    inner = folder / "cifar-10-batches-bin"
+    folder = inner if inner.is_dir() else folder
+    train = [f"data_batch_{n}.bin" for n in range(1, 6)]
+    parts = []
+    for name in train if split == "train" else ["test_batch.bin"]:
+        path, data = _read(folder / name)
+        if not data or len(data) % 3073:
+            raise BadInput(
+                f"{path}: {len(data)} bytes are not whole rows of 3073 (CIFAR-10 binary)"
+            )
+        parts.append(np.frombuffer(data, np.uint8).reshape(-1, 3073))
+    rows = np.concatenate(parts)
+    images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), rows[:, 0].astype(np.int64)
+
+
+def _read(path: Path) -> tuple[Path, bytes]:
+    """The bytes of a file, or of its gzipped sibling."""
+    zipped = path.with_name(path.name + ".gz")
+    try:
+        if path.exists() or not zipped.exists():
+            return path, path.read_bytes()
+        return zipped, gzip.decompress(zipped.read_bytes())
+    except (OSError, EOFError, gzip.zlib.error) as error:
+        raise BadInput(f"{path}: cannot be read ({error})") from None

@@ -1,0 +1,157 @@
+"""The assigned dataset: a folder of manifest.jsonl, failures.jsonl, summary.json and blocks of samples.
+
+A block (safetensors) holds some samples: noise [n, …] (z), base [n, …] (ε), image uint8 [n, H, W, C] (the target) and,
+on patches, state [n, D, D] (Q), with their meta in its header. A manifest line names a sample's block and row, relative
+to the folder, which can be moved.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ttsnap.errors import BadInput
+from ttsnap.files import replacing, write_text
+
+
+@dataclass
+class Block:
+    """What one block's header says."""
+
+    path: Path
+    settings: dict  # what its noises depend on: model, seed, settings of the assignment
+    records: list[dict]
+    history: list[float]  # mean objective after each step
+
+
+def write_block(
+    folder: str | Path,
+    tensors: dict[str, torch.Tensor],
+    settings: dict,
+    records: list,
+    history: list,
+) -> None:
+    """Add a block to a dataset, whole or not at all, under the first free number."""
+    folder = Path(folder) / "blocks"
+    taken = [int(p.stem) for p in folder.glob("*.safetensors") if p.stem.isdigit()]
+    about = {"settings": settings, "records": records, "history": history}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with replacing(folder / f"{max(taken, default=-1) + 1:06d}.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"ttsnap": json.dumps(about, sort_keys=True)})
+
+
+def read_blocks(folder: str | Path) -> list[Block]:
+    """The headers of a dataset's whole blocks, in order; a folder that is not there has none."""
+    blocks = []
+    for path in sorted((Path(folder) / "blocks").glob("[0-9]*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})["ttsnap"])
+            blocks.append(Block(path, about["settings"], about["records"], about["history"]))
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise BadInput(
+                f"{path}: not a block of an assigned dataset ({error}); delete it"
+            ) from None
+    return blocks
+
+
+def write_lines(path: str | Path, values: Iterable[dict]) -> None:
+    """Write JSON lines, whole or not at all."""
+    write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+
+
+def write_manifest(
+    folder: str | Path, blocks: list[Block], keys: set[str] | None = None
+) -> list[dict]:
+    """Write manifest.jsonl from the blocks, by index; a target stands once, in its latest block. Returns the lines.
+
+    keys: only these targets.
+    """
+    lines = {}
+    for block in blocks:
+        for row, record in enumerate(block.records):
+            if keys is None or record["id"] in keys:
+                where = {"block": f"blocks/{block.path.name}", "row": row}
+                lines[record["id"]] = {**record, **where}
+    ordered = sorted(lines.values(), key=lambda line: (line["index"], line["id"]))
+    write_lines(Path(folder) / "manifest.jsonl", ordered)
+    return ordered
+
+
+@dataclass
+class Assigned:
+    """Samples of one or more assigned datasets. keys, conditions: n texts; tensors with n rows."""
+
+    keys: list[str]
+    conditions: list[str]
+    losses: list[float]
+    noise: torch.Tensor
+    base: torch.Tensor
+    images: torch.Tensor  # uint8 [n, H, W, C]
+    state: torch.Tensor  # what a next assignment starts from
+
+    def pixels(self) -> torch.Tensor:
+        """The targets as float32 [n, C, H, W] in [0, 1]."""
+        return self.images.permute(0, 3, 1, 2).float() / 255
+
+
+def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
+    """Read every sample that the manifests name. Raises BadInput when one is broken, empty, or misses a block."""
+    lines, tensors = [], []
+    for manifest in map(Path, manifests):
+        folder, opened = manifest.parent, {}
+        for number, line in enumerate(_read_lines(manifest)):
+            try:
+                name, row = str(line["block"]), int(line["row"])
+                if name not in opened:
+                    opened[name] = _open_block(folder, name)
+                block = opened[name]
+                row_of = {key: value[row] for key, value in block.items()}
+                lines.append((line["id"], line["prompt"], float(line["loss"])))
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                raise BadInput(
+                    f"{manifest}, line {number + 1}: {type(error).__name__} {error}"
+                ) from None
+            tensors.append(row_of)
+    if not lines:
+        raise BadInput(f"{', '.join(map(str, manifests))}: no sample in it")
+    keys, conditions, losses = map(list, zip(*lines, strict=True))
+    try:
+        joined = {key: torch.stack([row[key] for row in tensors]) for key in tensors[0]}
+    except (KeyError, RuntimeError):
+        raise BadInput(f"{manifests[0]}: samples of different models or settings") from None
+    joined.setdefault("state", joined["noise"])
+    return Assigned(keys, conditions, losses, **joined_fields(joined))
+
+
+def joined_fields(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a block under the names of `Assigned`."""
+    return {
+        "noise": tensors["noise"],
+        "base": tensors["base"],
+        "images": tensors["image"],
+        "state": tensors["state"],
+    }
+
+
+def _read_lines(path: Path) -> list[dict]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read as a manifest ({error})") from None
+
+
+def _open_block(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise BadInput(f"{folder / 'manifest.jsonl'}: {name} leaves the dataset")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{path}: cannot be read ({error}); run assign again") from None

@@ -1,0 +1,146 @@
+"""Targets: high-quality images with what they show, from pairs.jsonl or from a labelled data set."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ttsnap.errors import BadInput
+from ttsnap.sft.data import Images
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+LEAST_SIDE, MOST_PIXELS = 8, 64_000_000  # a smaller image says nothing; a larger one is a bomb
+
+
+class BadTarget(Exception):
+    """A target that cannot be used, with the reason; the others go on."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target. `key` is a digest of condition and image; `load(shape)` gives uint8 [H, W, C]."""
+
+    key: str
+    index: int
+    condition: str
+    source: str
+    load: Callable[[tuple[int, int, int]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A line that gave no target."""
+
+    index: int
+    error: str
+
+
+def key_of(condition: str, image: bytes) -> str:
+    """16 hex digits naming a target by what it is, wherever it stands."""
+    return hashlib.sha256(condition.encode() + b"\0" + image).hexdigest()[:16]
+
+
+def of_images(data: Images, start: int = 0, limit: int | None = None) -> Iterator[Target]:
+    """The targets of a labelled data set: `limit` images from `start` on, the class name as condition."""
+    part = data.take(start, limit)
+    for number, (image, label) in enumerate(zip(part.images, part.labels, strict=True)):
+        condition = part.classes[label]
+        key = key_of(condition, image.tobytes())
+        yield Target(key, start + number, condition, "", lambda shape, im=image: _fits(im, shape))
+
+
+def of_pairs(
+    path: str | Path,
+    root: str | Path | None = None,
+    *,
+    prompt_field: str = "prompt",
+    image_field: str = "image",
+    start: int = 0,
+    limit: int | None = None,
+) -> Iterator[Target | Failure]:
+    """The targets of a pairs.jsonl: `limit` lines from line `start` on (0 is the first; blank lines are no lines).
+
+    root: the folder image paths are relative to and must stay in; the file's own folder if not given. A line that
+    cannot be used is a Failure. Raises BadInput when the file itself cannot be read.
+    """
+    path = Path(path)
+    root = Path(root) if root else path.parent
+    if not root.is_dir():
+        raise BadInput(f"{root}: no such folder (root of the images)")
+    for index, line in islice(_lines(path), start, None if limit is None else start + limit):
+        try:
+            yield _pair(index, line, root.resolve(), prompt_field, image_field)
+        except BadTarget as error:
+            yield Failure(index, str(error))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as file:
+            yield from enumerate(line for line in file if line.strip())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: str) -> Target:
+    try:
+        values = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise BadTarget("not a line of JSON in UTF-8") from None
+    if not isinstance(values, dict):
+        raise BadTarget("not a JSON object")
+    for field in (prompt_field, image_field):
+        value = values.get(field)
+        if not isinstance(value, str) or not value.strip() or "\0" in value:
+            raise BadTarget(f'needs a text under "{field}"')
+    prompt, image = values[prompt_field].strip(), values[image_field]
+    try:
+        place = (root / image).resolve()
+        if Path(image).is_absolute() or not place.is_relative_to(root):
+            raise BadTarget(f"{image}: leaves the data root")
+        key = key_of(prompt, place.read_bytes())
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        reason = getattr(error, "strerror", None) or error
+        raise BadTarget(f"{image}: cannot be read ({reason})") from None
+    return Target(key, index, prompt, image, lambda shape: read_image(place, shape, image))
+
+
+def read_image(path: str | Path, shape: tuple[int, int, int], name: str = "") -> np.ndarray:
+    """An image file cut at the centre and scaled to shape (C, H, W): uint8 [H, W, C], transparency over white.
+
+    Raises BadTarget for one that cannot be decoded, has a side below 8 or more than 64 million pixels.
+    """
+    name = name or str(path)
+    channels, height, width = shape
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            size = image.size
+            if min(size) < LEAST_SIDE:
+                raise BadTarget(f"{name}: {size[0]}×{size[1]} pixels, a side is below {LEAST_SIDE}")
+            if size[0] * size[1] > MOST_PIXELS:
+                raise BadTarget(f"{name}: {size[0]}×{size[1]} is more than {MOST_PIXELS:,} pixels")
+            image = ImageOps.exif_transpose(image)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = image.convert("L" if channels == 1 else "RGB")
+            image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+            return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+    except BadTarget:
+        raise
+    except Exception as error:  # decoders raise whatever they like on foreign bytes
+        raise BadTarget(
+            f"{name}: cannot be decoded ({str(error) or type(error).__name__})"
+        ) from None
+
+
+def _fits(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    c, h, w = shape
+    if image.shape != (h, w, c):
+        raise BadInput(f"the data set has images of {image.shape}, the model makes {(h, w, c)}")
+    return image

@@ -1,0 +1,181 @@
+"""What a real search came to, beside what the simulation on the reward tensor foretold of it.
+
+NumPy only. A search is what `ttsnap search` wrote of some prompts: its summary, its seconds.
+Intervals are 95 % percentile bootstraps over prompts. The difference realised − foretold is paired
+by prompt: a prompt's own draw of candidates against the mean over draws from the tensor's pool, so
+that its interval covers the luck of the real draw, and includes 0 where the two agree.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ttsnap.errors import BadInput
+from ttsnap.simulate.costs import Schedule
+from ttsnap.simulate.intervals import interval, resampling
+from ttsnap.simulate.methods import METHODS
+from ttsnap.simulate.montecarlo import best_of_n, check_tensors, names, run_method
+from ttsnap.simulate.units import reporting_units
+from ttsnap.tensor import RewardTensor
+
+ORDER = ("best_of_n", "ttsp", "ttsnap")
+
+
+def join_searches(parts: Sequence[Mapping]) -> list[dict]:
+    """The searches of shards as one per method and budget, in the order of the shards.
+
+    parts: {"summary", "seconds", "where"} of each. Returns {"settings", "candidates",
+    "budget_tflop", "prompts": rows, "seconds": rows, "notes"}, sorted by budget and method.
+    """
+    joined: dict[tuple, dict] = {}
+    for part in parts:
+        summary = part["summary"]
+        key = (summary["settings"]["budget"], ORDER.index(summary["settings"]["method"]))
+        if key not in joined:
+            joined[key] = {**summary, "prompts": [], "seconds": []}
+        whole = joined[key]
+        for setting in ("schedule", "budget_unit", "sampler", "rewards", "seed", "first_candidate"):
+            if summary["settings"][setting] != whole["settings"][setting]:
+                raise BadInput(f"{part['where']}: another {setting} than the searches before it")
+        whole["prompts"] += summary["prompts"]
+        whole["seconds"] += part["seconds"]["prompts"]
+    return [joined[key] for key in sorted(joined)]
+
+
+def compare(
+    searches: Sequence[Mapping], tensors: Sequence[RewardTensor], draws: int = 100, seed: int = 0
+) -> dict:
+    """What `ttsnap compare-search --json` writes: a row for each method and budget.
+
+    searches: of `join_searches`. tensors: one for each reward of the searches, whose first prompts
+    are those that were searched. Raises BadInput when they are of other prompts or rewards.
+    """
+    check_tensors(tensors)
+    first = searches[0]
+    rewards = [reward["name"] for reward in first["settings"]["rewards"]]
+    if names(tensors) != rewards:
+        raise BadInput(f"tensors: they hold {names(tensors)}, the searches went by {rewards}")
+    prompts = [row["prompt"] for row in first["prompts"]]
+    for search in searches:
+        if [row["prompt"] for row in search["prompts"]] != prompts:
+            raise BadInput(
+                "searches: not all of the same prompts; compare searches of the same ones"
+            )
+    if tensors[0].prompts[: len(prompts)] != prompts:
+        raise BadInput("tensors: they do not begin with the prompts that were searched")
+    tensors = [tensor.select(slice(0, len(prompts))) for tensor in tensors]
+    sample = Sample(len(prompts), seed)
+    rows = [_row(search, tensors, draws, seed, sample) for search in searches]
+    _against_best_of_n(rows, sample)
+    for row in rows:
+        row["differs"] = [name for name, of in row["difference"].items() if _apart(of)]
+        del row["_values"]
+    return {
+        "rewards": rewards,
+        "unit": reporting_units(rewards[0])[2],
+        "budget_unit": first["settings"]["budget_unit"],
+        "prompts": len(prompts),
+        "pool": tensors[0].base.shape[1],
+        "fresh": first["settings"]["first_candidate"] >= tensors[0].base.shape[1],
+        "first_candidate": first["settings"]["first_candidate"],
+        "draws": draws,
+        "rows": rows,
+        "compared": sum(len(row["difference"]) for row in rows),
+        "differing": sum(len(row["differs"]) for row in rows),
+        "notes": list(dict.fromkeys(note for search in searches for note in search["notes"])),
+    }
+
+
+class Sample:
+    """One set of resampled prompts for everything, so that differences are paired."""
+
+    def __init__(self, prompts: int, seed: int):
+        self.weights = resampling(np.random.default_rng([seed, 6]), prompts)
+
+    def mean(self, values: np.ndarray) -> dict:
+        """{"value", "low", "high"} of values [P]; no ends for one prompt, None for NaN."""
+        value = float(np.mean(values))
+        if not np.isfinite(value):
+            return dict.fromkeys(("value", "low", "high"))
+        if len(values) == 1:
+            return {"value": value, "low": None, "high": None}
+        low, high = interval(self.weights @ values)
+        return {"value": value, "low": float(low), "high": float(high)}
+
+
+def _row(search: Mapping, tensors, draws: int, seed: int, sample: Sample) -> dict:
+    settings, count = search["settings"], search["candidates"]
+    realised = _realised(search)
+    foretold = _foretold(settings, count, tensors, draws, seed)
+    both = [name for name in realised if name in foretold and np.isfinite(foretold[name]).all()]
+    seconds = {
+        part: float(np.mean([of[part] for of in search["seconds"]]))
+        for part in search["seconds"][0]
+    }
+    return {
+        "method": settings["method"],
+        "schedule": settings["schedule"],
+        "budget": settings["budget"],
+        "budget_tflop": search["budget_tflop"],
+        "candidates": count,
+        "spent_tflop": float(np.mean([row["spent_tflop"] for row in search["prompts"]])),
+        "most_spent_tflop": max(row["spent_tflop"] for row in search["prompts"]),
+        "seconds": seconds,
+        "realised": {name: sample.mean(values) for name, values in realised.items()},
+        "foretold": {name: sample.mean(foretold[name]) for name in both},
+        "difference": {name: sample.mean(realised[name] - foretold[name]) for name in both},
+        "_values": (realised, foretold),
+    }
+
+
+def _realised(search: Mapping) -> dict[str, np.ndarray]:
+    """{reward: [P] of the picks, in reporting units, "accepted": [P]}."""
+    rows = search["prompts"]
+    values = {
+        name: _units(name, np.array([row["rewards"][name] for row in rows]))
+        for name in rows[0]["rewards"]
+    }
+    if "accepted" in rows[0]:
+        values["accepted"] = np.array([float(row["accepted"]) for row in rows])
+    return values
+
+
+def _foretold(settings: Mapping, count: int, tensors, draws: int, seed: int) -> dict:
+    """The same by the simulation: each prompt's mean over draws; NaN where the pool is too small."""
+    own, method = settings["schedule"], settings["method"]
+    schedule = Schedule(tuple(own["steps"]), tuple(own["keep"]))
+    counts = np.array([count])
+    if method == "best_of_n" and len(tensors) == 1:
+        by_prompt = best_of_n(tensors[0], counts)
+    else:
+        prune = METHODS["ttsp" if method == "best_of_n" else method]
+        by_prompt, _ = run_method(tensors, prune, schedule, counts, draws, seed)
+    return {
+        name: values[0] if name == "accepted" else _units(name, values[0])
+        for name, values in by_prompt.items()
+    }
+
+
+def _units(name: str, values: np.ndarray) -> np.ndarray:
+    shift, scale, _ = reporting_units(name)
+    return (values - shift) * scale
+
+
+def _against_best_of_n(rows: list[dict], sample: Sample) -> None:
+    """What each method came to over best-of-N at its budget: paired, realised and foretold."""
+    for row in rows:
+        base = next(
+            (r for r in rows if r["method"] == "best_of_n" and r["budget"] == row["budget"]), None
+        )
+        if base is None or base is row:
+            row["over_best_of_n"] = None
+            continue
+        pairs = zip(("realised", "foretold"), row["_values"], base["_values"], strict=True)
+        row["over_best_of_n"] = {
+            kind: {name: sample.mean(mine[name] - its[name]) for name in mine if name in its}
+            for kind, mine, its in pairs
+        } | {"seconds": row["seconds"]["total"] / base["seconds"]["total"]}
+
+
+def _apart(of: dict) -> bool:
+    return of["low"] is not None and (of["low"] > 0 or of["high"] < 0)

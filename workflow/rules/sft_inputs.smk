@@ -1,0 +1,143 @@
+# What the rules of the second method share: targets and their shards, models and where they come from
+import functools
+from pathlib import Path
+
+from ttsnap.commands.settings_options import words
+from ttsnap.sft.settings import SIZES
+
+SFT = CONFIG.sft
+RUN = "results/sft/runs/{seed}"
+WAYS = ["direct", "matched"]
+
+
+wildcard_constraints:
+    seed=r"\d+",
+    cycle=r"\d+",
+    way="base|direct|matched",
+    part="train|test",
+
+
+def pairs_in(part):
+    """The lines of a part's pairs file, as they stand."""
+    path = SFT.data.file if part == "train" else SFT.data.test_file
+    return [line for line in Path(path).read_bytes().splitlines() if line.strip()]
+
+
+def extent(part):
+    """(split, first target, how many) of the training or of the held-out targets."""
+    data = SFT.data
+    of_test = part == "test"
+    split = "test" if of_test else data.split
+    first = 0 if of_test else data.start
+    if of_test and data.split == "test" and data.kind != "pairs":
+        first = data.start + (data.limit or 0)  # behind the training ones
+    if data.kind == "pairs":
+        there = len(pairs_in(part))
+    else:
+        there = SIZES[data.kind][split]
+    count = max(
+        0, min(there - first, (data.test_limit if of_test else data.limit) or there)
+    )
+    if not count:
+        raise WorkflowError(f"config.yaml: sft.data: leaves no {part} target")
+    return split, first, count
+
+
+def sft_shards():
+    """The numbers of the shards of training targets."""
+    return range(-(-extent("train")[2] // SFT.data.shard_size))
+
+
+def target_arguments(part, shard=None):
+    """The command-line options that name the targets of a part, or of one shard of it."""
+    data, (split, first, count) = SFT.data, extent(part)
+    if shard is not None:
+        first, count = (
+            first + shard * data.shard_size,
+            min(data.shard_size, count - shard * data.shard_size),
+        )
+    elif part == "train":
+        count = min(count, data.test_limit)  # as many as are held out
+    where = f"--start-index {first} --limit {count}"
+    if data.kind != "pairs":
+        return f"--data {data.kind} {folder_argument()} --split {split} {where}"
+    root = f"--data-root {data.folder}" if data.folder else ""
+    file = data.file if part == "train" else data.test_file
+    return (
+        f"--pairs {file} {root} --prompt-field {data.prompt_field}"
+        f" --image-field {data.image_field} {where}"
+    )
+
+
+def folder_argument():
+    """Where the files of a labelled data set lie."""
+    return f"--folder {SFT.data.folder}" if SFT.data.folder else ""
+
+
+@functools.cache
+def targets_digest(part):
+    """What the targets are: for pairs the lines and the images' sizes and times."""
+    if SFT.data.kind != "pairs":
+        return SFT.data.kind
+    digest = hashlib.sha256(b"\n".join(pairs_in(part)))
+    path = Path(SFT.data.file if part == "train" else SFT.data.test_file)
+    root = Path(SFT.data.folder or path.parent)
+    for image in sorted(root.rglob("*")):
+        if image.is_file() and image != path:
+            stat = image.stat()
+            digest.update(f"{image.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
+
+
+def model_path(seed, way, cycle):
+    """The generator that a way of training has after a cycle; after cycle 0 the original one."""
+    if way == "base" or int(cycle) == 0:
+        return SFT.model or f"results/sft/gan/{seed}"
+    return f"results/sft/runs/{seed}/{way}/{cycle}/checkpoint-final"
+
+
+def model_file(seed, way, cycle):
+    """The file that says that this generator is there."""
+    if way == "base" or int(cycle) == 0:
+        return [] if SFT.model else [f"results/sft/gan/{seed}/generator.safetensors"]
+    return [f"results/sft/runs/{seed}/{way}/{cycle}/train_summary.json"]
+
+
+def size_argument():
+    """The image side of a pipeline."""
+    return f"--size {SFT.size}" if SFT.size else ""
+
+
+def sft_weights():
+    """A digest of the weights that the config names."""
+    return [weights_digest(path) for path in (SFT.model, SFT.features) if path]
+
+
+def sft_models():
+    """Every generator that is compared: (way, cycle)."""
+    cycles = range(1, SFT.cycles + 1)
+    return [("base", 0)] + [(way, cycle) for way in WAYS for cycle in cycles]
+
+
+def previous_assignment(wildcards):
+    """The manifest that a cycle goes on from; the first starts from the targets' base noise."""
+    cycle = int(wildcards.cycle) - 1
+    if not cycle:
+        return []
+    return [
+        f"results/sft/runs/{wildcards.seed}/assigned/{cycle}/{wildcards.shard}/manifest.jsonl"
+    ]
+
+
+def judge(wildcards):
+    """The judge of generated images: the classifier of a labelled data set, or a CLIP."""
+    return [] if SFT.features else ["results/sft/classifier.safetensors"]
+
+
+def compared(kind, seeds):
+    """The comparison files of every model, for some seeds."""
+    return [
+        f"results/sft/runs/{seed}/compare/{way}.{cycle}.{kind}"
+        for seed in seeds
+        for way, cycle in sft_models()
+    ]
