@@ -1,6 +1,7 @@
 """`ttsnap train-shapes`: train one of the embedded models again, from nothing but a seed."""
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,49 +79,44 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
     import torch
     from safetensors.torch import save_file
 
+    from ttsnap.shapes import reward as shapes_reward
     from ttsnap.shapes.captions import random_caption
     from ttsnap.shapes.cards import REWARD
-    from ttsnap.shapes.groups import drawn_groups, sampled_groups
-    from ttsnap.shapes.reward import (
-        DRAWN,
-        HEAD_STEPS,
-        LESSON,
-        MIN_AUC,
-        MIN_SHIFT_TAU,
-        PROMPTS,
-        STEPS,
-        gates,
-        save_untrained,
-        train_clip,
-        train_head,
-    )
+    from ttsnap.shapes.groups import Groups, drawn_groups, sampled_groups
 
-    rng, folder = np.random.default_rng(args.seed), out / "shapes-clip"
+    began, rng, folder = time.monotonic(), np.random.default_rng(args.seed), out / "shapes-clip"
     sampler = _sampler(out / "shapes-sdxl", device)
     held_out = _held_out_groups(sampler, (2, 3), scaled(24), 12, args.seed)
-    captions = [
-        random_caption(rng, int(k)).text() for k in rng.choice([2, 3], size=scaled(PROMPTS))
-    ]
-    sampled = sampled_groups(sampler, captions, 8, args.seed)
-    pools = {"drawn": (drawn_groups(rng, scaled(DRAWN)), 16), "sampled": (sampled.split(4), 16)}
-    save_untrained(folder, args.seed)
-    size = dict(lesson=scaled(LESSON), steps=scaled(STEPS))
-    reward, figures = train_clip(folder, pools, args.seed, device, **size)
+    drawn, samples = drawn_groups(rng, scaled(shapes_reward.DRAWN)), []
+    shapes_reward.save_untrained(folder, args.seed)
+    reward, reading = shapes_reward.taught(folder, args.seed, device, scaled(shapes_reward.LESSON))
+    for number, part in enumerate(shapes_reward.ROUNDS):
+        counts = rng.choice([2, 3], size=scaled(part.prompts))
+        captions = [random_caption(rng, int(k)).text() for k in counts]
+        samples.append(sampled_groups(sampler, captions, 8, args.seed))
+        pools = {"drawn": (drawn, 16), "sampled": (Groups.join(samples).split(4), 16)}
+        part = replace(part, steps=scaled(part.steps))
+        reward = shapes_reward.train_round(reward, reading, pools, part, args.seed + number, device)
+    figures = {"seconds": time.monotonic() - began, "lesson": shapes_reward.LESSON}
+    figures["steps"] = " and ".join(str(part.steps) for part in shapes_reward.ROUNDS)
     reward.clip.half().save_pretrained(folder)
     reward.clip.float()
-    figures |= gates(reward, held_out, device)
+    figures |= shapes_reward.gates(reward, held_out, device)
     images = torch.cat([groups.images.flatten(0, 1) for groups, _ in pools.values()])
-    head, head_figures = train_head(reward, images, args.seed, device, scaled(HEAD_STEPS))
+    head, head_figures = shapes_reward.train_head(
+        reward, images, args.seed, device, scaled(shapes_reward.HEAD_STEPS)
+    )
     (out / "shapes-aesthetic").mkdir(exist_ok=True)
     weights = {name: value.half().cpu() for name, value in head.state_dict().items()}
     save_file(weights, out / "shapes-aesthetic" / "head.safetensors")
     figures |= {f"head_{name}": value for name, value in head_figures.items()}
     about = {"seed": args.seed, "device": _device_name(device)}
     write_text(folder / "README.md", REWARD.format(**figures, **about))
-    if args.scale >= 1 and (figures["auc"] <= MIN_AUC or figures["shift_tau"] <= MIN_SHIFT_TAU):
+    auc, tau = figures["auc"], figures["shift_tau"]
+    if args.scale >= 1 and (auc <= shapes_reward.MIN_AUC or tau <= shapes_reward.MIN_SHIFT_TAU):
         raise TtsnapError(
-            f"{folder} fails its gates: AUC {figures['auc']:.2f} (above {MIN_AUC} wanted),"
-            f" τ under a shift {figures['shift_tau']:.2f} (above {MIN_SHIFT_TAU}); train longer or on more"
+            f"{folder} fails its gates: AUC {auc:.2f} (above {shapes_reward.MIN_AUC} wanted), τ under a shift"
+            f" {tau:.2f} (above {shapes_reward.MIN_SHIFT_TAU}); train longer or on more"
         )
     return figures
 

@@ -55,11 +55,11 @@ twice with an object malformed, missing, superfluous or of a mixed colour, and o
 samples of shapes-sdxl. Held-out captions occur nowhere, not as negatives either. Every image is shifted by up to two
 pixels.
 
-**Recipe.** The text tower first, on captions alone ({lesson} steps), then both, {steps} steps of 32 groups: MSE of the
-objects and places read linearly from the features (`ttsnap.shapes.codes`), and, with a weight growing from 0 to 1,
-Bradley–Terry with soft preferences over the pairs of a group and 0.2 × contrast of true pictures with the captions of
-the batch and one wrong caption each. AdamW 1e-3, cosine decay, EMA, bf16 autocast. The head: MSE on the mean outline
-fit of the objects, {head_steps} steps. Stored as fp16. Seed {seed}.
+**Recipe.** The text tower first, on captions alone ({lesson} steps), after which it stays as it is. Then the image
+tower, {steps} steps of 32 groups: MSE of what the checker finds (objects, their form and place, what is amiss), read
+linearly from the features (`ttsnap.shapes.codes`), and Bradley–Terry with soft preferences over the pairs of a group.
+AdamW, cosine decay, EMA, bf16 autocast. The head: MSE on the mean outline fit of the objects, {head_steps} steps.
+Stored as fp16. Seed {seed}.
 
 **Time.** {seconds:.0f} s, the head {head_seconds:.0f} s, on {device}.
 

@@ -11,14 +11,23 @@ import torch
 import torch.nn.functional as F
 
 from ttsnap.shapes.captions import COLOURS, SHAPES, Caption, random_caption
-from ttsnap.shapes.checker import MIN_FIT, Found
+from ttsnap.shapes.checker import Found
 from ttsnap.shapes.training import train
 from ttsnap.shapes.world import SIZE
 
 OBJECTS = len(COLOURS) * len(SHAPES)
-CODE = 3 * OBJECTS  # of each colour and shape: is it there, how far right, how far down
+CODE = (
+    3 * OBJECTS + 1
+)  # of each colour and shape: is it there, how far right, how far down; and what is amiss
 MIX = (0.1, 0.4, 0.5)  # shares of training captions with one, two, three objects
-PLACE = 1.5  # weight of place beside presence
+PLACE, AMISS = (
+    0.5,
+    1.5,
+)  # weights beside presence; with these the codes' cosine tells the checker's verdict best
+FIT, ASPECT = (
+    (0.72, 0.88),
+    (1.5, 1.2),
+)  # from useless to well formed: overlap with the outline, longer over shorter side
 _DIRECTION = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)], dtype=np.float32)  # order of RELATIONS
 
 
@@ -30,23 +39,31 @@ def caption_code(caption: Caption) -> np.ndarray:
     for relation, (colour, shape) in zip(caption.relations, caption.objects[1:], strict=True):
         code[(*caption.objects[0], slice(1, 3))] += _DIRECTION[relation]
         code[colour, shape, 1:] -= _DIRECTION[relation]
-    return code.ravel()
+    return np.append(code.ravel(), np.float32(0))
 
 
 def image_code(found: list[Found]) -> np.ndarray:
-    """[CODE] of the objects found in an image: how well formed each is, and its place from the centre, so weighted.
+    """[CODE] of the objects found in an image: how well formed each is, its place from the centre, what is amiss.
 
-    Its dot product with `caption_code` is the well-formed objects of the caption that are there, plus PLACE × how far
-    (half image widths) they lie in the directions named.
+    Its cosine with `caption_code` grows with the caption's objects that are there and well formed, with how far they
+    lie in the directions named, and falls with anything else.
     """
     code = np.zeros((len(COLOURS), len(SHAPES), 3), dtype=np.float32)
+    amiss = 0.0
     for one in found:
+        size, clear = min(1.0, one.area / 60), 0.0
         if one.colour < len(COLOURS):
-            x, y = one.x * 2 / SIZE - 1, one.y * 2 / SIZE - 1
             shape = int(np.argmax(one.fit))
-            clear = np.clip((one.fit[shape] - 0.5) / (MIN_FIT - 0.5), 0, 1) * min(1, one.area / 60)
-            code[one.colour, shape] += clear * np.array([1, PLACE * x, PLACE * y])
-    return code.ravel()
+            clear = size * _share(one.fit[shape], *FIT) * _share(one.aspect, *ASPECT)
+            x, y = one.x * 2 / SIZE - 1, one.y * 2 / SIZE - 1
+            code[one.colour, shape] += np.sqrt(clear) * np.array([1, PLACE * x, PLACE * y])
+        amiss += size - clear
+    return np.append(code.ravel(), np.float32(AMISS * np.sqrt(amiss)))
+
+
+def _share(value: float, none: float, whole: float) -> float:
+    """0 at `none`, 1 at `whole`, linear between, whichever is the larger."""
+    return float(np.clip((value - none) / (whole - none), 0, 1))
 
 
 class Lesson(torch.nn.Module):

@@ -33,6 +33,12 @@ class Groups:
                 codes[row, at] = torch.from_numpy(image_code(found))
         return cls(captions, images, quality, codes)
 
+    @classmethod
+    def join(cls, parts: "list[Groups]") -> "Groups":
+        """All the groups of several, in their order."""
+        joined = (torch.cat(tensors) for tensors in zip(*(p.tensors() for p in parts), strict=True))
+        return cls([c for part in parts for c in part.captions], *joined)
+
     def split(self, m: int) -> "Groups":
         """The same images in groups of m."""
         times = self.images.shape[1] // m

@@ -1,6 +1,7 @@
 """The rewards of the shapes world: a CLIP (used as PickScore is) and an aesthetic head, with their gates."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,16 +11,28 @@ from torch import nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from ttsnap.rewards.clip import PickScore
-from ttsnap.shapes.captions import parse
 from ttsnap.shapes.checker import find
 from ttsnap.shapes.codes import CODE, Lesson, teach_text
-from ttsnap.shapes.groups import Groups, wrong_caption
+from ttsnap.shapes.groups import Groups
 from ttsnap.shapes.tokenizer import MAX_LENGTH, build_tokenizer
 from ttsnap.shapes.training import train
 
-LESSON, STEPS, HEAD_STEPS = 700, 1300, 1500  # optimiser steps
+LESSON, HEAD_STEPS, DRAWN = 700, 1500, 2400  # steps of the text tower alone, of the head; groups
 MIN_SHIFT_TAU, MIN_AUC = 0.8, 0.8  # the gates: nothing is built on a reward that fails them
-DRAWN, PROMPTS = 2400, 160  # groups drawn; captions the generator samples 8 images of
+
+
+@dataclass(frozen=True)
+class Round:
+    """One run of the training loop, with cosine decay from `lr`, on samples of so many captions more."""
+
+    steps: int
+    lr: float
+    ema: float
+    ramp: bool  # whether ranking comes in slowly
+    prompts: int = 160  # captions the generator samples 8 images of
+
+
+ROUNDS = [Round(1300, 1e-3, 0.998, True), Round(1300, 7e-4, 0.99, False)]
 
 
 def save_untrained(folder: str, seed: int) -> None:
@@ -74,59 +87,60 @@ def caption_embeds(clip: CLIPModel, ids: torch.Tensor) -> list[torch.Tensor]:
     return [clip.text_projection(clip.text_model(input_ids=ids).pooler_output)]
 
 
-def train_clip(
-    folder: str,
-    pools: dict[str, tuple[Groups, int]],
-    seed: int,
-    device: str,
-    *,
-    lesson: int = LESSON,
-    steps: int = STEPS,
-    report: Callable | None = None,
-) -> tuple[PickScore, dict]:
-    """Train the CLIP in `folder`: first what captions say; then what images show, ranking within groups and contrast.
+def taught(folder: str, seed: int, device: str, lesson: int) -> tuple[PickScore, nn.Linear]:
+    """The CLIP in `folder` after its text tower's lesson, and the map that codes are read by from both towers.
 
-    Both towers' codes are read by one fixed map, so that their dot product means something from the start; ranking and
-    contrast come in slowly. pools: name → (groups of 4 images, groups per batch); "drawn" has its true picture first.
+    One fixed map for both, so that their dot product means something from the start.
     """
     torch.manual_seed(seed)
-    rng, shifts = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     reward = PickScore(folder).to(device)
     reading = nn.Linear(reward.clip.config.projection_dim, CODE, bias=False).to(device)
     nn.init.orthogonal_(reading.weight).requires_grad_(False)
-    taught = teach_text(
-        Lesson(reward.clip, caption_embeds, [reading]),
-        reward.tokenizer,
-        steps=lesson,
-        seed=seed,
-        device=device,
-    )
+    text = Lesson(reward.clip, caption_embeds, [reading])
+    teach_text(text, reward.tokenizer, steps=lesson, seed=seed, device=device)
+    return reward, reading
+
+
+def train_round(
+    reward: PickScore,
+    reading: nn.Linear,
+    pools: dict[str, tuple[Groups, int]],
+    part: Round,
+    seed: int,
+    device: str,
+    report: Callable | None = None,
+) -> PickScore:
+    """One round of the image tower: codes of what images show, and ranking within groups; returns the average.
+
+    pools: name → (groups of 4 images, groups per batch). The text tower stays as it was taught.
+    """
+    torch.manual_seed(seed)
+    shifts = torch.Generator().manual_seed(seed)
+    reward.requires_grad_(True)
+    reward.clip.text_model.requires_grad_(False)
+    reward.clip.text_projection.requires_grad_(False)
+    with torch.no_grad():
+        texts = {
+            c: reward.text_features([c])[0] for g, _ in pools.values() for c in set(g.captions)
+        }
 
     def loss(step: int):
         groups = _draw(pools)
-        m, drawn = groups.images.shape[1], pools["drawn"][1]
         flat = groups.images.flatten(0, 1).to(device).float() / 255
         pixels = reward.preprocess(shifted(flat, shifts))
         embeds = reward.clip.get_image_features(pixel_values=pixels).pooler_output.float()
         code = F.mse_loss(reading(embeds).float(), groups.codes.flatten(0, 1).to(device))
-        features = F.normalize(embeds, dim=-1)
-        wrong = [wrong_caption(rng, parse(c)).text() for c in groups.captions[:drawn]]
-        text = reward.text_features(groups.captions + wrong)
+        features = F.normalize(embeds, dim=-1).unflatten(0, groups.quality.shape)
+        text = torch.stack([texts[c] for c in groups.captions])
         scale = reward.clip.logit_scale.clamp(max=4.6).exp()
-        own = text[: len(groups.captions)].repeat_interleave(m, dim=0)
-        values = scale * (features * own).sum(-1).view(-1, m)
+        values = scale * torch.einsum("gmd,gd->gm", features, text)
         ranking = ranking_loss(values.float(), groups.quality.to(device))
-        true = features[: drawn * m : m]
-        logits = scale * true @ torch.cat([text[:drawn], text[len(groups.captions) :]]).T
-        contrast = F.cross_entropy(logits.float(), torch.arange(drawn, device=device))
-        parts = {"code": code, "rank": ranking, "nce": contrast}
-        return 20 * code + step / steps * (ranking + 0.2 * contrast), {
-            name: f"{value.item():.4f}" for name, value in parts.items()
-        }
+        parts = {"code": f"{code.item():.4f}", "rank": f"{ranking.item():.3f}"}
+        return 20 * code + (step / part.steps if part.ramp else 1) * ranking, parts
 
-    size = dict(steps=steps, lr=1e-3, ema=0.998, device=device)
-    reward, seconds = train(reward, loss, **size, report=report)
-    return reward, {"seconds": taught + seconds, "lesson": lesson, "steps": steps}
+    size = dict(steps=part.steps, lr=part.lr, ema=part.ema)
+    kept, _ = train(reward, loss, **size, device=device, report=report)
+    return kept
 
 
 def _draw(pools: dict[str, tuple[Groups, int]]) -> Groups:
@@ -135,8 +149,7 @@ def _draw(pools: dict[str, tuple[Groups, int]]) -> Groups:
         groups.take(torch.randint(len(groups.captions), (count,)))
         for groups, count in pools.values()
     ]
-    joined = (torch.cat(parts) for parts in zip(*(t.tensors() for t in taken), strict=True))
-    return Groups([c for t in taken for c in t.captions], *joined)
+    return Groups.join(taken)
 
 
 def neatness(images: torch.Tensor) -> torch.Tensor:
