@@ -61,7 +61,7 @@ def search(tensor: RewardTensor, method: str, budget: float, bonus: float = 0.0)
         "settings": settings, "candidates": count, "budget_tflop": budget * COSTS.best_of_n(),
         "notes": [], "prompts": rows,
     }  # fmt: skip
-    seconds = {"prompts": [{"denoise": 1.0, "total": 1.0 + count}] * len(rows)}
+    seconds = {"prompts": [{"denoise": 1.0, "total": 1.0 + count, "cpu": 1.0}] * len(rows)}
     return {"summary": summary, "seconds": seconds, "where": f"{method}/{budget}"}
 
 

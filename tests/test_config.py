@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ttsnap.config import load_config, parse_config, reference_page, schema_json
+from ttsnap.config import load_config, parse_config
+from ttsnap.config_page import reference_page, schema_json
 from ttsnap.errors import BadInput
 
 

@@ -83,7 +83,11 @@ def test_own_reward_by_import_path():
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [
-        ("pickscroe", {}, "unknown: use one of pickscore"),
+        (
+            "pickscroe",
+            {},
+            "unknown: use one of clip, aesthetic, hybrid, pickscore, imagereward, hpsv2",
+        ),
         ("nowhere:Class", {}, "cannot be imported"),
         ("pickscore", {"pth": "x"}, "does not take these options"),
         ("pickscore", {"path": "embedded:nothing"}, "there are"),

@@ -292,7 +292,7 @@ def test_command_writes_pictures_strips_and_traces(words, tmp_path, capsys):
         assert (out / f"images/{row['file']}.png").stat().st_size
         assert (out / f"strips/{row['file']}.png").stat().st_size
     assert set(json.loads((out / "seconds.json").read_text())["mean"]) == {
-        "encode", "denoise", "decode", "reward", "total",
+        "encode", "denoise", "decode", "reward", "total", "cpu",
     }  # fmt: skip
 
 

@@ -1,6 +1,5 @@
-"""The typed model of config.yaml: validation, defaults, the JSON schema and the reference page come from here."""
+"""The typed model of config.yaml: validation and defaults; JSON schema and reference page are made from it."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -301,62 +300,7 @@ def load_config(path: str | Path) -> Config:
     return parse_config(values, str(path))
 
 
-def schema_json() -> str:
-    """The JSON schema of config.yaml."""
-    return json.dumps(Config.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
-
-
-def reference_page() -> str:
-    """docs/config.md: every key with its type, default and meaning."""
-    schema = Config.model_json_schema()
-    lines = [
-        "# config.yaml, key by key",
-        "",
-        "Made from `ttsnap/config.py` by `python -m ttsnap.config`; a test fails when the two differ.",
-        "",
-    ]
-    for name, section in {"config.yaml": schema, **schema["$defs"]}.items():
-        lines += [
-            f"## {name}",
-            "",
-            section["description"],
-            "",
-            "| key | type | default | meaning |",
-        ]
-        lines += ["| --- | --- | --- | --- |"]
-        for key, field in section["properties"].items():
-            required = key in section.get("required", ())
-            default = "required" if required else f"`{json.dumps(field.get('default', {}))}`"
-            lines.append(
-                f"| `{key}` | {_type_name(field)} | {default} | {field.get('description', '')} |"
-            )
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _type_name(field: dict) -> str:
-    """A schema type in a few words."""
-    if "$ref" in field:
-        return field["$ref"].rsplit("/", 1)[1]
-    if "anyOf" in field:
-        return " or ".join(_type_name(option) for option in field["anyOf"])
-    if "const" in field or "enum" in field:
-        return " / ".join(f"`{v}`" for v in field.get("enum", [field.get("const")]))
-    if field.get("type") == "array":
-        return f"list of {_type_name(field['items'])}"
-    if field.get("type") == "object":
-        values = field.get("additionalProperties") or next(
-            iter(field["patternProperties"].values())
-        )
-        return f"name → {_type_name(values)}"
-    limits = {"exclusiveMinimum": ">", "minimum": "≥", "maximum": "≤", "exclusiveMaximum": "<"}
-    return " ".join(
-        [field["type"], *(f"{sign} {field[k]}" for k, sign in limits.items() if k in field)]
-    )
-
-
 if __name__ == "__main__":
-    from ttsnap.files import write_text
+    from ttsnap.config_page import write
 
-    write_text("docs/config.md", reference_page())
-    write_text("workflow/schemas/config.schema.json", schema_json())
+    write()

@@ -95,4 +95,7 @@ def _points(axes, rows: list[dict], method: str, name: str, scale: float) -> Non
 def _seconds(axes, rows: list[dict]) -> None:
     for row in rows:
         axes.bar(_place(rows, row), row["seconds"]["total"], 0.2, color=LOOK[row["method"]][0])
+    places, cpu = zip(*((_place(rows, row), row["seconds"]["cpu"]) for row in rows), strict=True)
+    axes.plot(places, cpu, "D", color="white", mec="#1d2530", ms=6, label="of the processor")
+    axes.legend(loc="upper left")
     axes.set(ylabel="seconds per prompt, as measured", title="Wall-clock")

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
+from ttsnap.assets import how_to_get
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version, resolve
 from ttsnap.rewards.base import Reward
@@ -33,7 +34,8 @@ class ClipReward(Reward):
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
             processor = CLIPImageProcessor.from_pretrained(folder)
         except (OSError, ValueError) as error:
-            raise BadInput(f"no CLIP model at {path}: {str(error).splitlines()[0]}") from error
+            hint = how_to_get(path) or str(error).splitlines()[0]
+            raise BadInput(f"no CLIP model at {path}: {hint}") from error
         self.image_size = self.clip.config.vision_config.image_size
         self.mean, self.std = tuple(processor.image_mean), tuple(processor.image_std)
         self.version = model_version(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline
 
+from ttsnap.assets import how_to_get
 from ttsnap.errors import BadInput
 from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.base import Sampler, candidate_seed, run
@@ -104,12 +105,12 @@ def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:
     if family is not None and family not in FAMILIES:
         raise BadInput(f"family: {family!r} is not one of {', '.join(FAMILIES)}")
     if not Path(path).is_dir() and (str(path).count("/") != 1 or str(path)[0] in "./~"):
-        raise BadInput(f"{path}: no such model folder")
+        raise BadInput(f"{path}: no such model folder{_hint(path)}")
     try:
         pipeline = DiffusionPipeline.load_config(str(path))["_class_name"]
     except (OSError, ValueError, KeyError):
         where = "this folder" if Path(path).is_dir() else "a folder or hub model of this name"
-        raise BadInput(f"{path}: no readable model_index.json in {where}") from None
+        raise BadInput(f"{path}: no readable model_index.json in {where}{_hint(path)}") from None
     for name, sampler_class in FAMILIES.items():
         if sampler_class.pipeline_class.__name__ == pipeline and family in (None, name):
             return sampler_class
@@ -119,6 +120,11 @@ def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:
         else " or ".join(c.pipeline_class.__name__ for c in FAMILIES.values())
     )
     raise BadInput(f"{path}: this is a {pipeline}; expected {wanted}")
+
+
+def _hint(path: str | Path) -> str:
+    """How to fetch a published model that is not there; "" for any other."""
+    return f"; {how}" if (how := how_to_get(str(path))) else ""
 
 
 def _first_line(error: Exception) -> str:

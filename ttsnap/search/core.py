@@ -50,8 +50,8 @@ class Found:
     image        uint8 [H, W, 3] of candidate `pick`, whose final base rewards are `rewards`
     looks        one for each step of the schedule, and the final one
     evaluations  of the denoiser, one for each candidate and step; `readings`: images looked at
-    seconds      {"encode", "denoise", "decode", "reward"}, as measured: this prompt's even share
-                 where several were searched at once
+    seconds      {"encode", "denoise", "decode", "reward", "total", "cpu"}, as measured: this
+                 prompt's even share where several were searched at once
     """
 
     prompt: str
@@ -102,7 +102,7 @@ def search_prompts(
     seeds = [candidate_seed(seed, prompt, c) for prompt in prompts for c in candidates]
     run(sampler, conditions, seeds, judge, batches.denoise)
     for found in judge.found:
-        found.seconds = {part: of / len(prompts) for part, of in clock.seconds.items()}
+        found.seconds = {part: of / len(prompts) for part, of in clock.parts().items()}
     return judge.found
 
 
@@ -201,11 +201,21 @@ def _pixels(images: torch.Tensor) -> np.ndarray:
 
 
 class Clock:
-    """Seconds by part; a lap waits for what the device still has to do."""
+    """Seconds by part; a lap waits for what the device still has to do.
+
+    "cpu" is what the processor spent on this process: on a machine that others keep busy, and
+    without a GPU, the better measure of the work.
+    """
 
     def __init__(self, device: torch.device):
         self.device, self.seconds, self.last = torch.device(device), Counter(), 0.0
+        self.cpu = time.process_time()
         self._now()
+
+    def parts(self) -> dict[str, float]:
+        """Seconds of each part, of all of them, and of the processor."""
+        total, cpu = sum(self.seconds.values()), time.process_time() - self.cpu
+        return {**self.seconds, "total": total, "cpu": cpu}
 
     def lap(self, part: str) -> float:
         """Book the time since the last lap under `part`, and return it."""

@@ -90,8 +90,7 @@ class Folder:
         for kind, picture in (("images", Image.fromarray(found.image)), ("strips", strip(found))):
             with replacing(self.path / f"{kind}/{name}.png") as temporary:
                 picture.save(temporary, "PNG")
-        seconds = {**found.seconds, "total": sum(found.seconds.values())}
-        write_json(self.path / f"seconds/{name}.json", seconds)
+        write_json(self.path / f"seconds/{name}.json", found.seconds)
         write_json(self._trace(name), content)
 
     def _trace(self, name: str) -> Path:

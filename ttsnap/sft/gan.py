@@ -112,12 +112,12 @@ def train_gan(
     ]
     average, losses = deepcopy(net).requires_grad_(False), []
     batch = min(settings["batch_size"], len(images))
-    for epoch in tqdm(range(settings["epochs"]), desc="train-gan", unit="epoch", mininterval=5):
+    for _ in tqdm(range(settings["epochs"]), desc="train-gan", unit="epoch", mininterval=5):
         order = torch.randperm(len(images), device=device)
         for at in range(0, len(order) - batch + 1, batch):
             chosen = order[at : at + batch]
             losses.append(_step(net, critic, optimisers, images[chosen], labels[chosen]))
-            _average(average, net, 0.999 if epoch else 0.9)
+            _average(average, net, min(0.999, len(losses) / (len(losses) + 20)))
     return average.eval(), {
         "images": len(images),
         "steps": len(losses),
@@ -149,7 +149,8 @@ def _average(average: nn.Module, net: nn.Module, decay: float) -> None:
     for kept, now in zip(average.parameters(), net.parameters(), strict=True):
         kept.lerp_(now, 1 - decay)
     for kept, now in zip(average.buffers(), net.buffers(), strict=True):
-        kept.copy_(now)
+        if kept.is_floating_point():
+            kept.lerp_(now, 1 - decay)
 
 
 def save_gan(net: GanGenerator, folder: str | Path) -> None:

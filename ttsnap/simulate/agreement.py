@@ -174,7 +174,7 @@ def _against_best_of_n(rows: list[dict], sample: Sample) -> None:
         row["over_best_of_n"] = {
             kind: {name: sample.mean(mine[name] - its[name]) for name in mine if name in its}
             for kind, mine, its in pairs
-        } | {"seconds": row["seconds"]["total"] / base["seconds"]["total"]}
+        } | {part: row["seconds"][part] / base["seconds"][part] for part in ("total", "cpu")}
 
 
 def _apart(of: dict) -> bool:

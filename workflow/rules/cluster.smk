@@ -89,7 +89,7 @@ def cancel_orphans(jobs, folder):
     ours = {
         "_wildcards_".join(
             [f"rule_{job.name}", *(["_".join(job.wildcards)] if job.wildcards else [])]
-        ).replace("/", "_")
+        ).replace(os.sep, "_")
         for job in jobs
     }
     for attempt in range(60):

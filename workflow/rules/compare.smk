@@ -72,7 +72,7 @@ rule sft_report_table:
         page=report(
             "results/sft/report/comparison.html",
             caption="../report/sft_comparison.rst",
-            category="6 Latent-matched SFT",
+            category="7 Latent-matched SFT",
             labels={"shows": "comparison over seeds"},
         ),
         summary="results/sft/report/summary.json",
@@ -103,7 +103,7 @@ rule sft_report_curves:
         report(
             "results/sft/report/curves.png",
             caption="../report/sft_curves.rst",
-            category="6 Latent-matched SFT",
+            category="7 Latent-matched SFT",
             labels={"shows": "loss curves"},
         ),
     log:
@@ -126,7 +126,7 @@ rule sft_report_images:
         report(
             "results/sft/report/images.{seed}.png",
             caption="../report/sft_images.rst",
-            category="6 Latent-matched SFT",
+            category="7 Latent-matched SFT",
             labels={"shows": "images, seed {seed}"},
         ),
     log:
