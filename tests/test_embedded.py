@@ -54,6 +54,9 @@ def test_the_generator_draws_held_out_captions(sampler, objects, least):
     assert (groups.quality >= 1).float().mean() >= least
 
 
+@pytest.mark.xfail(
+    strict=True, reason="the shipped reward fails its gates; see its card and the README"
+)
 def test_the_reward_passes_its_gates(sampler):
     from ttsnap.rewards.base import load_reward
 
