@@ -52,10 +52,14 @@ rule generate:
         ),
         seed=CONFIG.seed,
         code=code("ttsnap.commands.generate"),
+        # Outside the outputs: Snakemake deletes those before a rerun.
+        state="results/state/images",
     shell:
         "python -m ttsnap generate {input} --out {output} --model {params.model[path]}"
         " --steps {params.model[steps]} --guidance {params.model[guidance]}"
         " --height {params.model[height]} --width {params.model[width]}"
         " --dtype {params.model[dtype]} --batch-size {params.model[batch_size]}"
         " --candidates {params.candidates} --keep-steps {params.steps} --seed {params.seed}"
+        " --state {params.state}/{wildcards.split}.{wildcards.shard}"
+        " --version {params.code}.{params.weights}"
         " --threads {threads} > {log} 2>&1"
