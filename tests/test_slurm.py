@@ -145,7 +145,7 @@ def test_the_whole_workflow(cluster, undisturbed, tmp_path):
         wants = re.match("rule_(generate|label|score|finetune)", job["Comment"]) is not None
         assert ("gres/gpu=1" in job["TRES"]) == wants, job["Comment"]
     by_rule = {re.match("rule_([a-z]+)", job["Comment"])[1]: job for job in jobs}
-    assert by_rule["generate"]["MinMemoryNode"] == "8000M"
+    assert by_rule["label"]["MinMemoryNode"] == "8000M"
     assert by_rule["generate"]["TimeLimit"] == "04:00:00"
     assert by_rule["shard"]["TimeLimit"] == "00:05:00"
 
@@ -162,7 +162,7 @@ def test_a_cancelled_job_is_tried_again_with_more_and_up_to_the_limit(cluster, c
             time.sleep(0.2)
     finish(run)
     asked = [(job["MinMemoryNode"], job["TimeLimit"]) for job in of_folder(cluster, copied)]
-    assert asked == [("8000M", "04:00:00"), ("16000M", "05:00:00"), ("20000M", "05:00:00")]
+    assert asked == [("8001M", "04:00:00"), ("16002M", "05:00:00"), ("20000M", "05:00:00")]
 
 
 def test_a_job_over_its_memory_is_killed_and_gets_more(cluster, copied):
@@ -173,7 +173,16 @@ def test_a_job_over_its_memory_is_killed_and_gets_more(cluster, copied):
     first, second = of_folder(cluster, copied)
     assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("200M", "4000M")
     assert first["JobState"] != "COMPLETED" and second["JobState"] == "COMPLETED"
-    assert "memory limit" in run.text(), "Slurm's own words are shown"
+    log = copied / f".snakemake/slurm_logs/rule_generate/test_0000/{first['JobId']}.log"
+    assert f"{log} (check log file" in run.text() and "memory limit" in log.read_text()
+
+
+def test_what_slurm_said_is_shown_at_the_end(cluster, copied):
+    (copied / GENERATE).unlink()
+    words = [GENERATE, "--set-resources", "generate:mem_mb=150", "--retries", "0"]
+    run = on_slurm(copied, cluster, *words)
+    assert run.wait() != 0
+    assert re.search(r"Slurm said.*memory limit", run.text())
 
 
 def test_a_failed_job_says_where_its_logs_are(cluster, copied):
