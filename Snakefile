@@ -40,5 +40,6 @@ onerror:
         f"\nA job failed. Its own words are in the file named under «log:» above, below {LOGS}/;"
         " Slurm's, if it ran there, below .snakemake/slurm_logs/"
     )
+    print(*said_by_slurm(BEGAN), sep="\n")
     if shutil.disk_usage(".").free < 100 << 20:
         print("The disk is full: make room, then run the same command again.")

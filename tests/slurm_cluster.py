@@ -153,7 +153,7 @@ GresTypes=gpu
 ReturnToService=2
 SlurmdTimeout=10
 KillWait=5
-MinJobAge=300
+MinJobAge=3600
 MailProg=/bin/true
 EnforcePartLimits=NO
 NodeName=node1 NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 {node}
@@ -188,10 +188,9 @@ PartitionName=short Nodes=node1 MaxTime=30 State=UP
         """The process id of one of this cluster's daemons, while it lives."""
         try:
             pid = int((self.folder / f"{name}.pid").read_text())
-            running = Path(f"/proc/{pid}/comm").read_text().strip()
         except (OSError, ValueError):
             return None
-        return pid if running == name else None
+        return pid if _alive(pid) and _comm(Path(f"/proc/{pid}")) == name else None
 
     def _step_daemons(self) -> list[int]:
         """The slurmstepd of this cluster's jobs: they live on when slurmd dies."""
@@ -235,9 +234,17 @@ def _kill(pid: int | None, how: int = signal.SIGKILL) -> None:
     except ProcessLookupError:
         return
     for _ in range(100):
-        if not Path(f"/proc/{pid}").exists():
+        if not _alive(pid):
             return
         time.sleep(0.1)
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended but that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _kill_tree(pid: int) -> None:

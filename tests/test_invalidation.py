@@ -14,6 +14,7 @@ from test_workflow import PROMPTS, ROOT, small_config, write_inputs
 
 REWARDS = ["aesthetic", "pickscore"]
 SEARCHES = [*REWARDS, "all"]
+METHODS = ["best_of_n", "ttsp", "ttsnap"]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,13 @@ def report(rewards=REWARDS, searches=SEARCHES, gallery=None) -> set[str]:
         *(jobs(f"report_{part}", searches) for part in ("budget", "gain", "cost")),
         *(jobs(f"report_{part}", rewards) for part in ("tau", "levels")),
         jobs("report_gallery", rewards if gallery is None else gallery),
+        jobs("report_search", set(rewards) & {"pickscore"}),
     )
+
+
+def of_search(methods=METHODS, shards=("0000",)) -> set[str]:
+    """Real searches of the one reward that is searched with, and their comparison with what was foretold."""
+    return jobs("search", "pickscore", methods, "2", shards) | jobs("compare_search", "pickscore")
 
 
 def of_images(split: str, shards: list[str], rewards=REWARDS) -> set[str]:
@@ -74,7 +81,12 @@ def of_images(split: str, shards: list[str], rewards=REWARDS) -> set[str]:
 
 def of_test_images(shards: list[str]) -> set[str]:
     """What follows from other test images in some shards."""
-    return of_images("test", shards) | jobs("align", "test", REWARDS) | jobs("simulate", SEARCHES)
+    return set().union(
+        of_images("test", shards),
+        jobs("align", "test", REWARDS),
+        jobs("simulate", SEARCHES),
+        of_search([]),
+    )
 
 
 def of_levels(reward: str, levels: list[str]) -> set[str]:
@@ -87,6 +99,7 @@ def of_levels(reward: str, levels: list[str]) -> set[str]:
         jobs("align", "test", reward),
         jobs("fit_schedule", reward, ["ttsp", "ttsnap"]),
         jobs("simulate", [reward, "all"]),
+        of_search(["ttsp", "ttsnap"]) if reward == "pickscore" else set(),
     )
 
 
@@ -114,7 +127,7 @@ OTHER = set().union(  # whatever a reward of its own needs
 CONFIGS = {
     "a simulation setting": (
         lambda config, prompts: config["simulate"].update(draws=30),
-        jobs("simulate", SEARCHES) | report() - jobs("report_levels", REWARDS),
+        jobs("simulate", SEARCHES) | of_search([]) | report() - jobs("report_levels", REWARDS),
     ),
     "one prompt's text": (
         lambda config, prompts: prompts["test"].__setitem__(2, "a red triangle"),
@@ -142,7 +155,9 @@ CONFIGS = {
     "a reward added": (third_reward, OTHER | report(["third"], ["third", "all"])),
     "another number of shards": (
         lambda config, prompts: config["prompts"]["test"].update(shard_size=1),
-        of_test_images(["0000", "0001", "0002", "0003"]) | report(),
+        of_test_images(["0000", "0001", "0002", "0003"])
+        | of_search(shards=["0000", "0001"])
+        | report(),
     ),
     "a limit of the cluster": (
         lambda config, prompts: config.update(limits={"mem_mb": 4000}),
@@ -190,6 +205,7 @@ CODE = {
     "finetune/train.py": ALL_LEVELS | report(),
     "simulate/montecarlo.py": jobs("fit_schedule", REWARDS, ["ttsp", "ttsnap"])
     | jobs("simulate", SEARCHES)
+    | of_search(["ttsp", "ttsnap"])
     | report() - jobs("report_levels", REWARDS),
     "finetune/alignment.py": ALL_LEVELS | report(),
     "cli.py": set(),

@@ -18,7 +18,8 @@ pytestmark = [
     pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "-"),
 ]
 FINETUNE = "results/levels/pickscore/2.safetensors"
-GENERATE = "results/images/test/0000.h5"
+LABEL = "results/labels/train/0000/pickscore.h5"
+ALIGN = "results/alignment/test.pickscore.json"
 
 
 @pytest.fixture(scope="module")
@@ -145,50 +146,51 @@ def test_the_whole_workflow(cluster, undisturbed, tmp_path):
         wants = re.match("rule_(generate|label|score|finetune)", job["Comment"]) is not None
         assert ("gres/gpu=1" in job["TRES"]) == wants, job["Comment"]
     by_rule = {re.match("rule_([a-z]+)", job["Comment"])[1]: job for job in jobs}
-    assert by_rule["generate"]["MinMemoryNode"] == "8000M"
+    assert by_rule["label"]["MinMemoryNode"] == "8000M"
     assert by_rule["generate"]["TimeLimit"] == "04:00:00"
     assert by_rule["shard"]["TimeLimit"] == "00:05:00"
 
 
 def test_a_cancelled_job_is_tried_again_with_more_and_up_to_the_limit(cluster, copied):
-    (copied / GENERATE).unlink()
-    limits = "limits={mem_mb: 20000, runtime: 300}"
-    run = on_slurm(copied, cluster, GENERATE, "--config", limits)
+    (copied / ALIGN).unlink()
+    run = on_slurm(copied, cluster, ALIGN, "--config", "limits={mem_mb: 10000, runtime: 45}")
     for _ in range(2):
-        job = running(cluster, "generate")
-        wait_for_job("generate", copied)
+        job = running(cluster, "align")
         subprocess.run(["scancel", job["JobId"]], env=cluster.env, check=True)
         while job["JobId"] in [j["JobId"] for j in cluster.jobs(JobState="RUNNING")]:
             time.sleep(0.2)
     finish(run)
     asked = [(job["MinMemoryNode"], job["TimeLimit"]) for job in of_folder(cluster, copied)]
-    assert asked == [("8000M", "04:00:00"), ("16000M", "05:00:00"), ("20000M", "05:00:00")]
+    assert asked == [("4000M", "00:30:00"), ("8000M", "00:45:00"), ("10000M", "00:45:00")]
 
 
 def test_a_job_over_its_memory_is_killed_and_gets_more(cluster, copied):
-    (copied / GENERATE).unlink()
-    words = [GENERATE, "--set-resources", "generate:mem_mb=200+3800*(attempt-1)"]
-    run = on_slurm(copied, cluster, *words)
-    finish(run)
+    (copied / ALIGN).unlink()
+    finish(on_slurm(copied, cluster, ALIGN, "--set-resources", "align:mem_mb=30+1970*(attempt-1)"))
     first, second = of_folder(cluster, copied)
-    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("200M", "4000M")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("30M", "2000M")
     assert first["JobState"] != "COMPLETED" and second["JobState"] == "COMPLETED"
-    assert "memory limit" in run.text(), "Slurm's own words are shown"
+
+
+def test_what_slurm_said_is_shown_at_the_end(cluster, copied):
+    (copied / ALIGN).unlink()
+    run = on_slurm(copied, cluster, ALIGN, "--set-resources", "align:mem_mb=30", "--retries", "0")
+    assert run.wait() != 0
+    assert re.search(r"Slurm said in .*align.*memory limit", run.text())
 
 
 def test_a_failed_job_says_where_its_logs_are(cluster, copied):
-    shard = copied / "results/images/train/0000.h5"
-    times = shard.stat()
-    shard.write_bytes(b"broken")
-    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
-    label = copied / "results/labels/train/0000/pickscore.h5"
-    label.unlink()
-    run = on_slurm(copied, cluster, str(label.relative_to(copied)), "--retries", "0")
+    tensor = copied / "results/tensors/test.pickscore.h5"
+    times = tensor.stat()
+    tensor.write_bytes(b"broken")
+    os.utime(tensor, ns=(times.st_atime_ns, times.st_mtime_ns))
+    (copied / ALIGN).unlink()
+    run = on_slurm(copied, cluster, ALIGN, "--retries", "0")
     assert run.wait() != 0
-    assert "results/logs/label/train/0000/pickscore.log" in run.text()
-    assert ".snakemake/slurm_logs/rule_label" in run.text()
-    assert "truncated or not HDF5; delete it and run its stage again" in run.text()
-    assert not label.exists()
+    assert "log: results/logs/align/test.pickscore.log" in run.text()
+    assert ".snakemake/slurm_logs/rule_align/test_pickscore/" in run.text()
+    assert "ttsnap align: results/tensors/test.pickscore.h5" in run.text(), "its own words"
+    assert not (copied / ALIGN).exists()
 
 
 def test_partition_and_account_are_taken(cluster, copied):
@@ -201,8 +203,8 @@ def test_partition_and_account_are_taken(cluster, copied):
 
 
 def test_without_gpus_none_is_asked_for(cluster, copied):
-    (copied / GENERATE).unlink()
-    finish(on_slurm(copied, cluster, GENERATE, "--config", "limits={gpu: 0}"))
+    (copied / LABEL).unlink()
+    finish(on_slurm(copied, cluster, LABEL, "--config", "limits={gpu: 0}"))
     assert "gpu" not in of_folder(cluster, copied)[-1]["TRES"]
 
 

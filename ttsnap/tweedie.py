@@ -1,6 +1,8 @@
 """The shard file: Tweedie images of the candidates of some prompts, one HDF5 file a shard."""
 
+import contextlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,11 +65,47 @@ def write_shard(
             if images is None:
                 shape, chunk = (len(prompts), *row.shape), (1, 1, 1, *row.shape[2:])
                 images = file.create_dataset(
-                    "images", shape, "u1", chunks=chunk, compression="gzip", compression_opts=1
+                    "images",
+                    shape,
+                    "u1",
+                    chunks=chunk,
+                    compression="gzip",
+                    compression_opts=1,
+                    fletcher32=True,
                 )
             need_room(temporary.parent, row.nbytes)
             images[number] = row
             file.flush()  # so that what is left of the disk shows
+
+
+class Kept:
+    """The last version of a shard under a second name, for a rerun to take over the prompts it has in common.
+
+    state: path without suffix; None: nothing is kept. identity: all that its images depend on but their prompts.
+    """
+
+    def __init__(self, state: str | Path | None, identity: str):
+        self.state, self.old = Path(state) if state else None, {}
+        if self.state:
+            self.path = self.state.with_name(f"{self.state.name}.{identity}.h5")
+            with contextlib.suppress(BadInput):  # none there, or broken
+                self.old = {p: at for at, p in enumerate(read_shard(self.path).prompts)}
+
+    def row(self, prompt: str) -> np.ndarray | None:
+        """uint8 [C,steps,H,W,3] of a prompt that is kept, and whole by its check sums."""
+        if prompt in self.old:
+            with contextlib.suppress(OSError), open_hdf5(self.path) as file:
+                return file["images"][self.old[prompt]]
+        return None
+
+    def replace(self, shard: str | Path) -> None:
+        """Keep a finished shard, as a hard link: it takes no room while the shard is there."""
+        if self.state:
+            self.state.parent.mkdir(parents=True, exist_ok=True)
+            for old in self.state.parent.glob(f"{self.state.name}.*.h5"):
+                old.unlink()
+            with contextlib.suppress(OSError):  # not every file system has links
+                os.link(shard, self.path)
 
 
 def read_shard(path: str | Path) -> Shard:

@@ -1,6 +1,9 @@
 """`ttsnap generate`: the Tweedie images of every candidate of one shard."""
 
 import argparse
+import hashlib
+import json
+import sys
 
 from ttsnap.commands.model_options import add_model, open_model
 from ttsnap.commands.options import add_device, integers, pick_device
@@ -20,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="steps whose images are kept, e.g. 3,7,19; default: all",
     )
     parser.add_argument("--seed", type=int, default=0, help="run seed")
+    parser.add_argument(
+        "--state", help="where to keep the shard for a rerun, which takes over the prompts it has"
+    )
+    parser.add_argument(
+        "--version", default="", help="of code and weights: with another one nothing is taken over"
+    )
     add_device(parser)
 
 
@@ -31,7 +40,7 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.cost import sampler_cost
     from ttsnap.samplers import candidate_seed
     from ttsnap.samplers import run as denoise
-    from ttsnap.tweedie import write_shard
+    from ttsnap.tweedie import Kept, write_shard
 
     device = pick_device(args)
     prompts = read_prompts(args.prompts)
@@ -72,8 +81,17 @@ def run(args: argparse.Namespace) -> dict:
         "denoise_tflop": cost["denoise"],
         "decode_tflop": cost["decode"],
     }
-    rows = (
-        pictures(prompt) for prompt in tqdm(prompts, desc="generate", unit="prompt", mininterval=5)
-    )
-    write_shard(args.out, prompts, keep, rows, attributes)
+    about = [args.version, attributes, keep, args.candidates, args.batch_size, device]
+    identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    kept = Kept(args.state, identity)
+    if taken := [prompt for prompt in prompts if prompt in kept.old]:
+        print(f"{len(taken)} of {len(prompts)} prompts are there already", file=sys.stderr)
+
+    def rows():
+        for prompt in tqdm(prompts, desc="generate", unit="prompt", mininterval=5):
+            row = kept.row(prompt)
+            yield pictures(prompt) if row is None else row
+
+    write_shard(args.out, prompts, keep, rows(), attributes)
+    kept.replace(args.out)
     return {"prompts": len(prompts), "candidates": args.candidates, "steps": keep, **attributes}

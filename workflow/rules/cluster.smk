@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
@@ -106,6 +107,19 @@ def cancel_orphans(jobs, folder):
     raise WorkflowError(
         f"Slurm jobs {' '.join(left)} of a killed run do not end; see squeue"
     )
+
+
+def said_by_slurm(began):
+    """Slurm's own words on jobs that failed since `began`: killed for memory, at the time limit, by a person."""
+    for path in sorted(Path(".snakemake/slurm_logs").rglob("*.log")):
+        words = re.findall(
+            r"^slurmstepd.*?: error: (.*)$", path.read_text(), re.MULTILINE
+        )
+        if words and path.stat().st_mtime >= began:
+            yield f"Slurm said in {path}: {words[-1]}"
+
+
+BEGAN = time.time()
 
 
 onstart:

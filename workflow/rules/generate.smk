@@ -52,7 +52,11 @@ rule generate:
         ),
         seed=CONFIG.seed,
         code=code("ttsnap.commands.generate"),
+        # Outside the outputs: Snakemake deletes those before a rerun.
+        state="results/state/images",
     shell:
         "python -m ttsnap generate {input} --out {output} {params.model}"
         " --candidates {params.candidates} --keep-steps {params.steps} --seed {params.seed}"
+        " --state {params.state}/{wildcards.split}.{wildcards.shard}"
+        " --version {params.code}.{params.weights}"
         " --threads {threads} > {log} 2>&1"

@@ -1,0 +1,65 @@
+"""Prompts added to a shard do not make the images of those it had again."""
+
+import shutil
+
+import pytest
+from tiny import save, sdxl
+
+import ttsnap.samplers
+from ttsnap.cli import main
+
+OLD, NEW = ["a red circle", "a blue square"], ["a red circle", "a blue square", "a green square"]
+
+
+@pytest.fixture
+def generate(tmp_path, monkeypatch):
+    """generate(prompts, *options) → the prompts that were denoised; the shard is at tmp_path/out.h5."""
+    model, done = save(sdxl(), tmp_path / "model"), []
+    denoise = ttsnap.samplers.run
+
+    def watched(sampler, prompt, *others):
+        done.append(prompt)
+        return denoise(sampler, prompt, *others)
+
+    monkeypatch.setattr(ttsnap.samplers, "run", watched)
+
+    def run(prompts, *options, state="state/0000"):
+        done.clear()
+        (tmp_path / "prompts.txt").write_text("\n".join(prompts))
+        words = ["--out", tmp_path / "out.h5", "--model", model, "--steps", 3, "--candidates", 2]
+        words += ["--height", 32, "--width", 32, "--state", tmp_path / state, *options]
+        assert main(["generate", str(tmp_path / "prompts.txt"), *map(str, words)]) == 0
+        return list(done), (tmp_path / "out.h5").read_bytes()
+
+    return run
+
+
+def test_only_the_added_prompt_is_made_and_the_bytes_are_the_same(generate, tmp_path):
+    assert generate(OLD)[0] == OLD
+    (tmp_path / "out.h5").unlink()  # as Snakemake does
+    made, taken_over = generate(NEW)
+    assert made == NEW[2:]
+    made, fresh = generate(NEW, state="elsewhere/0000")
+    assert made == NEW and taken_over == fresh
+    assert len(list((tmp_path / "state").iterdir())) == 1
+
+
+@pytest.mark.parametrize("change", [("--seed", 1), ("--steps", 4), ("--version", "new")])
+def test_with_another_setting_nothing_is_taken_over(generate, change):
+    generate(OLD)
+    assert generate(OLD, *change)[0] == OLD
+
+
+def test_broken_images_are_made_again(generate, tmp_path):
+    _, whole = generate(OLD)
+    [kept] = (tmp_path / "state").iterdir()
+    shutil.copy(kept, tmp_path / "copy")
+    data = bytearray(whole)
+    data[-3000:-2900] = bytes(100)
+    kept.unlink()
+    kept.write_bytes(data)
+    assert generate(OLD)[1] == whole
+    [kept] = (tmp_path / "state").iterdir()
+    kept.write_bytes(whole[:1000])
+    made, again = generate(OLD)
+    assert made == OLD and again == whole
