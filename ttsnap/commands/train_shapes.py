@@ -63,6 +63,7 @@ def _generator(args, scaled, device: str, out: Path) -> dict:
     pipeline, figures = train_generator(vae, args.seed, device, **size)
     folder = out / "shapes-sdxl"
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    _open_as_float32(folder)
     sampler = _sampler(folder, device)
     for objects in (1, 2, 3):
         groups = _held_out_groups(sampler, (objects,), scaled(24), 8, args.seed)
@@ -100,6 +101,7 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
     figures = {"seconds": time.monotonic() - began, "lesson": shapes_reward.LESSON}
     figures["steps"] = " and ".join(str(part.steps) for part in shapes_reward.ROUNDS)
     reward.clip.half().save_pretrained(folder)
+    _open_as_float32(folder)
     reward.clip.float()
     figures |= shapes_reward.gates(reward, held_out, device)
     images = torch.cat([groups.images.flatten(0, 1) for groups, _ in pools.values()])
@@ -152,6 +154,16 @@ def _onestep(args, scaled, device: str, out: Path) -> dict:
     about |= {"seed": args.seed, "device": _device_name(device)}
     write_text(out / "shapes-onestep" / "README.md", onestep.CARD.format(**about, **figures))
     return figures
+
+
+def _open_as_float32(folder: Path) -> None:
+    """Let every part stored in half precision open in single, as diffusers opens a UNet; forget where it was made."""
+    for path in (*folder.rglob("config.json"), *folder.glob("model_index.json")):
+        config = read_json(path)
+        config.pop("_name_or_path", None)
+        if "dtype" in config:
+            config["dtype"] = "float32"
+        write_json(path, config)
 
 
 def _device_name(device: str) -> str:
