@@ -115,7 +115,7 @@ def copied(undisturbed, tmp_path):
 
 def running(cluster, rule: str) -> dict:
     """The Slurm job of a rule, once it runs."""
-    for _ in range(600):
+    for _ in range(6000):
         for job in cluster.jobs(JobState="RUNNING"):
             if job.get("Comment", "").startswith(f"rule_{rule}_"):
                 return job

@@ -238,7 +238,7 @@ def test_sigkill_then_rerun_gives_the_same_bytes(copied, rule, victim):
 
 def wait_for_job(rule: str, folder: Path) -> int:
     """The process id of the running `ttsnap RULE` in `folder`."""
-    for _ in range(600):
+    for _ in range(6000):
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
