@@ -5,8 +5,8 @@ import shutil
 import pytest
 from tiny import save, sdxl
 
-import ttsnap.samplers
 from ttsnap.cli import main
+from ttsnap.samplers.sdxl import SDXLSampler
 
 OLD, NEW = ["a red circle", "a blue square"], ["a red circle", "a blue square", "a green square"]
 
@@ -15,13 +15,13 @@ OLD, NEW = ["a red circle", "a blue square"], ["a red circle", "a blue square", 
 def generate(tmp_path, monkeypatch):
     """generate(prompts, *options) → the prompts that were denoised; the shard is at tmp_path/out.h5."""
     model, done = save(sdxl(), tmp_path / "model"), []
-    denoise = ttsnap.samplers.run
+    encode = SDXLSampler.encode
 
-    def watched(sampler, prompt, *others):
+    def watched(sampler, prompt):
         done.append(prompt)
-        return denoise(sampler, prompt, *others)
+        return encode(sampler, prompt)
 
-    monkeypatch.setattr(ttsnap.samplers, "run", watched)
+    monkeypatch.setattr(SDXLSampler, "encode", watched)
 
     def run(prompts, *options, state="state/0000"):
         done.clear()

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> dict:
         "denoise_tflop": cost["denoise"],
         "decode_tflop": cost["decode"],
     }
-    about = [args.version, attributes, keep, args.candidates, args.batch_size, device]
+    about = [args.version, attributes, keep, args.candidates, group, settings.batch_size, device]
     identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     kept = Kept(args.state, identity)
     if taken := [prompt for prompt in prompts if prompt in kept.old]:
