@@ -1,4 +1,5 @@
 # What jobs ask a cluster for, and what is looked at before the first one starts
+import os
 import re
 import shutil
 import subprocess
@@ -90,7 +91,7 @@ def cancel_orphans(jobs, folder):
     ours = {
         "_wildcards_".join(
             [f"rule_{job.name}", *(["_".join(job.wildcards)] if job.wildcards else [])]
-        ).replace("/", "_")
+        ).replace(os.sep, "_")
         for job in jobs
     }
     for attempt in range(60):
