@@ -41,5 +41,5 @@ onerror:
         " Slurm's, if it ran there, below .snakemake/slurm_logs/"
     )
     print(*said_by_slurm(BEGAN), sep="\n")
-    if shutil.disk_usage(".").free < 100 << 20:
+    if os.path.exists("results") and shutil.disk_usage("results").free < 100 << 20:
         print("The disk is full: make room, then run the same command again.")

@@ -116,7 +116,8 @@ class Cluster:
             now = self._run(
                 "sinfo", "--noheader", "--format=%T", "--partition", self.partition, check=False
             )
-            if now.strip() == state:
+            # A star: the node does not answer, which is as a dead one should be.
+            if now.strip() == state or now.strip() == f"{state}*" == "down*":
                 return
             time.sleep(0.5)
         raise RuntimeError(f"the node is {now.strip()!r}, not {state}; see {self.folder}/log")

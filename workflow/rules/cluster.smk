@@ -1,4 +1,5 @@
 # What jobs ask a cluster for, and what is looked at before the first one starts
+import os
 import re
 import shutil
 import subprocess
