@@ -33,8 +33,10 @@ lint: setup
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
+# Two at a time, one thread each: twice as fast as one with two. The tests on a real Slurm have a command of their own.
 test: lint
-	pytest
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m "not slurm"
+	@echo "Not among these: the tests on a real Slurm (make test-slurm)"
 
 # A real Slurm on this machine: installed where it is missing (Debian, Ubuntu; needs root), started and stopped.
 test-slurm: setup

@@ -42,23 +42,42 @@ def caption_code(caption: Caption) -> np.ndarray:
     return np.append(code.ravel(), np.float32(0))
 
 
+def object_code(one: Found) -> np.ndarray:
+    """[CODE] of one object found in an image: how well formed it is, its place from the centre, what is amiss."""
+    code = np.zeros((len(COLOURS), len(SHAPES), 3), dtype=np.float32)
+    size, clear = min(1.0, one.area / 60), 0.0
+    if one.colour < len(COLOURS):
+        shape = int(np.argmax(one.fit))
+        clear = size * _share(one.fit[shape], *FIT) * _share(one.aspect, *ASPECT)
+        x, y = one.x * 2 / SIZE - 1, one.y * 2 / SIZE - 1
+        code[one.colour, shape] = np.sqrt(clear) * np.array([1, PLACE * x, PLACE * y])
+    return np.append(code.ravel(), np.float32(AMISS * np.sqrt(size - clear)))
+
+
 def image_code(found: list[Found]) -> np.ndarray:
-    """[CODE] of the objects found in an image: how well formed each is, its place from the centre, what is amiss.
+    """[CODE] of the objects found in an image: the sum of theirs, with what is amiss added up under the root.
 
     Its cosine with `caption_code` grows with the caption's objects that are there and well formed, with how far they
     lie in the directions named, and falls with anything else.
     """
-    code = np.zeros((len(COLOURS), len(SHAPES), 3), dtype=np.float32)
-    amiss = 0.0
-    for one in found:
-        size, clear = min(1.0, one.area / 60), 0.0
-        if one.colour < len(COLOURS):
-            shape = int(np.argmax(one.fit))
-            clear = size * _share(one.fit[shape], *FIT) * _share(one.aspect, *ASPECT)
-            x, y = one.x * 2 / SIZE - 1, one.y * 2 / SIZE - 1
-            code[one.colour, shape] += np.sqrt(clear) * np.array([1, PLACE * x, PLACE * y])
-        amiss += size - clear
-    return np.append(code.ravel(), np.float32(AMISS * np.sqrt(amiss)))
+    codes = np.stack([object_code(one) for one in found] or [np.zeros(CODE, np.float32)])
+    return np.append(codes[:, :-1].sum(0), np.linalg.norm(codes[:, -1]))
+
+
+def patch_codes(found: list[Found], grid: int) -> np.ndarray:
+    """[grid, grid, CODE]: for each patch of an image the code of the object its centre lies in or next to, or zeros."""
+    codes = np.zeros((grid, grid, CODE), dtype=np.float32)
+    if not found:
+        return codes
+    middle = (np.arange(grid) + 0.5) * SIZE / grid
+    boxes = np.array([(one.x, one.y, one.side / 2 + SIZE / grid / 2) for one in found])
+    across = np.abs(middle[None, None] - boxes[:, 0, None, None])
+    down = np.abs(middle[None, :, None] - boxes[:, 1, None, None])
+    distance = np.maximum(across, down) - boxes[:, 2, None, None]  # [objects, grid, grid]
+    rows, columns = np.nonzero(distance.min(0) < 0)
+    nearest = distance.argmin(0)[rows, columns]
+    codes[rows, columns] = np.stack([object_code(one) for one in found])[nearest]
+    return codes
 
 
 def _share(value: float, none: float, whole: float) -> float:

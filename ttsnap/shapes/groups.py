@@ -7,31 +7,47 @@ import torch
 from tqdm import tqdm
 
 from ttsnap.samplers import candidate_seed, run
-from ttsnap.shapes.captions import COLOURS, SHAPES, Caption, held_out, parse, random_caption
+from ttsnap.shapes.captions import (
+    COLOURS,
+    RELATIONS,
+    SHAPES,
+    Caption,
+    held_out,
+    parse,
+    random_caption,
+)
 from ttsnap.shapes.checker import find, judge
-from ttsnap.shapes.codes import CODE, image_code
+from ttsnap.shapes.codes import CODE, image_code, patch_codes
 from ttsnap.shapes.world import BLOB, ELLIPSE, Scenes, jittered_colours, place, render
+
+GRID = 8  # patches along a side of the reward's image tower
 
 
 @dataclass
 class Groups:
-    """G captions with m images each. images uint8 [G,m,3,64,64]; quality [G,m]; codes [G,m,CODE]."""
+    """G captions with m images each, judged.
+
+    images uint8 [G,m,3,64,64]; quality [G,m]; codes [G,m,CODE]; patches float16 [G,m,GRID,GRID,CODE].
+    """
 
     captions: list[str]
     images: torch.Tensor
     quality: torch.Tensor
     codes: torch.Tensor
+    patches: torch.Tensor
 
     @classmethod
     def judge(cls, captions: list[str], images: torch.Tensor) -> "Groups":
         """Quality = the checker's fidelity + its verdict, in [0,2]; codes of the objects it finds."""
         g, m = images.shape[:2]
         quality, codes = torch.zeros(g, m), torch.zeros(g, m, CODE)
+        patches = torch.zeros(g, m, GRID, GRID, CODE, dtype=torch.float16)
         for row, (caption, block) in enumerate(zip(captions, images, strict=True)):
             for at, found in enumerate(find(block.permute(0, 2, 3, 1).numpy() / np.float32(255))):
                 quality[row, at] = sum(judge(found, parse(caption)))
                 codes[row, at] = torch.from_numpy(image_code(found))
-        return cls(captions, images, quality, codes)
+                patches[row, at] = torch.from_numpy(patch_codes(found, GRID))
+        return cls(captions, images, quality, codes, patches)
 
     @classmethod
     def join(cls, parts: "list[Groups]") -> "Groups":
@@ -50,9 +66,26 @@ class Groups:
         """The groups at `index`."""
         return Groups([self.captions[i] for i in index], *(v[index] for v in self.tensors()))
 
+    def mirrored(self) -> "Groups":
+        """Left and right exchanged, in images and captions; groups whose caption is then held out are left out."""
+        captions = [_mirrored(caption) for caption in self.captions]
+        kept = torch.tensor([not held_out(caption) for caption in captions])
+        sign = torch.ones(CODE)
+        sign[1:-1:3] = -1  # x of every object
+        images, patches = self.images.flip(-1), (self.patches * sign).half().flip(-2)
+        mirror = Groups(captions, images, self.quality, self.codes * sign, patches)
+        return mirror.take(kept.nonzero()[:, 0])
+
     def tensors(self) -> tuple[torch.Tensor, ...]:
-        """images, quality, codes."""
-        return self.images, self.quality, self.codes
+        """images, quality, codes, patches."""
+        return self.images, self.quality, self.codes, self.patches
+
+
+def _mirrored(text: str) -> str:
+    caption = parse(text)
+    left, right = RELATIONS.index("left of"), RELATIONS.index("right of")
+    exchange = {left: right, right: left}
+    return replace(caption, relations=tuple(exchange.get(r, r) for r in caption.relations)).text()
 
 
 def wrong_caption(rng: np.random.Generator, caption: Caption) -> Caption:
@@ -130,11 +163,22 @@ def drawn_groups(rng: np.random.Generator, n: int) -> Groups:
 
 
 @torch.inference_mode()
-def sampled_groups(sampler, captions: list[str], m: int, seed: int) -> Groups:
-    """m images of each caption from a generator (a `samplers.Sampler`), judged by the checker."""
+def sampled_groups(
+    sampler, captions: list[str], m: int, seed: int, looks: tuple[int, ...] = ()
+) -> Groups:
+    """m images of each caption from a generator (a `samplers.Sampler`), judged by the checker.
+
+    looks: steps whose Tweedie images are wanted too; they come before the final ones, look by look.
+    """
     rows = []
     for caption in tqdm(captions, desc="sample", unit="prompt", mininterval=10):
+        seen: list[torch.Tensor] = []
+
+        def look(step: int, ids: list[int], denoised: torch.Tensor, seen=seen) -> None:
+            if step + 1 in looks:
+                seen.append(denoised)
+
         seeds = [candidate_seed(seed, caption, c) for c in range(m)]
-        latents, _ = run(sampler, caption, seeds)
-        rows.append((sampler.decode(latents) * 255).round().to(torch.uint8).cpu())
+        final, _ = run(sampler, caption, seeds, look)
+        rows.append((sampler.decode(torch.cat([*seen, final])) * 255).round().to(torch.uint8).cpu())
     return Groups.judge(captions, torch.stack(rows))

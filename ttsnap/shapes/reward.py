@@ -1,7 +1,6 @@
 """The rewards of the shapes world: a CLIP (used as PickScore is) and an aesthetic head, with their gates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,22 +16,17 @@ from ttsnap.shapes.groups import Groups
 from ttsnap.shapes.tokenizer import MAX_LENGTH, build_tokenizer
 from ttsnap.shapes.training import train
 
-LESSON, HEAD_STEPS, DRAWN = 700, 1500, 2400  # steps of the text tower alone, of the head; groups
+LESSON, STEPS, HEAD_STEPS = (
+    700,
+    3000,
+    1500,
+)  # training steps of the text tower, image tower and head
+DRAWN, PROMPTS = 4800, 480  # captions drawn, captions the generator samples 8 images of
+LOOKS = (
+    9,
+    13,
+)  # steps whose Tweedie images are learned from beside the final ones: well seen, badly formed
 MIN_SHIFT_TAU, MIN_AUC = 0.8, 0.8  # the gates: nothing is built on a reward that fails them
-
-
-@dataclass(frozen=True)
-class Round:
-    """One run of the training loop, with cosine decay from `lr`, on samples of so many captions more."""
-
-    steps: int
-    lr: float
-    ema: float
-    ramp: bool  # whether ranking comes in slowly
-    prompts: int = 160  # captions the generator samples 8 images of
-
-
-ROUNDS = [Round(1300, 1e-3, 0.998, True), Round(1300, 7e-4, 0.99, False)]
 
 
 def save_untrained(folder: str, seed: int) -> None:
@@ -101,24 +95,25 @@ def taught(folder: str, seed: int, device: str, lesson: int) -> tuple[PickScore,
     return reward, reading
 
 
-def train_round(
+def train_images(
     reward: PickScore,
     reading: nn.Linear,
     pools: dict[str, tuple[Groups, int]],
-    part: Round,
+    steps: int,
     seed: int,
     device: str,
     report: Callable | None = None,
 ) -> PickScore:
-    """One round of the image tower: codes of what images show, and ranking within groups; returns the average.
+    """Train the image tower: codes of what images show, by patch and whole, and ranking within groups.
 
-    pools: name → (groups of 4 images, groups per batch). The text tower stays as it was taught.
+    pools: name → (groups of 4 images, groups per batch). The text tower stays as it was taught. Returns the average.
     """
     torch.manual_seed(seed)
     shifts = torch.Generator().manual_seed(seed)
     reward.requires_grad_(True)
     reward.clip.text_model.requires_grad_(False)
     reward.clip.text_projection.requires_grad_(False)
+    local = nn.Linear(reward.clip.config.vision_config.hidden_size, CODE).to(device)
     with torch.no_grad():
         texts = {
             c: reward.text_features([c])[0] for g, _ in pools.values() for c in set(g.captions)
@@ -128,18 +123,25 @@ def train_round(
         groups = _draw(pools)
         flat = groups.images.flatten(0, 1).to(device).float() / 255
         pixels = reward.preprocess(shifted(flat, shifts))
-        embeds = reward.clip.get_image_features(pixel_values=pixels).pooler_output.float()
+        seen = reward.clip.vision_model(pixel_values=pixels, output_hidden_states=True)
+        # One layer before the last, so that the last can collect what the patches found.
+        patches = local(seen.hidden_states[-2][:, 1:]).float()
+        known = groups.patches.flatten(0, 1).flatten(1, 2).to(device).float()
+        embeds = reward.clip.visual_projection(seen.pooler_output).float()
         code = F.mse_loss(reading(embeds).float(), groups.codes.flatten(0, 1).to(device))
         features = F.normalize(embeds, dim=-1).unflatten(0, groups.quality.shape)
         text = torch.stack([texts[c] for c in groups.captions])
         scale = reward.clip.logit_scale.clamp(max=4.6).exp()
         values = scale * torch.einsum("gmd,gd->gm", features, text)
         ranking = ranking_loss(values.float(), groups.quality.to(device))
-        parts = {"code": f"{code.item():.4f}", "rank": f"{ranking.item():.3f}"}
-        return 20 * code + (step / part.steps if part.ramp else 1) * ranking, parts
+        patch = F.mse_loss(patches, known)
+        parts = {"patch": patch, "code": code, "rank": ranking}
+        total = 20 * patch + 20 * code + step / steps * ranking
+        return total, {name: f"{value.item():.4f}" for name, value in parts.items()}
 
-    size = dict(steps=part.steps, lr=part.lr, ema=part.ema)
-    kept, _ = train(reward, loss, **size, device=device, report=report)
+    lesson = nn.ModuleList([reward, local])
+    size = dict(steps=steps, lr=1e-3, ema=0.998, device=device, report=report)
+    (kept, _), _ = train(lesson, loss, **size)
     return kept
 
 
