@@ -329,6 +329,8 @@ def test_killed_run_goes_on_with_the_same_bytes(words, tmp_path):
         (["--model", "/nowhere/model"], "no such model folder"),
         (["--kind", "pickscore", "--option", f"path={CLIP}"], "two rewards are called the same"),
         (["--limit", "0"], "--limit: 0 is too small"),
+        (["--negtome", "group=2"], "--negtome: a search drops candidates"),
+        (["--model-steps", "0"], "--model-steps: Input should be greater than 0"),
         (["--seed", "-1"], "--seed: -1 is negative"),
     ],
 )

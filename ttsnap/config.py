@@ -219,6 +219,11 @@ class Config(Section):
             raise ValueError(
                 f"simulate.schedule.steps: {schedule.steps[-1]} is not before the final step {last}"
             )
+        if self.search.rewards and self.model.negtome:
+            raise ValueError(
+                "search.rewards: a real search drops candidates, on which NegToMe lets the others of their group"
+                " depend; give [], or model.negtome: null"
+            )
         for name in self.search.rewards:
             if name not in self.rewards:
                 raise ValueError(

@@ -9,21 +9,26 @@ from ttsnap.errors import BadInput
 from ttsnap.presets import PRESETS
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """--model and the keys of the config's `model`; what is not given is the preset's or the config's default."""
+def add_model(parser: argparse.ArgumentParser, steps: str = "--steps") -> None:
+    """--model and the keys of the config's `model`; what is not given is the preset's or the config's default.
+
+    steps: what the option for the number of denoising steps is called.
+    """
+    parser.set_defaults(steps_option=steps)
     parser.add_argument(
         "--model",
         required=True,
         help=f"diffusers folder, hub id, embedded:NAME, or a preset: {', '.join(PRESETS)}",
     )
     whole = {
-        "--steps": "denoising steps; 20 unless the preset says otherwise",
+        steps: "denoising steps; 20 unless the preset says otherwise",
         "--height": "pixels; 512 unless the preset says otherwise",
         "--width": "pixels; 512 unless the preset says otherwise",
-        "--batch-size": "candidates denoised at once; 8 unless the preset says otherwise",
+        "--batch-size": "candidates denoised at once; 8 unless the preset says otherwise (search: by memory)",
     }
     for name, text in whole.items():
-        parser.add_argument(name, type=int, default=argparse.SUPPRESS, help=text)
+        dest = "steps" if name == steps else None
+        parser.add_argument(name, dest=dest, type=int, default=argparse.SUPPRESS, help=text)
     parser.add_argument(
         "--guidance",
         type=float,
@@ -66,8 +71,9 @@ def model_settings(args: argparse.Namespace):
         return Model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = " ".join(str(part) for part in first["loc"]).replace("_", "-")
-        raise BadInput(f"--{where}: {first['msg']}, got {str(first['input'])[:60]!r}") from None
+        where = "--" + " ".join(str(part) for part in first["loc"]).replace("_", "-")
+        where = {"--steps": args.steps_option, "--path": "--model"}.get(where, where)
+        raise BadInput(f"{where}: {first['msg']}, got {str(first['input'])[:60]!r}") from None
 
 
 def _pairs(words: list[str]) -> dict | None:

@@ -4,7 +4,8 @@ import argparse
 import importlib
 
 from ttsnap.commands.check import CHECKERS
-from ttsnap.commands.options import add_device, has_fast_bfloat16, pick_device
+from ttsnap.commands.model_options import add_model, open_model
+from ttsnap.commands.options import add_device, pick_device
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
@@ -19,22 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("prompts", help="prompt file: .txt, .json, .jsonl or .csv")
     parser.add_argument("--out", required=True, metavar="DIR", help="images, strips and traces")
-    parser.add_argument("--model", required=True, help="diffusers folder, hub id or embedded:NAME")
-    parser.add_argument("--model-steps", type=int, default=20, help="denoising steps")
-    parser.add_argument("--guidance", type=float, default=5.0, help="guidance scale")
-    parser.add_argument("--height", type=int, default=512, help="pixels")
-    parser.add_argument("--width", type=int, default=512, help="pixels")
-    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    parser.add_argument(
-        "--batch-size", type=int, default=0,
-        help="candidates at once; 0: what free memory takes on a GPU, 8 on a CPU",
-    )  # fmt: skip
+    add_model(parser, steps="--model-steps")
     _add_rewards(parser)
     parser.add_argument(
         "--method", default="ttsnap", choices=METHODS,
         help="best_of_n drops nobody, ttsp drops by the base reward, ttsnap by the noise-aware one",
     )  # fmt: skip
-    parser.add_argument("--steps", default="2,6,11", help="steps to look at")
+    parser.add_argument("--steps", dest="look_at", default="2,6,11", help="steps to look at")
     parser.add_argument("--keep", default="0.4,0.4,0.5", help="fraction to keep at each")
     parser.add_argument(
         "--schedule", metavar="FILE", help="JSON of fit-schedule, instead of --steps and --keep"
@@ -99,13 +91,17 @@ def run(args: argparse.Namespace) -> dict:
     prompts = read_prompts(args.prompts)[: args.limit]
     schedule = _schedule(args)
     _check(args)
-    sampler = _open_sampler(args, device)
+    model, sampler = open_model(args, device)
+    if sampler.pusher:
+        raise BadInput(
+            "--negtome: a search drops candidates, on which the others of their group depend; give --negtome off"
+        )
     schedule.check(sampler.steps, args.schedule or "--steps/--keep")
     levels = _levels(args, schedule)
     verifiers = _verifiers(args, levels, device)
-    batches = pick_batches(sampler, verifiers, args.batch_size)
+    batches = pick_batches(sampler, verifiers, getattr(args, "batch_size", 0))
     folder = Folder(args.out)
-    settings = _settings(args, sampler, verifiers, schedule)
+    settings = _settings(args, model.path, sampler, verifiers, schedule)
     measured = _measured_before(folder, settings)
     plan = make_plan(
         sampler, verifiers, schedule, args.budget, args.budget_unit, batches, measured
@@ -138,7 +134,6 @@ def _check(args: argparse.Namespace) -> None:
     check_seed(args.seed)
     for option, value, least in (
         ("first-candidate", args.first_candidate, 0),
-        ("batch-size", args.batch_size, 0),
         ("limit", 1 if args.limit is None else args.limit, 1),
     ):
         if value < least:
@@ -153,19 +148,9 @@ def _schedule(args: argparse.Namespace) -> Schedule:
         return BEST_OF_N
     if args.schedule:
         return read_schedule(args.schedule)
-    return Schedule(tuple(numbers(args.steps, "--steps", int)), tuple(numbers(args.keep, "--keep")))
-
-
-def _open_sampler(args: argparse.Namespace, device: str):
-    from ttsnap.models import resolve
-    from ttsnap.samplers import load_sampler
-
-    dtype = args.dtype
-    if dtype == "auto":
-        dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    size = {"height": args.height, "width": args.width}
-    options = {"steps": args.model_steps, "guidance": args.guidance, **size}
-    return load_sampler(resolve(args.model), device=device, dtype=dtype, **options)
+    return Schedule(
+        tuple(numbers(args.look_at, "--steps", int)), tuple(numbers(args.keep, "--keep"))
+    )
 
 
 def _levels(args: argparse.Namespace, schedule: Schedule) -> list[dict[int, str]]:
@@ -198,7 +183,7 @@ def _verifiers(args: argparse.Namespace, levels: list[dict[int, str]], device: s
     ]
 
 
-def _settings(args: argparse.Namespace, sampler, verifiers, schedule: Schedule) -> dict:
+def _settings(args: argparse.Namespace, model: str, sampler, verifiers, schedule: Schedule) -> dict:
     """Everything that the result depends on but the number of candidates, which follows from it."""
     from ttsnap.models import weights_digest
     from ttsnap.rewards.registry import reward_module
@@ -214,7 +199,7 @@ def _settings(args: argparse.Namespace, sampler, verifiers, schedule: Schedule) 
         "first_candidate": args.first_candidate,
         "seed": args.seed,
         "sampler": sampler.describe(),
-        "weights": weights_digest(args.model),
+        "weights": weights_digest(model),
         "rewards": [
             {
                 "name": verifier.name,

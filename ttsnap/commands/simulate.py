@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     tensors = [read_tensor(path) for path in args.tensor]
     prompts = parse_prompts(args.prompts, len(tensors[0].prompts))
-    costs = costs_of(args, tensors[0])
+    costs = costs_of(args, *tensors)
     budgets = budgets_of(args, costs)
     tensors = [tensor.select(prompts) for tensor in tensors]
     schedule, schedules = _schedule(args, costs.num_steps), {}

@@ -45,8 +45,8 @@ def add_cost_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draws and the bootstrap")
 
 
-def costs_of(args: argparse.Namespace, tensor: RewardTensor) -> Costs:
-    """The costs given, those that are not from the tensor's attributes."""
+def costs_of(args: argparse.Namespace, tensor: RewardTensor, *others: RewardTensor) -> Costs:
+    """The costs given, those that are not from the tensor's attributes; a look reads the rewards of the others too."""
     values = []
     for option, attribute in (("denoise", "denoise_tflop"), ("look", "look_tflop")):
         value = getattr(args, f"{option}_cost")
@@ -56,6 +56,8 @@ def costs_of(args: argparse.Namespace, tensor: RewardTensor) -> Costs:
                 f"--{option}-cost: not given, and the tensor has no {attribute}; give it in TFLOP"
             )
         values.append(float(value))
+    if args.look_cost is None:
+        values[1] += sum(other.attrs.get("reward_tflop", 0) for other in others)
     return Costs(*values, len(tensor.steps), args.accounting)
 
 

@@ -6,6 +6,7 @@ import hashlib
 
 from snakemake.exceptions import WorkflowError
 
+from ttsnap.commands.check import CHECKERS
 from ttsnap.config import parse_config
 from ttsnap.errors import BadInput
 from ttsnap.models import resolve, weights_digest
@@ -65,8 +66,8 @@ def prompt_settings(wildcards):
     return getattr(CONFIG.prompts, wildcards.split)
 
 
-def model_arguments():
-    """The command-line options of the model; what is as by default is left out."""
+def model_arguments(steps="steps"):
+    """The command-line options of the model; what is as by default is left out. steps: what that option is called."""
     values = CONFIG.model.model_dump(exclude_defaults=True)
     values.pop("preset", None)
     words = [f"--model {values.pop('path')}"]
@@ -74,7 +75,7 @@ def model_arguments():
     if negtome is not None:
         words.append("--negtome " + " ".join(f"{k}={v}" for k, v in negtome.items()))
     for key, value in values.items():
-        option = f"--{key.replace('_', '-')}"
+        option = f"--{steps if key == 'steps' else key.replace('_', '-')}"
         words.append(option if value is True else f"{option} {value}")
     return " ".join(words)
 

@@ -91,7 +91,11 @@ rule check:
         runtime=minutes(60),
     params:
         checker=CONFIG.checker,
-        code=code("ttsnap.commands.check"),
+        code=(
+            code("ttsnap.commands.check", CHECKERS[CONFIG.checker])
+            if CONFIG.checker
+            else ""
+        ),
     shell:
         "python -m ttsnap check {input} --checker {params.checker} --out {output} > {log} 2>&1"
 

@@ -27,7 +27,7 @@ rule search:
         runtime=minutes(240),
     params:
         folder=subpath(output.summary, parent=True),
-        model=CONFIG.model.model_dump(),
+        model=model_arguments(steps="model-steps"),
         weights=lambda w: [WEIGHTS[CONFIG.model.path], *reward_weights(w.reward)],
         reward=lambda w: reward_arguments(w.reward),
         levels=lambda w, input: " ".join(f"--checkpoint {p}" for p in input.levels),
@@ -39,10 +39,7 @@ rule search:
         seed=CONFIG.seed,
         code=search_code,
     shell:
-        "python -m ttsnap search {input.prompts} --out {params.folder} --model {params.model[path]}"
-        " --model-steps {params.model[steps]} --guidance {params.model[guidance]}"
-        " --height {params.model[height]} --width {params.model[width]}"
-        " --dtype {params.model[dtype]} --batch-size {params.model[batch_size]}"
+        "python -m ttsnap search {input.prompts} --out {params.folder} {params.model}"
         " {params.reward} {params.levels} --method {wildcards.search_method} {params.schedule}"
         " --budget {wildcards.budget} --budget-unit {params.unit}"
         " --first-candidate {params.first} --limit {params.limit} {params.checker}"

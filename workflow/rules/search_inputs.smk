@@ -1,5 +1,4 @@
 # What a real search reads, and which searches there are
-from ttsnap.commands.check import CHECKERS
 
 
 def search_schedule(wildcards):
