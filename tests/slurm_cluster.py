@@ -3,7 +3,7 @@
     python tests/slurm_cluster.py start FOLDER    then `. FOLDER/env` points a shell at it
     python tests/slurm_cluster.py stop FOLDER
 
-It has one node, a default partition, one with a short time limit, and fake gpus (files, so that Slurm counts them).
+It has one node, a default partition, one with a short time limit, and two fake gpus.
 """
 
 import os
@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+DEVICES = ("/dev/null", "/dev/zero")  # Slurm takes no plain file for a gpu
 PROGRAMS = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "squeue", "srun")
 # /usr/sbin is not on everybody's PATH.
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -38,10 +39,10 @@ def free_port() -> int:
 class Cluster:
     """The daemons of a cluster that lives in `folder`; `env` is what its users need."""
 
-    def __init__(self, folder: Path, partition: str = "batch", gpus: int = 2):
+    def __init__(self, folder: Path, partition: str = "batch"):
         self.folder = Path(folder).absolute()
         self.conf = self.folder / "slurm.conf"
-        self.partition, self.gpus = partition, gpus
+        self.partition = partition
         self.env = os.environ | {
             "SLURM_CONF": str(self.conf),
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{SEARCH}",
@@ -49,7 +50,7 @@ class Cluster:
 
     def start(self) -> None:
         """Write the configuration, start the daemons, wait until the node is idle."""
-        for name in ("state", "spool", "log", "bin", "gpus"):
+        for name in ("state", "spool", "log", "bin"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o755)
         self._write()
@@ -123,7 +124,7 @@ class Cluster:
         raise RuntimeError(f"the node is {now.strip()!r}, not {state}; see {self.folder}/log")
 
     def _write(self) -> None:
-        node = f"CPUs={os.cpu_count()} RealMemory=32000 Gres=gpu:{self.gpus}"
+        node = f"CPUs={os.cpu_count()} RealMemory=32000 Gres=gpu:{len(DEVICES)}"
         self.conf.write_text(
             f"""ClusterName=ttsnap
 SlurmctldHost=localhost(127.0.0.1)
@@ -162,10 +163,8 @@ PartitionName={self.partition} Nodes=node1 Default=YES MaxTime=INFINITE State=UP
 PartitionName=short Nodes=node1 MaxTime=30 State=UP
 """
         )
-        gpus = [self.folder / "gpus" / f"gpu{number}" for number in range(self.gpus)]
-        for gpu in gpus:
-            gpu.touch()
-        (self.folder / "gres.conf").write_text("".join(f"Name=gpu File={gpu}\n" for gpu in gpus))
+        gpus = "".join(f"Name=gpu File={device}\n" for device in DEVICES)
+        (self.folder / "gres.conf").write_text(gpus)
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n")
         # Snakemake's job step takes SLURM_CONF out of the environment; this puts it in again.
         srun = self.folder / "bin/srun"

@@ -148,8 +148,8 @@ def test_the_whole_workflow(cluster, undisturbed, tmp_path):
     jobs = of_folder(cluster, folder)
     assert len(jobs) > 25 and {job["JobState"] for job in jobs} == {"COMPLETED"}
     for job in jobs:
-        wants = re.match("rule_(generate|label|score|finetune)", job["Comment"]) is not None
-        assert ("gres/gpu=1" in job["TRES"]) == wants, job["Comment"]
+        wants = re.match("rule_(generate|label|score|finetune|search)", job["Comment"]) is not None
+        assert job.get("TresPerJob") == ("gres:gpu:1" if wants else None), job["Comment"]
     by_rule = {re.match("rule_([a-z]+)", job["Comment"])[1]: job for job in jobs}
     assert by_rule["label"]["MinMemoryNode"] == "8000M"
     assert by_rule["generate"]["TimeLimit"] == "04:00:00"
@@ -210,7 +210,7 @@ def test_partition_and_account_are_taken(cluster, copied):
 def test_without_gpus_none_is_asked_for(cluster, copied):
     (copied / LABEL).unlink()
     finish(on_slurm(copied, cluster, LABEL, "--config", "limits={gpu: 0}"))
-    assert "gpu" not in of_folder(cluster, copied)[-1]["TRES"]
+    assert "TresPerJob" not in of_folder(cluster, copied)[-1]
 
 
 def state_saved(folder: Path) -> None:
