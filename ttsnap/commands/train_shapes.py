@@ -113,6 +113,7 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
     save_file(weights, out / "shapes-aesthetic" / "head.safetensors")
     figures |= {f"head_{name}": value for name, value in head_figures.items()}
     about = {"seed": args.seed, "device": _device_name(device)}
+    about |= {"prompts": len(captions), "looks": " and ".join(map(str, shapes_reward.LOOKS))}
     write_text(folder / "README.md", REWARD.format(**figures, **about))
     auc, tau = figures["auc_3"], figures["shift_tau_3"]
     if args.scale >= 1 and (auc <= shapes_reward.MIN_AUC or tau <= shapes_reward.MIN_SHIFT_TAU):

@@ -52,20 +52,23 @@ the objects are, caption aside.
 
 **Data.** Groups of four images of one training caption, graded by the checker's verdict and fidelity: drawn ones (true,
 twice with an object malformed, missing, superfluous or of a mixed colour, and of a caption with one word wrong), and
-samples of shapes-sdxl. Held-out captions occur nowhere, not as negatives either. Every image is shifted by up to two
-pixels.
+samples of shapes-sdxl ({prompts} captions × 8, with their Tweedie images after {looks} steps, and all of it mirrored).
+Held-out captions occur nowhere, not as negatives either. Every image is shifted by up to two pixels.
 
 **Recipe.** The text tower first, on captions alone ({lesson} steps), after which it stays as it is. Then the image
 tower, {steps} steps of 32 groups: MSE of what the checker finds (objects, their form and place, what is amiss), read
-linearly from the features (`ttsnap.shapes.codes`), and Bradley–Terry with soft preferences over the pairs of a group.
-AdamW, cosine decay, EMA, bf16 autocast. The head: MSE on the mean outline fit of the objects, {head_steps} steps.
-Stored as fp16. Seed {seed}.
+linearly from the features and, one layer before the last, from each patch for the object it lies in
+(`ttsnap.shapes.codes`), and Bradley–Terry with soft preferences over the pairs of a group. AdamW, cosine decay, EMA,
+bf16 autocast. The head: MSE on the mean outline fit of the objects, {head_steps} steps. Stored as fp16. Seed {seed}.
 
-**Time.** {seconds:.0f} s, the head {head_seconds:.0f} s, on {device}.
+**Time.** {seconds:.0f} s with its data, the head {head_seconds:.0f} s, on {device}.
 
-**Measured** on 24 held-out captions with two or three objects × 12 samples of shapes-sdxl, all within a prompt: Kendall
-τ under a shift of one pixel {shift_tau:.2f}; AUC against the checker {auc:.2f} ({auc_prompts} prompts had both
-verdicts).
+**Measured** on held-out captions, 24 with as many objects × 12 samples of shapes-sdxl, all within a prompt:
+
+| objects | Kendall τ under a shift of one pixel | AUC against the checker | prompts with both verdicts |
+| --- | --- | --- | --- |
+| two | {shift_tau_2:.2f} | {auc_2:.2f} | {auc_prompts_2} |
+| three (the gate) | {shift_tau_3:.2f} | {auc_3:.2f} | {auc_prompts_3} |
 
 Trained again by `snakemake train_shapes`.
 """

@@ -27,7 +27,7 @@ GRID = 8  # patches along a side of the reward's image tower
 class Groups:
     """G captions with m images each, judged.
 
-    images uint8 [G,m,3,64,64]; quality [G,m]; codes [G,m,CODE]; patches float16 [G,m,GRID,GRID,CODE].
+    images uint8 [G,m,3,64,64]; quality [G,m]; codes [G,m,CODE]; patches bfloat16 [G,m,GRID,GRID,CODE].
     """
 
     captions: list[str]
@@ -41,7 +41,7 @@ class Groups:
         """Quality = the checker's fidelity + its verdict, in [0,2]; codes of the objects it finds."""
         g, m = images.shape[:2]
         quality, codes = torch.zeros(g, m), torch.zeros(g, m, CODE)
-        patches = torch.zeros(g, m, GRID, GRID, CODE, dtype=torch.float16)
+        patches = torch.zeros(g, m, GRID, GRID, CODE, dtype=torch.bfloat16)
         for row, (caption, block) in enumerate(zip(captions, images, strict=True)):
             for at, found in enumerate(find(block.permute(0, 2, 3, 1).numpy() / np.float32(255))):
                 quality[row, at] = sum(judge(found, parse(caption)))
@@ -72,7 +72,7 @@ class Groups:
         kept = torch.tensor([not held_out(caption) for caption in captions])
         sign = torch.ones(CODE)
         sign[1:-1:3] = -1  # x of every object
-        images, patches = self.images.flip(-1), (self.patches * sign).half().flip(-2)
+        images, patches = self.images.flip(-1), (self.patches * sign).bfloat16().flip(-2)
         mirror = Groups(captions, images, self.quality, self.codes * sign, patches)
         return mirror.take(kept.nonzero()[:, 0])
 
