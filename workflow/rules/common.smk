@@ -138,7 +138,7 @@ BUDGETS = "{b.first}:{b.last}:{b.step} --budgets-in {b.unit}".format(
 )
 # Schedules are fitted on three quarters of the validation prompts; the rest says how well they carry over.
 VALIDATION_PROMPTS = sum(map(len, SHARDS["validation"]))
-FIT_PROMPTS = max(1, VALIDATION_PROMPTS * 3 // 4)
+FIT_PROMPTS = max(1, VALIDATION_PROMPTS * 7 // 8)
 
 
 def schedule_arguments(wildcards, input):
