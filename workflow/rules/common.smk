@@ -136,7 +136,7 @@ FITTED = CONFIG.simulate.schedule == "fit"
 BUDGETS = "{b.first}:{b.last}:{b.step} --budgets-in {b.unit}".format(
     b=CONFIG.simulate.budgets
 )
-# Schedules are fitted on three quarters of the validation prompts; the rest says how well they carry over.
+# Schedules are fitted on seven eighths of the validation prompts; the rest says how well they carry over.
 VALIDATION_PROMPTS = sum(map(len, SHARDS["validation"]))
 FIT_PROMPTS = max(1, VALIDATION_PROMPTS * 7 // 8)
 
