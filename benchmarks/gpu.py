@@ -14,29 +14,11 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, FluxTransformer2DModel, UNet2DConditionModel
 
 from ttsnap import cost
+from ttsnap.architectures import FLUX, SDXL, VAE
 from ttsnap.files import write_text
 from ttsnap.rewards.hps import build, with_linear_attention
 from ttsnap.rewards.preprocess import pad
 
-SDXL = {
-    "sample_size": 128,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-VAE = {
-    "block_out_channels": (128, 256, 512, 512),
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "layers_per_block": 2,
-}
 STEPS, GRID = 20, {"rows": 64, "columns": 64}
 SCHEDULE = {"steps": [2, 6, 11], "keep": [0.4, 0.4, 0.5]}  # published for FLUX and ImageReward
 
@@ -95,7 +77,7 @@ def flux(batch):
 
 MODELS = {
     "SDXL, guided": (UNet2DConditionModel, SDXL, sdxl, 77, 4),
-    "FLUX.1-dev": (FluxTransformer2DModel, {"guidance_embeds": True}, flux, 512, 16),
+    "FLUX.1-dev": (FluxTransformer2DModel, FLUX, flux, 512, 16),
 }
 
 

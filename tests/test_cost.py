@@ -10,30 +10,11 @@ from diffusers import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionMode
 from transformers import CLIPConfig
 
 from ttsnap import cost
+from ttsnap.architectures import FAMILY, FLUX, OF_PRESET, SDXL, VAE
 from ttsnap.cli import main
+from ttsnap.presets import PRESETS
 from ttsnap.samplers import load_sampler
 
-# The published configs, as far as they differ from the classes' defaults.
-FLUX_DEV = {"guidance_embeds": True}
-SDXL_UNET = {
-    "sample_size": 128,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-VAE = {
-    "block_out_channels": (128, 256, 512, 512),
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "layers_per_block": 2,
-}
 AT_512 = {"rows": 64, "columns": 64}
 
 
@@ -55,7 +36,7 @@ def test_linear_layer_and_convolution_by_hand():
 
 
 def test_flux_step_at_512():
-    flux = cost.on_meta(FluxTransformer2DModel, FLUX_DEV)
+    flux = cost.on_meta(FluxTransformer2DModel, FLUX)
     config = flux.config
     assert (config.num_layers, config.num_single_layers, config.num_attention_heads) == (19, 38, 24)
     flop = cost.denoiser_flop(flux, **AT_512, text_tokens=512)
@@ -68,7 +49,7 @@ def test_flux_step_at_512():
 
 
 def test_sdxl_step_at_512():
-    unet = cost.on_meta(UNet2DConditionModel, SDXL_UNET)
+    unet = cost.on_meta(UNet2DConditionModel, SDXL)
     both = cost.denoiser_flop(unet, **AT_512, text_tokens=77)
     assert both / 1e12 == pytest.approx(3.18, abs=0.005)
     assert cost.denoiser_flop(unet, **AT_512, text_tokens=77, guided=False) * 2 == both
@@ -89,6 +70,29 @@ def test_clip_h():
         projection_dim=1024,
     )
     assert cost.clip_flop(config) / 1e12 == pytest.approx(0.38, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("preset", "family", "denoise"),
+    [
+        ("flux-dev", "flux", 21.5),
+        ("sdxl-base", "sdxl", 3.18),
+        ("sdxl-turbo", "sdxl", 1.59),
+        ("hyper-sd15", "sd15", 0.8),
+    ],
+)
+def test_presets_need_no_files(preset, family, denoise, tmp_path, monkeypatch):
+    """At the preset's own size and guidance; nothing is downloaded."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["cost", "--model", preset, "--json", "cost.json"]) == 0
+    found = json.loads((tmp_path / "cost.json").read_text())
+    assert (found["family"], found["height"], found["width"]) == (family, 512, 512)
+    assert found["denoise"] == pytest.approx(denoise, rel=0.01)
+    assert found["decode"] == pytest.approx(2.51, abs=0.005)
+
+
+def test_every_preset_has_an_architecture():
+    assert OF_PRESET.keys() == PRESETS.keys() and set(OF_PRESET.values()) <= FAMILY.keys()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +127,9 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         ["--model", str(tmp_path / "missing")],
         ["--model", str(tmp_path / "empty")],
         ["--model", folder, "--family", "flux"],
+        ["--model", "black-forest-labs/FLUX.1-dev"],
+        ["--model", "flux-dev", "--family", "sdxl"],
+        ["--model", "flux-dev", "--height", "520"],
         ["--model", folder, "--height", "33"],
         ["--model", folder, "--reward", str(tmp_path / "empty")],
         ["--model", folder, "--reward", text_encoder],

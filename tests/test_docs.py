@@ -1,4 +1,4 @@
-"""What the docs say to type works: every `sh` block is run, every `python` block too."""
+"""What the docs and the README say to type works: every `sh` block is run, every `python` block too."""
 
 import re
 import shlex
@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from test_tensor import write_values
 from test_workflow import ROOT, small_config, write_inputs
 
 # `make demo` is what .ci/run does; it takes minutes.
@@ -14,14 +16,15 @@ ELSEWHERE = ("make demo",)
 
 
 def blocks(page: str, language: str) -> list[str]:
-    text = (ROOT / "docs" / page).read_text()
+    text = (ROOT / page).read_text()
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
     return [re.sub(rf"^{indent}", "", body, flags=re.MULTILINE) for indent, body in found]
 
 
+PAGES = ("docs/start.md", "docs/extend.md", "README.md")
 COMMANDS = [
     line
-    for page in ("start.md", "extend.md")
+    for page in PAGES
     for block in blocks(page, "sh")
     for line in block.splitlines()
     if line and line not in ELSEWHERE
@@ -38,9 +41,13 @@ def test_a_command_of_the_docs_works(line, tmp_path):
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize("number", range(len(blocks("extend.md", "python"))))
-def test_python_of_the_docs_runs(number):
-    exec(compile(blocks("extend.md", "python")[number], f"extend.md {number}", "exec"), {})
+PYTHON = [(page, number) for page in PAGES for number in range(len(blocks(page, "python")))]
+
+
+@pytest.mark.parametrize(("page", "number"), PYTHON, ids=lambda of: str(of))
+def test_python_of_the_docs_runs(page, number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(page, "python")[number], f"{page} {number}", "exec"), {})
 
 
 def test_links_lead_somewhere():
@@ -56,3 +63,19 @@ def test_the_cluster_page_names_what_is_there():
     for key in ("default-resources", "slurm-partition-config", "set-resources", "jobs:", "limits="):
         assert key in profile and key in text
     assert Path(ROOT / "slurm").resolve() == ROOT / "profiles/slurm"
+
+
+def test_the_page_on_the_simulator_runs_as_written(tmp_path):
+    """On values of the published kind, fewer candidates and evaluations apart."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(200, 20, 20))
+    values += values[:, :, -1:]
+    write_values(tmp_path / "flux_imr_val_base", values.astype(np.float16))
+    write_values(tmp_path / "flux_imr_val_naft", values[:, :, :15].astype(np.float16))
+    (block,) = blocks("docs/simulate.md", "sh")
+    for line in block.replace("\\\n", "").splitlines():
+        few = ["--evaluations", "20"] if "fit-schedule" in line else []
+        words = [sys.executable, "-m", *shlex.split(line), *few]
+        run = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+    assert all((tmp_path / f"out.{kind}").stat().st_size for kind in ("json", "csv", "png"))

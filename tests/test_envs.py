@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ttsnap.stages import imported, sources
+
 ENVS = sorted(Path("envs").glob("*.yaml"))
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
 heavy = pytest.mark.skipif(
@@ -63,6 +65,28 @@ def test_pip_part_is_pinned_as_the_lock(path):
         assert pinned and NAME.match(name) and re.match(r"^[0-9][\w.]*$", version), requirement
         if path.stem != "reward-official":
             assert lock[name] == version, f"{path}: {name} is {lock[name]} in requirements.lock"
+
+
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}  # where a module is called otherwise
+
+
+def test_rules_without_torch_import_nothing_that_their_environment_lacks():
+    seen = set()
+    for rules in Path("workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^(?=rule )", rules.read_text(), flags=re.MULTILINE)[1:]:
+            env = re.search(r"envs/([\w-]+)\.yaml", rule)
+            if env is None or env[1] not in ("simulate", "report"):
+                continue
+            (command,) = re.findall(r"python -m ttsnap ([\w-]+)", rule)
+            # `simulate` draws on request; the workflow does not ask for it.
+            aside = ("ttsnap.report",) if command == "simulate" else ()
+            files = sources(f"ttsnap.commands.{command.replace('-', '_')}", aside)
+            wanted = {name.split(".")[0] for file in files for name in imported(file)}
+            wanted -= {"ttsnap", *sys.stdlib_module_names}
+            has = {r.partition("==")[0] for r in parts(Path(f"envs/{env[1]}.yaml"))[1]}
+            assert {DISTRIBUTIONS.get(name, name) for name in wanted} <= has, (env[1], command)
+            seen.add(command)
+    assert seen >= {"simulate", "fit-schedule", "report", "report-sft", "compare-search"}
 
 
 SHARD = "import sys; sys.path[:0] = ['.', 'tests']\n"

@@ -105,6 +105,9 @@ def test_fit_schedule_command_and_simulate_with_its_file(tmp_path):
     result = read_json(out)
     assert {"fit", "held_out"} <= set(result["gain"]) and result["evaluated"] == 60
     assert [row["budget"] for row in result["per_budget"]] == [20, 40, 60, 80, 100]
+    for row in result["per_budget"]:
+        assert not row["fallback"] and row["schedule"]["steps"], "pruning pays on this tensor"
+        assert row["gain"]["held_out"]["unit"] == "clip" and row["gain"]["fit"]["low"] > 0
     arguments = ["--schedule", str(out), "--budgets", "20:100:20", "--json", str(tmp_path / "o")]
     assert main(["simulate", str(tmp_path / "r.h5"), *arguments]) == 0
     assert read_json(tmp_path / "o")["schedules"]["ttsnap"] == result["schedule"]

@@ -8,8 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.torch import load_file
 from test_finetune import PROMPTS, data, settings
+from test_workflow import snakemake
 
 from ttsnap.finetune import train
 from ttsnap.finetune.parallel import Processes
@@ -115,3 +117,25 @@ def test_two_processes_are_as_one_with_double_batch(clip, tmp_path):
     assert one["kept"] == two["kept"] == "trained"
     weights = [load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two")]
     assert same(*weights, dict(load_reward("pickscore", path=clip).named_parameters()), share=0.1)
+
+
+@pytest.mark.slow
+def test_the_workflow_starts_a_process_for_each_gpu_that_a_rule_got(copied):
+    """`accelerate launch` for real, without a GPU: two processes are as one with double batch."""
+    config, losses = yaml.safe_load((copied / "config.yaml").read_text()), {}
+    for gpus, batch_size in ((1, 12), (2, 6)):
+        config["rewards"]["pickscore"]["finetune"]["batch_size"] = batch_size
+        (copied / "config.yaml").write_text(yaml.safe_dump(config))
+        level = "results/levels/pickscore/5"
+        words = [
+            f"{level}.safetensors",
+            "--set-resources",
+            f"finetune:gpu={gpus}",
+            "--printshellcmds",
+        ]
+        run = snakemake(copied, *words)
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert (f"--num_processes {gpus}" in run.stdout + run.stderr) == (gpus > 1)
+        losses[gpus] = json.loads((copied / f"{level}.json").read_text())["loss"]
+    assert len(losses[1]) == len(losses[2]) == 2
+    assert losses[2][0] == pytest.approx(losses[1][0], rel=1e-3)

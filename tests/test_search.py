@@ -125,14 +125,16 @@ def test_neither_micro_batch_nor_company_changes_anything(sampler):
                 np.testing.assert_allclose(a.rewards["red"], b.rewards["red"], atol=1e-4)
 
 
-def test_flop_spent_is_as_counted_and_never_over_the_budget(sampler):
-    one = make_plan(sampler, verifiers(), Schedule(), 1, "candidates")
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+def test_flop_spent_is_as_counted_and_never_over_the_budget(sampler, several):
+    readers = verifiers(several)
+    one = make_plan(sampler, readers, Schedule(), 1, "candidates")
     costs = Costs(one.costs.denoise, one.costs.look, STEPS, "realised")
-    assert one.costs.look == pytest.approx(one.decode + 1e-6)
+    assert one.costs.look == pytest.approx(one.decode + (3e-6 if several else 1e-6))
     for schedule in (Schedule(), SCHEDULE, Schedule((1,), (0.5,)), Schedule((0, 1, 3), (0.9,) * 3)):
         for budget in np.random.default_rng(0).uniform(1.7, 6, 5) * costs.best_of_n():
-            plan = make_plan(sampler, verifiers(), schedule, budget)
-            ((found, _),) = search(sampler, verifiers(), schedule, PROMPTS[0], budget)
+            plan = make_plan(sampler, readers, schedule, budget)
+            ((found, _),) = search(sampler, readers, schedule, PROMPTS[0], budget)
             spent = plan.spent(found.evaluations, found.readings)
             assert spent["total"] <= budget
             assert spent["total"] == pytest.approx(costs.spent(plan.candidates, schedule))
@@ -140,6 +142,20 @@ def test_flop_spent_is_as_counted_and_never_over_the_budget(sampler):
                 spent["total"]
             )
             assert plan.candidates == costs.within(budget, schedule)
+
+
+def test_a_function_costs_what_the_costliest_of_its_looks_does():
+    weights = torch.ones(3 * 4 * 4, 5)
+
+    def plain(images, prompt):
+        return images.flatten(1).sum(1)
+
+    def heavy(images, prompt):
+        return (images.flatten(1) @ weights).sum(1)
+
+    of = {name: FunctionVerifier("f", plain, looks, size=(4, 4)).tflop
+          for name, looks in (("plain", {}), ("heavy", {1: heavy, 2: plain}))}  # fmt: skip
+    assert of["plain"] == 0 and of["heavy"] * 1e12 == pytest.approx(2 * 48 * 5)
 
 
 def test_a_budget_in_candidates_is_that_of_best_of_n(sampler):

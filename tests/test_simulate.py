@@ -135,6 +135,47 @@ def test_monte_carlo_agrees_with_enumeration():
         assert curve.by_prompt["clip"][0, prompt] == pytest.approx(exact, abs=0.05)
 
 
+@pytest.mark.parametrize("rewards", [1, 2])
+def test_random_pruning_is_any_of_the_subsets_with_the_same_chance(rewards):
+    """Its mean is exactly that of the best of as many as survive, on a single prompt too."""
+    tensors = [example(1, 6, seed=seed, name=f"r{seed}") for seed in range(rewards)]
+    costs = Costs(1.0, 0.5, 5)
+    budget = np.array([costs.schedule(SCHEDULE) * 5.5, 40.0])
+    curves = simulate(tensors, budget, costs, SCHEDULE, draws=6000)
+    count = survivors(5, SCHEDULE.keep)[-1]
+    finals = [t.base[0, :, -1] for t in tensors]
+    pairs = itertools.combinations(range(6), count)
+    exact = np.mean([finals[0][chosen_by_hand([], finals, drawn, [])] for drawn in pairs])
+    assert curves["random"].candidates[0] == 5 and 1 <= count < 5
+    assert curves["random"].by_prompt["r0"][0, 0] == pytest.approx(exact, abs=0.05)
+
+
+def test_a_method_that_cannot_read_a_step_is_left_out_and_says_so():
+    tensor, budgets, costs = example(4, 12), np.array([8.0, 12.0, 16.0]), Costs(1.0, 0.5, 5)
+    tensor.base[:, :, 2] = np.nan
+    curves = simulate([tensor], budgets, costs, SCHEDULE)
+    assert np.isnan(curves["ttsp"].by_prompt["clip"]).all()
+    assert np.isfinite(curves["ttsnap"].by_prompt["clip"]).all()
+    result = summarise(curves, budgets, costs, 12)
+    assert result["gain"]["ttsp"]["value"] is None and result["gain"]["ttsnap"]["value"] is not None
+    assert [note for note in result["notes"] if note.startswith("ttsp: step 2: the tensor has no")]
+    tensor.noise_aware[:, :, 2] = np.nan
+    with pytest.raises(BadInput, match="step 2"):
+        simulate([tensor], budgets, costs, SCHEDULE)
+
+
+def test_over_best_of_n_is_the_difference_of_the_two_curves():
+    tensor, budgets, costs = example(8, 12, name="hpsv2"), np.array([8.0, 16.0]), Costs(1.0, 0.5, 5)
+    curves = summarise(simulate([tensor], budgets, costs, SCHEDULE), budgets, costs, 12)["methods"]
+    own, bon = curves["ttsnap"], curves["best_of_n"]
+    np.testing.assert_allclose(own["over_best_of_n"], np.subtract(own["reward"], bon["reward"]))
+    ends = zip(
+        own["over_best_of_n_low"], own["over_best_of_n"], own["over_best_of_n_high"], strict=True
+    )
+    assert all(low <= value <= high for low, value, high in ends)
+    assert bon["over_best_of_n"] == bon["over_best_of_n_high"] == [0, 0]
+
+
 def test_memory_is_bounded_by_blocks_of_draws(monkeypatch):
     arguments = [example()], np.array([10.0, 20.0]), Costs(1.0, 0.5, 5), SCHEDULE
     monkeypatch.setattr(montecarlo, "BLOCK", 1)

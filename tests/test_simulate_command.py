@@ -82,6 +82,15 @@ def test_budgets_too_small_and_beyond_the_pool_are_said(tmp_path):
     assert any("more than the 12 candidates" in note for note in result["notes"])
 
 
+def test_a_figure_of_methods_without_values(tmp_path):
+    tensor = example(5, 3)
+    tensor.base[:, :, 2] = np.nan
+    for budgets in ("6:8:1", "600:800:100"):
+        figure = tmp_path / f"{budgets[0]}.png"
+        assert run(tmp_path, tensor, "--budgets", budgets, "--figure", str(figure))[0] == 0
+        assert figure.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     "tensor",
     [

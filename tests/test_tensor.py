@@ -187,6 +187,14 @@ def test_import_of_broken_values_is_one_line(tmp_path, published, capsys, text, 
     assert not (tmp_path / "r.h5").exists()
 
 
+def test_import_of_numbers_as_other_programs_write_them(tmp_path, published):
+    text = "0: [1, -2e-05, 3.5, 4]\n1: [1e3, .5, 3, 4]\n2: [1, 2, 3, 4]"
+    (tmp_path / "flux_imr_val_naft" / "p3_i4_s02.yaml").write_text(text)
+    assert import_values(tmp_path) == 0
+    values = read_tensor(tmp_path / "r.h5").noise_aware[:2, :2, 2]
+    np.testing.assert_array_equal(values, np.array([[1, -2e-5], [1e3, 0.5]], np.float32))
+
+
 def test_import_without_the_final_step(tmp_path, published, capsys):
     assert import_values(tmp_path, "--num-steps", "9") == 2
     assert "final step 8" in capsys.readouterr().err

@@ -1,6 +1,11 @@
 """`ttsnap cost`: what one look at one candidate costs, from config files alone."""
 
 import argparse
+from pathlib import Path
+
+from ttsnap.assets import how_to_get
+from ttsnap.errors import BadInput
+from ttsnap.presets import PRESETS
 
 LABELS = {"denoise": "denoiser evaluation", "decode": "decode of one image", "reward": "reward"}
 
@@ -8,32 +13,52 @@ LABELS = {"denoise": "denoiser evaluation", "decode": "decode of one image", "re
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--model", required=True, metavar="PATH", help="diffusers folder; weights are not needed"
+        "--model",
+        required=True,
+        metavar="MODEL",
+        help="diffusers folder, of which the config files are enough, hub id of a downloaded model, embedded:NAME, "
+        f"or a preset, which needs no file: {', '.join(PRESETS)}",
     )
     parser.add_argument("--family", help="sdxl, flux or sd15; if not given, as the folder says")
     parser.add_argument("--height", type=int, help="pixels; if not given, the model's own size")
     parser.add_argument("--width", type=int, help="pixels; if not given, the model's own size")
     parser.add_argument(
-        "--guidance", type=float, default=5.0, help="over 1, both halves of SDXL's CFG are counted"
+        "--guidance",
+        type=float,
+        help="over 1, both halves of CFG are counted (not FLUX); if not given, the preset's, or 5.0",
     )
     parser.add_argument("--reward", metavar="PATH", help="also count the CLIP in this folder")
 
 
 def run(args: argparse.Namespace) -> dict:
     """Print the table; return TFLOP per candidate: denoise, decode and, if asked for, reward."""
-    from ttsnap.cost import clip_flop, folder_cost, read_clip_config  # slow: imports diffusers
+    from ttsnap.cost import clip_flop, read_clip_config  # slow: imports diffusers
+    from ttsnap.models import resolve
 
-    cost = folder_cost(
-        args.model,
-        family=args.family,
-        height=args.height,
-        width=args.width,
-        guidance=args.guidance,
-    )
+    cost = _of_model(args)
     if args.reward:
-        cost["reward"] = clip_flop(read_clip_config(args.reward)) / 1e12
+        cost["reward"] = clip_flop(read_clip_config(resolve(args.reward))) / 1e12
     print(f"{cost['family']}, {cost['height']}×{cost['width']} pixels, one candidate")
     for key, label in LABELS.items():
         if key in cost:
             print(f"  {label:<22}{cost[key]:>12.4g} TFLOP")
     return cost
+
+
+def _of_model(args: argparse.Namespace) -> dict:
+    from ttsnap.architectures import preset_cost
+    from ttsnap.cost import folder_cost
+    from ttsnap.models import resolve
+
+    size = {"height": args.height, "width": args.width}
+    if args.model in PRESETS:
+        cost = preset_cost(args.model, **size, guidance=args.guidance)
+        if args.family not in (None, cost["family"]):
+            raise BadInput(f"--family: {args.model} is of the family {cost['family']}")
+        return cost
+    path = resolve(args.model)
+    if not Path(path).is_dir():
+        hint = f"; {how}" if (how := how_to_get(path)) else ""
+        raise BadInput(f"{path}: no such model folder{hint}")
+    guidance = 5.0 if args.guidance is None else args.guidance
+    return folder_cost(path, family=args.family, **size, guidance=guidance)

@@ -90,15 +90,22 @@ def _split(args: argparse.Namespace, count: int) -> tuple[slice, slice]:
 
 
 def _print(result: dict) -> None:
-    schedule, held_out = result["schedule"], result["gain"]["held_out"]
-    if not result["fallback"]:
-        print(f"steps {schedule['steps']} keep {schedule['keep']}")
-        if held_out["value"] is not None:
-            print(f"held-out gain over best-of-N: {held_out['value']:+.1%}", end="")
-            print(
-                ""
-                if held_out["low"] is None
-                else f" ({held_out['low']:+.1%} to {held_out['high']:+.1%})"
-            )
+    _print_one(result, "")
+    for row in result.get("per_budget", []):
+        _print_one(row, f"budget {row['budget']:g}: ")
     for note in result["notes"]:
         print(f"note: {note}", file=sys.stderr)
+
+
+def _print_one(result: dict, begin: str) -> None:
+    schedule, gain = result["schedule"], result["gain"]["held_out"]
+    if result["fallback"]:
+        print(f"{begin}best-of-N")
+        return
+    print(f"{begin}steps {schedule['steps']} keep {schedule['keep']}")
+    if gain["value"] is None:
+        return
+    of = "{:+.4g}" if "unit" in gain else "{:+.1%}"
+    ends = "" if gain["low"] is None else f" ({of} to {of})".format(gain["low"], gain["high"])
+    unit = f" {gain['unit']}" if "unit" in gain else ""
+    print(f"  held-out gain over best-of-N: {of.format(gain['value'])}{unit}{ends}")

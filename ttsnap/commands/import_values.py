@@ -103,7 +103,8 @@ def _read_step(path: Path) -> np.ndarray:
         if not isinstance(values, list) or len(values) != images:
             raise BadInput(f"{path}: prompt {prompt} has no list of {images} values")
         for candidate, value in enumerate(values):
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            value = values[candidate] = _number(value)
+            if value is None:
                 raise BadInput(f"{path}: prompt {prompt}, candidate {candidate}: not a number")
             if not math.isfinite(value):
                 raise BadInput(
@@ -111,6 +112,16 @@ def _read_step(path: Path) -> np.ndarray:
                     "score that prompt again or leave it out"
                 )
     return np.array([by_prompt[prompt] for prompt in range(prompts)], np.float32)
+
+
+def _number(value: object) -> float | None:
+    """A number of a YAML file, None for anything else; PyYAML leaves `1e-05` a text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
 
 
 def _joined(values: dict[int, np.ndarray], shape: tuple, folder: str) -> np.ndarray:

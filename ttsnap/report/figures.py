@@ -51,7 +51,7 @@ def reward_against_budget(result: dict, path: str | Path, methods: list[str] | N
     panels = _panels(result, curves)
     unit, factor = flop_unit(max(curves["best_of_n"]["budget"]))
     with plt.rc_context(STYLE):
-        width = 7.2 if len(panels) == 1 else 5.2 * len(panels)
+        width = 8.4 if len(panels) == 1 else 5.2 * len(panels)
         figure, all_axes = plt.subplots(
             1, len(panels), figsize=(width, 5.0), layout="constrained", squeeze=False
         )
@@ -98,7 +98,9 @@ def _panels(result: dict, curves: dict) -> list[tuple[str, str, dict]]:
 
 
 def _curve(axes, name: str, budget: list[float], columns: list[list], gain: dict | None) -> None:
-    """One method; a band for the three that compete, thin lines for ceiling and floor."""
+    """One method, if it has values; a band for the three that compete, thin lines for ceiling and floor."""
+    if all(v is None for v in columns[0]):
+        return
     value, low, high = ([float("nan") if v is None else v for v in column] for column in columns)
     colour, marker, line, width = LOOK.get(name, (None, "x", "-", 1.5))
     label = LEGEND.get(name, method_name(name))
@@ -127,6 +129,8 @@ def _limit(axes, methods: list[list[list]]) -> None:
     value, low, high = (
         [v for columns in methods for v in columns[at] if v is not None] for at in range(3)
     )
+    if not value:
+        return
     span = (max(value) - min(value)) or 1.0
     margin = 0.04 * span
     axes.set_ylim(

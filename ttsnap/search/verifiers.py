@@ -61,8 +61,8 @@ class FunctionVerifier(Verifier):
     """score(images [n, 3, H, W] in [0, 1], prompt) → n values; `looks`, step → such a function, are its
     noise-aware variants.
 
-    tflop: of one image; counted on an image of `size` (H, W) when not given, which sees what torch
-    computes and nothing else.
+    tflop: of one image; when not given, that of the costliest of the functions, counted on an image of
+    `size` (H, W), which sees what torch computes and nothing else.
     """
 
     def __init__(
@@ -77,7 +77,8 @@ class FunctionVerifier(Verifier):
         self.name, self.score, self.looks = name, score, dict(looks or {})
         self.levels = frozenset(self.looks)
         if tflop is None:
-            tflop = count_flop(score, torch.zeros(1, 3, *size, device=device), "a") / 1e12
+            image = torch.zeros(1, 3, *size, device=device)
+            tflop = max(count_flop(f, image, "a") for f in (score, *self.looks.values())) / 1e12
         self.tflop = float(tflop)
 
     def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:

@@ -55,6 +55,7 @@ def fit_schedule(
 
     {"schedule", "gain": {"fit", "held_out": {"value", "low", "high", …}, "held_out_realised"},
     "fallback", "evaluated", "seconds", "notes"}; `held_out_realised` is with no budget overspent.
+    A gain is Ω; over a single budget, which has no area, the reward over best-of-N's, in its unit.
     Falls back to best-of-N, the schedule without steps, where no schedule suits the budgets or the
     gain on the fit prompts is not clearly positive (its interval includes 0).
     """
@@ -191,8 +192,7 @@ def _decide(finalists, fit, test, budgets, costs, method, seed, settings) -> dic
         curves = simulate(
             [tensor], budgets, its_costs, chosen, methods=only, draws=draws, seed=seed
         )
-        summary = summarise(curves, budgets, its_costs, tensor.base.shape[1], seed)
-        return summary["gain"][method], summary["notes"]
+        return _gain(summarise(curves, budgets, its_costs, tensor.base.shape[1], seed), method)
 
     nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
     gains = {"fit": nothing, "held_out": nothing, "held_out_realised": nothing}
@@ -217,3 +217,16 @@ def _decide(finalists, fit, test, budgets, costs, method, seed, settings) -> dic
             f"whole survivors cost up to {share:.2f} × the budget; --accounting realised forbids it"
         )
     return {"schedule": chosen.as_json(), "gain": gains, "fallback": False, "notes": notes}
+
+
+def _gain(summary: dict, method: str) -> tuple[dict, list[str]]:
+    """(Ω, notes); where just one budget can be simulated, the reward over best-of-N's there."""
+    gain, notes, curve = summary["gain"][method], summary["notes"], summary["methods"][method]
+    places = [i for i, value in enumerate(curve["over_best_of_n"]) if value is not None]
+    if gain["value"] is not None or len(places) != 1:
+        return gain, notes
+    keys = ("over_best_of_n", "over_best_of_n_low", "over_best_of_n_high")
+    ends = (curve[key][places[0]] for key in keys)
+    gain = dict(zip(("value", "low", "high"), ends, strict=True))
+    gain |= {"unit": summary["unit"], "budgets": [curve["budget"][places[0]]]}
+    return gain, [note for note in notes if "no gain can be stated" not in note]

@@ -19,6 +19,11 @@ from ttsnap.errors import BadInput
 from ttsnap.simulate.costs import Schedule, survivors
 from ttsnap.tensor import RewardTensor
 
+
+class Unread(BadInput):
+    """A method would look at a step at which the tensor has nothing that it could read."""
+
+
 Choose = Callable[[np.ndarray, Sequence[int]], np.ndarray]
 Method = Callable[[Sequence[RewardTensor], Schedule, np.random.Generator], Choose]
 
@@ -39,20 +44,24 @@ def oracle(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Cho
     return pruner(looks, tensors, schedule)
 
 
-def random(tensors: Sequence[RewardTensor], schedule: Schedule, rng: np.random.Generator) -> Choose:
-    """Prune at random: the floor."""
-    shape = (*tensors[0].base.shape[:2], len(schedule.steps))
-    return pruner([rng.random(shape, np.float32)] * len(tensors), tensors, schedule)
+def random(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
+    """Prune at random: the floor. As candidates are drawn in random order, the first of them survive."""
+    best = pruner([t.base[:, :, :0] for t in tensors], tensors, Schedule())
+
+    def choose(drawn: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+        return best(drawn, [[n, *survivors(n, schedule.keep)][-1] for n in counts])
+
+    return choose
 
 
 METHODS: dict[str, Method] = {"ttsp": ttsp, "ttsnap": ttsnap, "oracle": oracle, "random": random}
 
 
 def base_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
-    """float32 [P, C, k]: the base reward at `steps`; `BadInput` at a step that was not read."""
+    """float32 [P, C, k]: the base reward at `steps`; `Unread` at a step that was not read."""
     for step in steps:
         if np.isnan(tensor.base[0, 0, step]):
-            raise BadInput(
+            raise Unread(
                 f"step {step}: the tensor has no {tensor.attrs.get('reward', '')} base reward "
                 f"there; choose among steps {tensor.base_steps[:-1]}"
             )

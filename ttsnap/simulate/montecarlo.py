@@ -10,7 +10,7 @@ import numpy as np
 
 from ttsnap.errors import BadInput
 from ttsnap.simulate.costs import Costs, Schedule
-from ttsnap.simulate.methods import METHODS, Method, ttsp
+from ttsnap.simulate.methods import METHODS, Method, Unread, noise_aware_looks, ttsp
 from ttsnap.tensor import RewardTensor
 
 BLOCK = 4_000_000  # candidates drawn at a time: bounds the memory
@@ -24,6 +24,7 @@ class Curve:
     spent       float [B], what they cost, each look keeping a whole number of them
     by_prompt   {name: float [B, P]}, the mean over draws of each reward by its name, and `accepted`
     by_draw     {name: float [B, D]}, the mean over prompts
+    unread      why there is no value at all, where a step of the schedule has nothing for the method
     """
 
     schedule: Schedule
@@ -31,6 +32,7 @@ class Curve:
     spent: np.ndarray
     by_prompt: dict[str, np.ndarray]
     by_draw: dict[str, np.ndarray]
+    unread: str = ""
 
 
 def simulate(
@@ -47,7 +49,9 @@ def simulate(
     """Best-of-N and each of `methods` at each budget, every method on the same draws.
 
     `schedules` gives some methods a schedule of their own; budgets [B] and `costs` are in one unit.
-    Raises `BadInput` for a schedule that does not suit the tensors or budgets that pay for nothing.
+    A method that cannot read a step (TTSp, where there are noise-aware rewards alone) has a curve
+    without values that says so. Raises `BadInput` for a schedule that does not suit the tensors, a
+    step at which they have no reward of any kind, and budgets that pay for nothing.
     """
     check_tensors(tensors)
     if draws < 1:
@@ -55,6 +59,8 @@ def simulate(
     own = {name: (schedules or {}).get(name, schedule) for name in methods}
     for name, its in own.items():
         its.check(costs.num_steps, f"schedule of {name}")
+        for tensor in tensors:
+            noise_aware_looks(tensor, its.steps)  # raises where there is nothing to read
     affordable = costs.within(budgets)
     if not affordable.any():
         raise BadInput(
@@ -64,8 +70,13 @@ def simulate(
     curves = {"best_of_n": _best_of_n_curve(tensors, affordable, costs, draws, seed)}
     for name, method in methods.items():
         counts = costs.within(budgets, own[name])
-        values = run_method(tensors, method, own[name], counts, draws, seed)
-        curves[name] = Curve(own[name], counts, costs.spent(counts, own[name]), *values)
+        unread = ""
+        try:
+            values = run_method(tensors, method, own[name], counts, draws, seed)
+        except Unread as error:
+            unread = str(error)
+            values = run_method(tensors, ttsp, Schedule(), 0 * counts, draws, seed)
+        curves[name] = Curve(own[name], counts, costs.spent(counts, own[name]), *values, unread)
     return curves
 
 

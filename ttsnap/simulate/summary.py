@@ -36,7 +36,7 @@ def summarise(
             gains[name]["by_reward"] = {
                 reward: _gain(sample, curves, name, reward, budgets)[0] for reward in rewards
             }
-        if gains[name]["value"] is None:
+        if gains[name]["value"] is None and not curves[name].unread:
             notes.append(
                 f"{name}: no gain can be stated: it needs two or more budgets that it and "
                 "best-of-N can be simulated at, and a best-of-N reward that rises over them"
@@ -47,7 +47,8 @@ def summarise(
         "reward": rewards[0],
         "unit": reporting_units(rewards[0])[2],
         "methods": {
-            name: _method(sample, curve, rewards, budgets) for name, curve in curves.items()
+            name: _method(sample, curve, curves["best_of_n"], rewards, budgets)
+            for name, curve in curves.items()
         },
         "gain": gains,
         "gain_difference": _difference(gains, replicates),
@@ -74,7 +75,7 @@ class _Resamples:
         return self.of_prompts @ curve.by_prompt[name].T, by_draw
 
 
-def _method(sample: _Resamples, curve: Curve, rewards: list[str], budgets: np.ndarray) -> dict:
+def _method(sample: _Resamples, curve: Curve, bon: Curve, rewards: list, budgets) -> dict:
     def values(name: str) -> dict:
         shift, scale, _ = reporting_units(name) if name in rewards else (0.0, 1.0, "")
         over_prompts, over_draws = sample.replicates(curve, name)
@@ -92,6 +93,7 @@ def _method(sample: _Resamples, curve: Curve, rewards: list[str], budgets: np.nd
     result = {"budget": budgets.tolist(), "reward": first["value"], **first}
     del result["value"]
     result |= {"candidates": curve.candidates.tolist(), "spent": curve.spent.tolist()}
+    result |= _over(sample, curve, bon, rewards[0])
     if "accepted" in of:
         checked = of["accepted"]
         result["accepted"] = checked["value"]
@@ -99,6 +101,17 @@ def _method(sample: _Resamples, curve: Curve, rewards: list[str], budgets: np.nd
     if len(rewards) > 1:
         result["by_reward"] = {name: of[name] for name in rewards}
     return result
+
+
+def _over(sample: _Resamples, curve: Curve, bon: Curve, reward: str) -> dict:
+    """What it reaches over best-of-N at each budget, paired: a difference in reporting units."""
+    mean = (curve.by_prompt[reward] - bon.by_prompt[reward]).mean(1)
+    pair = [sample.replicates(of, reward)[0] for of in (curve, bon)]
+    keys = ("over_best_of_n", "over_best_of_n_low", "over_best_of_n_high")
+    columns = (mean, *interval(pair[0] - pair[1]))
+    return {
+        key: _plain(of * reporting_units(reward)[1]) for key, of in zip(keys, columns, strict=True)
+    }
 
 
 def _gain(
@@ -132,6 +145,9 @@ def _difference(gains: dict, replicates: dict) -> dict:
 def _notes(curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, pool: int) -> list[str]:
     notes = []
     for name, curve in curves.items():
+        if curve.unread:
+            notes.append(f"{name}: {curve.unread}: not simulated")
+            continue
         cost = costs.schedule(curve.schedule) if curve.schedule.steps else costs.best_of_n()
         few, many = budgets[curve.candidates < 1], budgets[curve.candidates > pool]
         if len(few):

@@ -115,11 +115,14 @@ def previous_level(wildcards):
 
 
 def launcher(resources):
-    """How a training starts: one process for each GPU the rule got."""
+    """How a training starts: one process for each GPU the rule got, whatever a person's own accelerate config says."""
     count = int(resources.get("gpu", 1))
     if count < 2:
         return "python -m"
-    return f"accelerate launch --num_processes {count} --num_machines 1 --mixed_precision no --dynamo_backend no -m"
+    return (
+        f"accelerate launch --multi_gpu --num_processes {count} --num_machines 1 --main_process_port 0"
+        " --mixed_precision no --dynamo_backend no -m"
+    )
 
 
 def finetune_arguments(wildcards):

@@ -18,7 +18,7 @@ rule report_budget:
     log:
         "results/logs/report/budget.{pruned_by}.log",
     conda:
-        "../../envs/simulate.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(10),
@@ -43,7 +43,7 @@ rule report_gain:
     log:
         "results/logs/report/gain.{pruned_by}.log",
     conda:
-        "../../envs/simulate.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(10),
@@ -69,7 +69,7 @@ rule report_cost:
     log:
         "results/logs/report/cost.{pruned_by}.log",
     conda:
-        "../../envs/simulate.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(10),
@@ -95,7 +95,7 @@ rule report_tau:
     log:
         "results/logs/report/tau.{reward}.log",
     conda:
-        "../../envs/simulate.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(10),
@@ -121,7 +121,7 @@ rule report_levels:
     log:
         "results/logs/report/levels.{reward}.log",
     conda:
-        "../../envs/simulate.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(10),
@@ -148,7 +148,7 @@ rule report_gallery:
     log:
         "results/logs/report/gallery.{reward}.log",
     conda:
-        "../../envs/simulate.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(20),
@@ -180,7 +180,7 @@ rule report_summary:
     log:
         "results/logs/report/summary.log",
     conda:
-        "../../envs/simulate.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(10),

@@ -85,7 +85,7 @@ rule check:
     log:
         "results/logs/check/{split}/{shard}.log",
     conda:
-        "../../envs/simulate.yaml"
+        "../../envs/diffusion.yaml"
     resources:
         mem_mb=memory(4000),
         runtime=minutes(60),

@@ -85,7 +85,7 @@ rule report_search:
     log:
         "results/logs/report/search.{reward}.log",
     conda:
-        "../../envs/simulate.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=minutes(10),

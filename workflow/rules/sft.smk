@@ -57,6 +57,7 @@ rule sft_train:
         mem_mb=memory(16000),
         runtime=minutes(480),
     params:
+        launch=lambda w, resources: launcher(resources),
         model=lambda w: model_path(w.seed, w.way, int(w.cycle) - 1),
         teacher=lambda w: model_path(w.seed, "base", 0),
         weights=sft_weights(),
@@ -69,7 +70,7 @@ rule sft_train:
         state="results/state/sft",
         code=code("ttsnap.commands.sft"),
     shell:
-        "python -m ttsnap sft --manifest {input.manifests} --model {params.model}"
+        "{params.launch} ttsnap sft --manifest {input.manifests} --model {params.model}"
         " --teacher {params.teacher} {params.size} --noise {params.noise} {params.settings}"
         " --every-epoch --seed {params.number} --out {params.out}"
         " --state {params.state}/{wildcards.seed}.{wildcards.way}.{wildcards.cycle}.pt"
