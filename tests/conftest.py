@@ -28,3 +28,31 @@ def finished(tmp_path_factory):
 def copied(finished, tmp_path):
     """A copy of the finished folder, times kept, to change something in."""
     return Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def gan(tmp_path_factory):
+    """The folder of a small untrained GAN of 8×8 grey images."""
+    import torch
+
+    from ttsnap.sft.gan import GanGenerator, save_gan
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("gan")
+    save_gan(GanGenerator(1, 8, 16, 8, [str(n) for n in range(10)]), folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def manifest(gan, tmp_path_factory):
+    """20 digits with noise assigned for that GAN."""
+    from ttsnap.sft.build import build
+    from ttsnap.sft.data import load_images
+    from ttsnap.sft.generators import load_generator
+    from ttsnap.sft.settings import Assign
+    from ttsnap.sft.targets import of_images
+
+    out = tmp_path_factory.mktemp("assigned")
+    targets = of_images(load_images("digits"), 0, 20)
+    build(load_generator(gan), targets, out, Assign(steps=10).model_dump())
+    return str(out / "manifest.jsonl")

@@ -104,47 +104,97 @@ ORBITS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 @pytest.mark.parametrize(("shape", "form"), ORBITS)
-def test_descent_is_the_same_alone_and_goes_on_from_its_state(shape, form):
+def test_descent_is_the_same_alone_and_goes_on_from_its_state(shape, form, optimiser):
     eps, target = normal(*shape), normal(*shape, seed=1)
 
-    def objective(rows=slice(None)):
-        return lambda z: (z - target[rows]).square().flatten(1).mean(1)
+    def objective(target):
+        return lambda z, rows: (z - target[rows]).square().flatten(1).mean(1)
 
-    whole = descend(make_orbit(eps, form), objective(), steps=30, lr=0.05)
+    how = dict(steps=30, optimiser=optimiser)
+    whole = descend(make_orbit(eps, form), objective(target), **how)
     assert (whole.best < whole.start).all() and whole.history.shape == (31, 5)
     assert torch.allclose(whole.best, whole.history.min(0).values)
+    assert torch.allclose(whole.best, objective(target)(whole.noise, range(5)))
     if form != "free":
         assert torch.allclose(whole.noise.flatten(1).norm(dim=1), eps.flatten(1).norm(dim=1))
-    alone = descend(make_orbit(eps[2:3], form), objective(slice(2, 3)), steps=30, lr=0.05)
+    alone = descend(make_orbit(eps[2:3], form), objective(target[2:3]), **how)
     assert torch.allclose(alone.noise[0], whole.noise[2])
     again = make_orbit(eps, form, start=whole.state)
-    assert torch.allclose(again.noise(), whole.noise)
-    later = descend(again, objective(), steps=10, lr=5.0)  # a rate that only does harm
-    assert (later.best <= whole.best + 1e-12).all()
+    assert torch.allclose(again.noise(again.first, torch.arange(5)), whole.noise)
+    harm = dict(steps=10, optimiser=optimiser, lr=5.0)  # a rate that only does harm
+    assert (descend(again, objective(target), **harm).best <= whole.best + 1e-12).all()
 
 
-def test_the_sphere_finds_what_is_nearest_on_the_orbit():
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_the_sphere_finds_what_is_nearest_on_the_orbit(optimiser):
     """The point of the sphere nearest to y is ‖ε‖·y/‖y‖."""
     eps, y = normal(4, 12), normal(4, 12, seed=1) * 3
-    found = descend(make_orbit(eps), lambda z: (z - y).square().sum(1), steps=400, lr=0.05)
+    found = descend(
+        make_orbit(eps),
+        lambda z, rows: (z - y[rows]).square().sum(1),
+        steps={"lbfgs": 20, "adam": 400}[optimiser],
+        optimiser=optimiser,
+    )
     nearest = eps.norm(dim=1, keepdim=True) * y / y.norm(dim=1, keepdim=True)
     assert torch.allclose(found.noise, nearest, atol=1e-3)
 
 
-def test_a_broken_row_leaves_the_others_alone():
+def rosenbrock(z, rows=None):
+    return (100 * (z[:, 1:] - z[:, :-1] ** 2) ** 2 + (1 - z[:, :-1]) ** 2).sum(1)
+
+
+def test_lbfgs_gets_through_a_bent_valley_and_never_rises():
+    """Rosenbrock's valley from many sides; Adam is nowhere near after as many steps."""
+    eps = normal(16, 4)
+    found = descend(make_orbit(eps, "free"), rosenbrock, steps=150)
+    local = (found.noise[:, 0] < 0).sum()  # it has a second minimum beside (−1, 1, 1, 1)
+    assert (found.best < 1e-6).sum() == 16 - local and local < 8
+    assert (found.history.diff(dim=0) <= 0).all()
+    adam = descend(make_orbit(eps, "free"), rosenbrock, steps=150, optimiser="adam")
+    assert (adam.best > 0.1).all()
+
+
+def test_rows_end_when_they_gain_no_more_and_cost_nothing_then():
+    eps, seen = normal(6, 4), []
+
+    def objective(z, rows):
+        seen.append(rows.tolist())
+        flat = (z - eps[rows]).square().sum(1) + z[:, 0]
+        return torch.where(rows < 3, flat, rosenbrock(z))
+
+    found = descend(make_orbit(eps, "free"), objective, steps=100, tolerance=0.01)
+    assert found.evaluations.tolist() == [sum(n in rows for rows in seen) for n in range(6)]
+    assert found.evaluations[:3].max() < 15 < found.evaluations.max() < 100
+    assert found.history.shape == (101, 6) and found.history.isfinite().all()
+    whole = descend(make_orbit(eps, "free"), objective, steps=100)
+    gain = whole.start - whole.best
+    assert (whole.start - found.best > 0.9 * gain).all()
+
+
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_a_broken_row_leaves_the_others_alone(optimiser):
     eps, target = normal(3, 6), normal(3, 6, seed=1)
 
-    def objective(z, broken):
-        far = (z.detach() - eps).abs().max() > 0.2
-        factor = torch.tensor([1.0, float("nan") if broken and far else 1.0, 1.0])
-        return (z - target).square().mean(1) * factor
+    def objective(z, rows, broken):
+        far = (z.detach() - eps[rows]).abs().amax(1) > 0.2
+        factor = torch.where(far & (rows == 1) & broken, float("nan"), 1.0)
+        return (z - target[rows]).square().mean(1) * factor
 
-    good = descend(make_orbit(eps), lambda z: objective(z, False), steps=20, lr=0.05)
-    bad = descend(make_orbit(eps), lambda z: objective(z, True), steps=20, lr=0.05)
+    good, bad = (
+        descend(
+            make_orbit(eps),
+            lambda z, rows, b=broken: objective(z, rows, b),
+            steps=20,
+            optimiser=optimiser,
+        )
+        for broken in (False, True)
+    )
     assert torch.equal(good.noise[[0, 2]], bad.noise[[0, 2]]) and bad.best.isfinite().all()
+    assert bad.best[1] <= bad.start[1]
     with pytest.raises(TtsnapError, match="not finite"):
-        descend(make_orbit(eps), lambda z: z.sum(1) * float("nan"), steps=1, lr=0.1)
+        descend(make_orbit(eps), lambda z, rows: z.sum(1) * float("nan"), steps=1)
 
 
 def test_gaussian_prior_is_zero_at_standard_moments_only():

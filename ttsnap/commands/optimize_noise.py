@@ -84,9 +84,11 @@ def _optimise(generator, reward, prompts: list[str], folders: dict, settings: di
 
     condition = generator.embed(prompts)
     eps = base_noise(generator, about["seed"], prompts)
-    found = optimise_reward(
-        generator, lambda images: reward(images, prompts), eps, condition, settings
-    )
+
+    def of_rows(images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return reward(images, [prompts[row] for row in rows.tolist()])
+
+    found = optimise_reward(generator, of_rows, eps, condition, settings)
     with torch.no_grad():
         images = {
             "first": generator.pixels(generator.latents(eps, condition)),

@@ -1,6 +1,5 @@
 """The E-step: for each target, the noise on its orbit that a one-step generator maps closest to it (DESIGN §3)."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -8,12 +7,14 @@ import torch
 from ttsnap.noise.descend import Found, descend
 from ttsnap.noise.orbits import gaussian_prior, make_orbit, per_sample
 
+HOW = ("steps", "optimiser", "lr", "tolerance")  # the settings of the descent
+
 
 class OneStep(Protocol):
     """What assignment needs of a one-step generator."""
 
     def latents(self, noise: torch.Tensor, condition) -> torch.Tensor:
-        """x̂0 [B, …] of noise [B, …], differentiable."""
+        """x̂0 [B, …] of noise [B, …], differentiable; condition: tensors with B rows."""
 
     def pixels(self, latents: torch.Tensor) -> torch.Tensor:
         """Images [B, C, H, W] around [0, 1], not clamped, differentiable."""
@@ -44,7 +45,6 @@ def assign(
     targets: torch.Tensor,
     settings: dict,
     start: torch.Tensor | None = None,
-    on_step: Callable[[int, torch.Tensor], object] | None = None,
 ) -> Found:
     """Assign a noise to each target: w_lat·MSE(latent) + w_pix·L1(pixels) + w_drift·MSE(z, ε) + w_prior·KL.
 
@@ -52,15 +52,22 @@ def assign(
     of sft.settings.Assign. The objective found is never above that of the start.
     """
 
-    def objective(z: torch.Tensor) -> torch.Tensor:
-        value = reconstruction(
-            generator, z, condition, target_latents, targets, settings["latent"], settings["pixel"]
-        )
-        if settings["drift"]:
-            value = value + settings["drift"] * per_sample((z - eps).square())
-        if settings["prior"]:
-            value = value + settings["prior"] * gaussian_prior(z)
-        return value
+    weights = settings["latent"], settings["pixel"]
+
+    def objective(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        part = [value[rows] for value in condition]
+        value = reconstruction(generator, z, part, target_latents[rows], targets[rows], *weights)
+        return value + regulariser(z, eps[rows], settings)
 
     orbit = make_orbit(eps, settings["form"], settings["patch"], start)
-    return descend(orbit, objective, steps=settings["steps"], lr=settings["lr"], on_step=on_step)
+    return descend(orbit, objective, **{key: settings[key] for key in HOW})
+
+
+def regulariser(z: torch.Tensor, eps: torch.Tensor, settings: dict) -> torch.Tensor | float:
+    """[B]: w_drift·MSE(z, ε) + w_prior·KL."""
+    value = 0.0
+    if settings["drift"]:
+        value = value + settings["drift"] * per_sample((z - eps).square())
+    if settings["prior"]:
+        value = value + settings["prior"] * gaussian_prior(z)
+    return value

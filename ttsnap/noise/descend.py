@@ -1,4 +1,4 @@
-"""Gradient descent on an orbit, all targets of a batch at once, each as if it were alone."""
+"""Descent on an orbit, all targets of a batch at once, each as if it were alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,13 +6,16 @@ from dataclasses import dataclass
 import torch
 
 from ttsnap.errors import TtsnapError
+from ttsnap.noise.lbfgs import Evaluate, minimise
+from ttsnap.noise.orbits import Orbit
 
 
 @dataclass
 class Found:
     """What was found for each row.
 
-    noise [B, …] and state [B, …] of its lowest objective; start, best float [B]; history float [steps+1, B].
+    noise [B, …] and state [B, …] of its lowest objective; start, best float [B]; history float [steps+1, B], a row that
+    has ended keeping its last value; evaluations int [B].
     """
 
     noise: torch.Tensor
@@ -20,45 +23,64 @@ class Found:
     start: torch.Tensor
     best: torch.Tensor
     history: torch.Tensor
+    evaluations: torch.Tensor
 
 
 def descend(
-    orbit,
-    objective: Callable[[torch.Tensor], torch.Tensor],
+    orbit: Orbit,
+    objective: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     *,
     steps: int,
-    lr: float,
-    on_step: Callable[[int, torch.Tensor], object] | None = None,
+    optimiser: str = "lbfgs",
+    lr: float = 5e-2,
+    tolerance: float = 0.0,
 ) -> Found:
-    """Minimise objective(z) → [B] over the orbit with Adam, and keep the best z of each row, the first one included.
+    """Minimise objective(z, rows) → [n] over the orbit, and keep the best z of each row, the first one included.
 
-    So `best` is never above `start`. on_step(step, values) sees the objective of every step. Raises TtsnapError when an
-    objective is not finite at the start.
+    So `best` is never above `start`. rows [n]: which rows of the orbit the z [n, …] are of. A step is one evaluation
+    with its gradient. optimiser: "lbfgs" ends a row when ten steps brought no more than `tolerance` of what it gained
+    in all; "adam" takes all the steps at rate lr. Raises TtsnapError when an objective is not finite at the start.
     """
-    optimiser = torch.optim.Adam([orbit.parameter], lr=lr)
-    history, found = [], None
-    for step in range(steps + 1):
-        with torch.set_grad_enabled(step < steps):
-            z = orbit.noise()
-            values = objective(z).float()
-        now = values.detach()
-        if found is None:
-            if not torch.isfinite(now).all():
-                raise TtsnapError("the objective is not finite at the first noise; check the model")
-            found = Found(z.detach().clone(), orbit.state(), now, now.clone(), now)
-        else:
-            better = now < found.best
-            if better.any():
-                found.noise[better] = z.detach()[better]
-                found.state[better] = orbit.state()[better]
-                found.best[better] = now[better]
-        history.append(now)
-        if on_step:
-            on_step(step, now)
-        if step < steps:
-            optimiser.zero_grad(set_to_none=True)
-            (gradient,) = torch.autograd.grad(values.sum(), [orbit.parameter])
-            orbit.parameter.grad = gradient.nan_to_num()  # one bad row leaves the others alone
-            optimiser.step()
-    found.history = torch.stack(history)
-    return found
+
+    def evaluate(x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            values = objective(orbit.noise(x, rows), rows)
+            (gradient,) = torch.autograd.grad(values.sum(), [x])
+        return values.detach(), gradient.nan_to_num()  # one bad row leaves the others alone
+
+    first = orbit.first.detach()
+    rows = torch.arange(len(first), device=first.device)
+    start = evaluate(first, rows)
+    if not torch.isfinite(start[0]).all():
+        raise TtsnapError("the objective is not finite at the first noise; check the model")
+    if optimiser == "adam":
+        x, history, evaluations = adam(evaluate, first, start, lr, steps)
+    else:
+        x, history, evaluations = minimise(evaluate, first, start, orbit.unit, steps, tolerance)
+    with torch.no_grad():
+        noise, state = orbit.noise(x, rows), orbit.state(x, rows)
+    best = history.nan_to_num(nan=torch.inf).amin(0)
+    return Found(noise.clone(), state.clone(), history[0], best, history, evaluations)
+
+
+def adam(
+    evaluate: Evaluate,
+    first: torch.Tensor,
+    start: tuple[torch.Tensor, torch.Tensor],
+    lr: float,
+    steps: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """So many steps of Adam at a constant rate: (best x [B, …], history [steps+1, B], evaluations int [B])."""
+    rows = torch.arange(len(first), device=first.device)
+    x, best, (values, gradient) = first.clone(), first.clone(), start
+    optimiser, lowest, history = torch.optim.Adam([x], lr=lr), values, [values]
+    for _ in range(steps):
+        x.grad = gradient
+        optimiser.step()
+        values, gradient = evaluate(x, rows)
+        better = values < lowest
+        best[better] = x[better]
+        lowest = torch.where(better, values, lowest)
+        history.append(values)
+    return best, torch.stack(history), torch.full_like(rows, steps + 1)

@@ -1,7 +1,8 @@
 """Where an optimised noise may lie: parametrisations of z around a Gaussian draw ε, one row a target.
 
-An orbit has `eps` [B, …], `parameter` (what the optimiser moves), `noise()` → z [B, …], and `state()`, a tensor [B, …]
-from which an orbit of the same kind starts again (`start=`), exactly at the same z.
+An orbit of B rows maps parameters x [n, …] of some of its rows to noise: `first` [B, …] is where x begins, `noise(x,
+rows)` is z, `state(x, rows)` a tensor from which an orbit of the same kind starts again (`start=`) at the same z, and
+`unit` [B] is the change of x that moves z about as far as it is long.
 """
 
 import torch
@@ -13,70 +14,62 @@ FORMS = ("auto", "sphere", "exp", "cayley", "free")
 
 
 class Sphere:
-    """z = ‖ε‖·u/‖u‖ for vectors: the whole orbit {Qε} of the vector form, without Q (DESIGN §3)."""
+    """z = ‖ε‖·x/‖x‖ for vectors: the whole orbit {Qε} of the vector form, without Q (DESIGN §3)."""
 
     def __init__(self, eps: torch.Tensor, start: torch.Tensor | None = None):
-        self.eps = eps
-        self.radius = eps.norm(dim=-1, keepdim=True)
-        self.parameter = (eps if start is None else start).clone().requires_grad_()
+        self.unit = eps.norm(dim=-1)
+        self.first = eps if start is None else start
 
-    def noise(self) -> torch.Tensor:
-        """z [B, D] with the norms of ε."""
-        return self.parameter * (self.radius / self.parameter.norm(dim=-1, keepdim=True))
+    def noise(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """z [n, D] with the norms of ε."""
+        return x * (self.unit[rows, None] / x.norm(dim=-1, keepdim=True))
 
-    def state(self) -> torch.Tensor:
-        """z itself."""
-        return self.noise().detach().clone()
+    state = noise
 
 
 class Matrices:
-    """z = Q·ε with one Q = map(A − Aᵀ)·Q₀ a target: on all its p×p patches, or on its vector (patch None)."""
+    """z = Q·ε with one Q = map(x − xᵀ)·Q₀ a target: on all its p×p patches, or on its vector (patch None)."""
 
     def __init__(
         self, eps: torch.Tensor, form: str, patch: int | None, start: torch.Tensor | None = None
     ):
         self.eps, self.map, self.patch = eps, MAPS[form], patch
         size = eps.shape[1] * (patch or 1) ** 2
-        one = torch.eye(size, dtype=eps.dtype, device=eps.device).repeat(len(eps), 1, 1)
-        self.first = one if start is None else start
-        self.parameter = torch.zeros_like(one).requires_grad_()
+        one = torch.eye(size, dtype=eps.dtype, device=eps.device).expand(len(eps), -1, -1)
+        self.q0 = one if start is None else start
+        self.first = torch.zeros_like(one)
+        self.unit = eps.new_full((len(eps),), 0.5**0.5)  # a radian in a plane
 
-    def q(self) -> torch.Tensor:
-        """The matrices [B, D, D]."""
-        return self.map(skew(self.parameter)) @ self.first
+    def state(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Q [n, D, D]."""
+        return self.map(skew(x)) @ self.q0[rows]
 
-    def noise(self) -> torch.Tensor:
+    def noise(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """z, shaped like ε."""
-        q = self.q()
-        self.last = q.detach()
-        if self.patch is None:
-            return rotate_vectors(self.eps, q)
-        return rotate_patches(self.eps, q, self.patch)
-
-    def state(self) -> torch.Tensor:
-        """The Q of the last `noise()`."""
-        return self.last.clone()
+        q, eps = self.state(x, rows), self.eps[rows]
+        return rotate_vectors(eps, q) if self.patch is None else rotate_patches(eps, q, self.patch)
 
 
 class Free:
-    """z anywhere, starting at ε: to be used with a Gaussian prior (`gaussian_prior`)."""
+    """z = x anywhere, starting at ε: to be used with a Gaussian prior (`gaussian_prior`)."""
 
     def __init__(self, eps: torch.Tensor, start: torch.Tensor | None = None):
-        self.eps = eps
-        self.parameter = (eps if start is None else start).clone().requires_grad_()
+        self.unit = eps.flatten(1).norm(dim=-1)
+        self.first = eps if start is None else start
 
-    def noise(self) -> torch.Tensor:
+    def noise(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """z, shaped like ε."""
-        return self.parameter * 1.0
+        return x
 
-    def state(self) -> torch.Tensor:
-        """z itself."""
-        return self.parameter.detach().clone()
+    state = noise
+
+
+Orbit = Sphere | Matrices | Free
 
 
 def make_orbit(
     eps: torch.Tensor, form: str = "auto", patch: int = 2, start: torch.Tensor | None = None
-) -> Sphere | Matrices | Free:
+) -> Orbit:
     """The orbit of a form around eps [B, D] (vectors) or [B, C, H, W] (latents).
 
     auto: sphere for vectors, exp for latents. `patch` is for latents. Raises BadInput for sphere on latents, an unknown

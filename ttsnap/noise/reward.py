@@ -4,32 +4,27 @@ from collections.abc import Callable
 
 import torch
 
-from ttsnap.noise.assign import OneStep
+from ttsnap.noise.assign import HOW, OneStep, regulariser
 from ttsnap.noise.descend import Found, descend
-from ttsnap.noise.orbits import gaussian_prior, make_orbit, per_sample
+from ttsnap.noise.orbits import make_orbit
 
 
 def optimise_reward(
     generator: OneStep,
-    reward: Callable[[torch.Tensor], torch.Tensor],
+    reward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     eps: torch.Tensor,
     condition,
     settings: dict,
-    on_step: Callable[[int, torch.Tensor], object] | None = None,
 ) -> Found:
     """Minimise −reward(image) + w_drift·MSE(z, ε) + w_prior·KL from ε [B, …].
 
-    reward: images [B, C, H, W] around [0, 1], as decoded, not clamped: a clamped pixel has no gradient. settings: the
-    keys of sft.settings.Optimise.
+    reward(images [n, C, H, W], rows [n]) → [n]: images around [0, 1], as decoded, not clamped: a clamped pixel has no
+    gradient; rows: which samples they are. settings: the keys of sft.settings.Optimise.
     """
 
-    def objective(z: torch.Tensor) -> torch.Tensor:
-        value = -reward(generator.pixels(generator.latents(z, condition)))
-        if settings["drift"]:
-            value = value + settings["drift"] * per_sample((z - eps).square())
-        if settings["prior"]:
-            value = value + settings["prior"] * gaussian_prior(z)
-        return value
+    def objective(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        latents = generator.latents(z, [value[rows] for value in condition])
+        return regulariser(z, eps[rows], settings) - reward(generator.pixels(latents), rows)
 
     orbit = make_orbit(eps, settings["form"], settings["patch"])
-    return descend(orbit, objective, steps=settings["steps"], lr=settings["lr"], on_step=on_step)
+    return descend(orbit, objective, **{key: settings[key] for key in HOW})

@@ -92,7 +92,7 @@ def read_idx(path: str | Path, dimensions: int) -> np.ndarray:
     shape = struct.unpack(f">{dimensions}I", data[4:head])
     if len(data) - head != int(np.prod(shape, dtype=object)):
         raise BadInput(f"{path}: {len(data) - head} bytes of data where {shape} are announced")
-    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+    return np.frombuffer(bytearray(data), np.uint8, offset=head).reshape(shape)  # writable
 
 
 def _cifar(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:

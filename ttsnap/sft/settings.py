@@ -18,6 +18,8 @@ SIZES = {  # images of each labelled data set
 }
 Form = Literal["auto", "sphere", "exp", "cayley", "free"]
 
+Optimiser = Literal["lbfgs", "adam"]
+
 
 class Gan(Section):
     """The class-conditional GAN that is trained when no model is named (hinge loss, Adam 2e-4, β 0.5/0.999)."""
@@ -40,9 +42,19 @@ class Assign(Section):
         description="where the noise may lie; auto: sphere for vectors, exp for latents; free: anywhere, use a prior",
     )
     patch: Positive = Field(2, description="side p of a patch, in latents")
-    steps: Count = Field(200, description="Adam steps")
+    optimiser: Optimiser = Field(
+        "lbfgs",
+        description="lbfgs (batched, a fifth of Adam's steps or less), or adam as published",
+    )
+    steps: Count = Field(
+        200, description="steps, each an evaluation with its gradient; lbfgs: at most"
+    )
+    tolerance: Weight = Field(
+        5e-3,
+        description="lbfgs: a target is done when ten steps bring no more than this part of its whole gain",
+    )
     lr: Rate = Field(
-        5e-2, description="learning rate; published: 5e-2 for GANs, 5e-4 for SDXL Turbo"
+        5e-2, description="learning rate of adam; published: 5e-2 for GANs, 5e-4 for SDXL Turbo"
     )
     latent: Weight = Field(1.0, description="weight of the MSE of latents (of images, for GANs)")
     pixel: Weight = Field(0.1, description="weight of the L1 of pixels")
@@ -58,8 +70,10 @@ class Optimise(Section):
 
     form: Form = Field("auto", description="where the noise may lie, as for assign")
     patch: Positive = Field(2, description="side p of a patch, in latents")
-    steps: Count = Field(50, description="Adam steps")
-    lr: Rate = Field(5e-3, description="learning rate")
+    optimiser: Optimiser = Field("adam", description="adam or lbfgs, as for assign")
+    steps: Count = Field(50, description="steps; lbfgs: at most")
+    tolerance: Weight = Field(5e-3, description="when lbfgs ends, as for assign")
+    lr: Rate = Field(5e-3, description="learning rate of adam")
     drift: Weight = Field(1e-3, description="weight of MSE(z, ε)")
     prior: Weight = Field(0.0, description="weight of KL(moments of z ‖ N(0, 1))")
     batch_size: Positive = Field(4, description="prompts optimised at once")
