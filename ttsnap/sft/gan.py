@@ -40,6 +40,21 @@ class ClassNorm(nn.Module):
         return torch.addcmul(offset - mean * scale, x, scale)  # the same in one pass over x
 
 
+def enlarged(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A 3×3 convolution of x enlarged twofold (nearest), as one transposed convolution where it is a plain one.
+
+    Along each side the four taps are those of the kernel turned round, w, that meet the same pixel: w[t] + w[t−1].
+    4 of 9 products are left, and assignment spends its time here.
+    """
+    if type(conv) is not nn.Conv2d:  # it has adapters
+        return conv(F.interpolate(x, scale_factor=2))
+    w = conv.weight.flip(2, 3).transpose(0, 1)
+    w = F.pad(w, (1, 0)) + F.pad(w, (0, 1))
+    w = F.pad(w, (0, 0, 1, 0)) + F.pad(w, (0, 0, 0, 1))
+    w = w.contiguous(memory_format=torch.channels_last)  # twice as fast on CPUs
+    return F.conv_transpose2d(x, w, conv.bias, stride=2, padding=1)
+
+
 class GanGenerator(nn.Module):
     """z [B, latent], labels [B] → images [B, C, size, size] in (−1, 1); size is a multiple of 4 (DCGAN).
 
@@ -62,17 +77,16 @@ class GanGenerator(nn.Module):
         self.start = nn.Linear(latent, sides[0] * (size // 4) ** 2)
         self.norms = nn.ModuleList(ClassNorm(c, len(classes)) for c in sides)
         self.blocks = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, 4, stride=2, padding=1)
-            for a, b in zip(sides, sides[1:], strict=False)
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(sides, sides[1:], strict=False)
         )
         self.last = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         side = self.config["size"] // 4
         x = self.start(z).view(len(z), -1, side, side)
-        for norm, block in zip(self.norms, (*self.blocks, self.last), strict=True):
-            x = block(F.relu(norm(x, labels)))
-        return torch.tanh(x)
+        for norm, block in zip(self.norms, self.blocks, strict=False):
+            x = enlarged(block, F.relu(norm(x, labels)))
+        return torch.tanh(self.last(F.relu(self.norms[-1](x, labels))))
 
 
 class Discriminator(nn.Module):
