@@ -113,3 +113,9 @@ def test_broken_datasets_are_refused(gan, tmp_path):
     block.write_bytes(block.read_bytes()[:100])
     with pytest.raises(BadInput, match="not a block"):
         assigned(gan, out, 4)
+
+
+def test_a_target_given_twice_is_assigned_once_and_counted(gan, tmp_path):
+    targets = list(of_images(load_images("digits"), 0, 3))
+    summary = building.build(load_generator(gan), [*targets, targets[1]], tmp_path / "o", SETTINGS)
+    assert summary["samples"] == 3 and summary["repeated"] == 1

@@ -108,6 +108,7 @@ def pairs(tmp_path):
     Image.new("1", (9000, 9000)).save(huge)
     Image.new("RGB", (16, 16)).save(tmp_path / "outside.png")
     os.symlink(tmp_path / "outside.png", root / "images/link.png")
+    os.mkfifo(root / "images/pipe.png")
     lines = [
         {"prompt": "3", "image": "images/a.png"},
         {"prompt": "4", "image": "images/b.png"},
@@ -125,6 +126,7 @@ def pairs(tmp_path):
         {"prompt": "3", "image": "images/huge.png"},
         {"prompt": "3", "image": "images/cut.png"},
         {"prompt": "3", "image": "images/text.png"},
+        {"prompt": "3", "image": "images/pipe.png"},
     ]
     text = "\n\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines)
     (root / "pairs.jsonl").write_bytes(text.encode() + b"\n\xff\xfe\n")
@@ -141,7 +143,8 @@ def test_pairs_name_every_bad_line_and_use_the_others(pairs, gan, tmp_path):
         3: "not a line of JSON", 4: "not a JSON object", 5: '"image"', 6: '"prompt"',
         7: "cannot be read", 8: "leaves the data root", 9: "leaves the data root",
         10: "leaves the data root", 11: "cannot be read", 12: "1×1 pixels", 13: "more than",
-        14: "cannot be decoded", 15: "cannot be decoded", 16: "not a line of JSON",
+        14: "cannot be decoded", 15: "cannot be decoded", 16: "not a file",
+        17: "not a line of JSON",
     }  # fmt: skip
     assert set(says) == set(expected)
     for index, text in expected.items():
@@ -151,7 +154,7 @@ def test_pairs_name_every_bad_line_and_use_the_others(pairs, gan, tmp_path):
     assert samples.images.shape == (3, 8, 8, 1)
     assert (samples.images[2] == 255).all(), "transparency is over white"
     summary = json.loads((tmp_path / "a.json").read_text())
-    assert summary["samples"] == 3 and summary["failures"] == 14
+    assert summary["samples"] == 3 and summary["failures"] == 15
     assert summary["largest_relative_norm_change"] < 1e-5
     assert summary["loss"] <= summary["loss_start"]
     assert (out / "diagnostics.png").exists() and (out / "diagnostics.json").exists()

@@ -47,13 +47,13 @@ def build(
     done = {record["id"]: record["start"] for block in blocks for record in block.records}
     warm = {key: n for n, key in enumerate(start.keys)} if start else {}
     starts = {key: _digest(start.state[n]) for key, n in warm.items()}
-    given, failures, assigned = set(), [], 0
+    given, repeated, failures, assigned = set(), [], [], 0
     progress = tqdm(total=total, desc="assign", unit="target", mininterval=5)
 
     def is_done(key: str) -> bool:
         return done.get(key) == starts.get(key, "")
 
-    new = _new(targets, is_done, given, failures, generator.image_shape, progress)
+    new = _new(targets, is_done, given, repeated, failures, generator.image_shape, progress)
     for batch in _batches(new, settings["batch_size"]):
         _assign_batch(generator, batch, out, settings, identity, seed, start, warm, starts)
         progress.update(len(batch))
@@ -64,7 +64,8 @@ def build(
     records.write_lines(
         out / "failures.jsonl", ({"index": f.index, "error": f.error} for f in failures)
     )
-    summary = _summary(lines, blocks, failures, len(given) - assigned) | {"settings": identity}
+    summary = _summary(lines, blocks, failures, len(given) - assigned)
+    summary |= {"repeated": len(repeated), "settings": identity}
     if lines:
         samples = records.read_assigned([out / "manifest.jsonl"])
         q = samples.state if samples.state.ndim == 3 else None
@@ -92,13 +93,17 @@ def _difference(old: dict, new: dict) -> str:
     return f"holds assignments with {key} {old.get(key)}, now it is {new.get(key)}"
 
 
-def _new(targets, is_done, given, failures, shape, progress) -> Iterator[tuple[Target, object]]:
-    """The targets still to do with their images; fills `given` (keys) and `failures`."""
+def _new(
+    targets, is_done, given, repeated, failures, shape, progress
+) -> Iterator[tuple[Target, object]]:
+    """The targets still to do with their images; fills `given` and `repeated` (keys), and `failures`."""
     for target in targets:
         if isinstance(target, Failure):
             failures.append(target)
             tqdm.write(f"line {target.index + 1}: {target.error}")
-        elif target.key not in given:
+        elif target.key in given:
+            repeated.append(target.key)
+        else:
             given.add(target.key)
             if is_done(target.key):
                 progress.update()

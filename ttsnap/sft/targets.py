@@ -103,6 +103,8 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
         place = (root / image).resolve()
         if Path(image).is_absolute() or not place.is_relative_to(root):
             raise BadTarget(f"{image}: leaves the data root")
+        if place.exists() and not place.is_file():  # reading a pipe would wait for ever
+            raise BadTarget(f"{image}: cannot be read (not a file)")
         key = key_of(prompt, place.read_bytes())
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         reason = getattr(error, "strerror", None) or error
