@@ -50,7 +50,7 @@ class Assign(Section):
         200, description="steps, each an evaluation with its gradient; lbfgs: at most"
     )
     tolerance: Weight = Field(
-        5e-3,
+        1e-2,
         description="lbfgs: a target is done when ten steps bring no more than this part of its whole gain",
     )
     lr: Rate = Field(
@@ -72,7 +72,7 @@ class Optimise(Section):
     patch: Positive = Field(2, description="side p of a patch, in latents")
     optimiser: Optimiser = Field("adam", description="adam or lbfgs, as for assign")
     steps: Count = Field(50, description="steps; lbfgs: at most")
-    tolerance: Weight = Field(5e-3, description="when lbfgs ends, as for assign")
+    tolerance: Weight = Field(1e-2, description="when lbfgs ends, as for assign")
     lr: Rate = Field(5e-3, description="learning rate of adam")
     drift: Weight = Field(1e-3, description="weight of MSE(z, ε)")
     prior: Weight = Field(0.0, description="weight of KL(moments of z ‖ N(0, 1))")
