@@ -36,6 +36,7 @@ def loss_curves(histories: dict[str, dict], path: str | Path, breaks: list[int] 
                 window = max(1, len(values) // 50)
                 smooth = np.convolve(values, np.ones(window) / window, "valid")
                 at = np.arange(len(smooth)) + window
+                smooth[smooth <= 0] = np.nan  # no place on a log axis
                 one.plot(at, smooth, line, color=colour, label=name, lw=1.8)
             for update in breaks:
                 one.axvline(update, color="#808080", ls=(0, (2, 3)), lw=1, zorder=0)
