@@ -69,6 +69,9 @@ def simulate(
         )
     curves = {"best_of_n": _best_of_n_curve(tensors, affordable, costs, draws, seed)}
     for name, method in methods.items():
+        if not own[name].steps and method is METHODS.get(name):
+            curves[name] = curves["best_of_n"]  # drops nobody: best-of-N, and exactly so
+            continue
         counts = costs.within(budgets, own[name])
         unread = ""
         try:
