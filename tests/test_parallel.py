@@ -122,20 +122,14 @@ def test_two_processes_are_as_one_with_double_batch(clip, tmp_path):
 @pytest.mark.slow
 def test_the_workflow_starts_a_process_for_each_gpu_that_a_rule_got(copied):
     """`accelerate launch` for real, without a GPU: two processes are as one with double batch."""
-    config, losses = yaml.safe_load((copied / "config.yaml").read_text()), {}
-    for gpus, batch_size in ((1, 12), (2, 6)):
-        config["rewards"]["pickscore"]["finetune"]["batch_size"] = batch_size
-        (copied / "config.yaml").write_text(yaml.safe_dump(config))
-        level = "results/levels/pickscore/5"
-        words = [
-            f"{level}.safetensors",
-            "--set-resources",
-            f"finetune:gpu={gpus}",
-            "--printshellcmds",
-        ]
-        run = snakemake(copied, *words)
-        assert run.returncode == 0, run.stdout + run.stderr
-        assert (f"--num_processes {gpus}" in run.stdout + run.stderr) == (gpus > 1)
-        losses[gpus] = json.loads((copied / f"{level}.json").read_text())["loss"]
-    assert len(losses[1]) == len(losses[2]) == 2
-    assert losses[2][0] == pytest.approx(losses[1][0], rel=1e-3)
+    level = copied / "results/levels/pickscore/5.json"
+    one = json.loads(level.read_text())["loss"]
+    config = yaml.safe_load((copied / "config.yaml").read_text())
+    assert config["rewards"]["pickscore"]["finetune"]["batch_size"] >= 24  # all images at once
+    config["rewards"]["pickscore"]["finetune"]["batch_size"] = 12
+    (copied / "config.yaml").write_text(yaml.safe_dump(config))
+    target = "results/levels/pickscore/5.safetensors"
+    run = snakemake(copied, target, "--set-resources", "finetune:gpu=2", "--printshellcmds")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "--num_processes 2" in run.stdout + run.stderr
+    assert json.loads(level.read_text())["loss"] == pytest.approx(one, rel=1e-3)

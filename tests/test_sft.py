@@ -187,4 +187,4 @@ def test_two_processes_give_the_result_of_one(gan, manifest, tmp_path):
     moved = sum(float((one[name] - start[name]).square().sum()) for name in one)
     assert gap < 1e-3 * moved
     alone = json.loads((tmp_path / "one/train_summary.json").read_text())
-    assert np.allclose(summary["history"]["total"], alone["history"]["total"], rtol=1e-4)
+    assert np.allclose(summary["history"]["total"], alone["history"]["total"], rtol=1e-3)
