@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-slurm lint bench setup clean official
+.PHONY: demo test test-long test-slurm lint bench setup clean official
 
 setup: $(VENV)/.ready
 
@@ -33,10 +33,16 @@ lint: setup
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-# Two at a time, one thread each: twice as fast as one with two. The tests on a real Slurm have a command of their own.
+# Two at a time, one thread each: twice as fast as one with two.
+PYTEST := OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+
 test: lint
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m "not slurm"
-	@echo "Not among these: the tests on a real Slurm (make test-slurm)"
+	$(PYTEST) -m "not slurm and not long"
+	@echo "Not among these: the second method's whole workflow and the embedded models' recipe (make test-long), and"
+	@echo "the tests on a real Slurm (make test-slurm)."
+
+test-long: setup
+	$(PYTEST) -m long
 
 # A real Slurm on this machine: installed where it is missing (Debian, Ubuntu; needs root), started and stopped.
 test-slurm: setup

@@ -14,7 +14,7 @@ from test_workflow import command, small_config, snakemake, wait_for_job, write_
 
 from ttsnap.sft.records import read_assigned
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 RUN = "results/sft/runs/0"
 
 

@@ -7,7 +7,7 @@ import pytest
 from ttsnap.cli import main
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_recipe_makes_models_that_open(tmp_path):
     from ttsnap.rewards.base import load_reward
     from ttsnap.samplers import load_sampler
