@@ -125,10 +125,7 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
 
 
 def _onestep(args, scaled, device: str, out: Path) -> dict:
-    import time
-
     import numpy as np
-    import torch
 
     from ttsnap.sft.pipeline import Pipeline
     from ttsnap.shapes import onestep
@@ -145,15 +142,15 @@ def _onestep(args, scaled, device: str, out: Path) -> dict:
     figures |= onestep.distil(student, *pairs, texts, steps=steps, seed=args.seed)
     figures |= {"held_out_mse": onestep.error(student, *test, tested), "tested": len(tested)}
     figures["held_out_variance"] = float(test[1].var())
-    student.sampler.pipe.to(dtype=torch.float16)
-    student.save(out / "shapes-onestep")
-    sampler = Pipeline(str(out / "shapes-onestep"), 64, device).sampler
+    folder = out / "shapes-onestep"
+    onestep.save(student, out / "shapes-sdxl", folder)
+    sampler = Pipeline(str(folder), 64, device).sampler
     for objects in (1, 2, 3):
-        groups = _held_out_groups(sampler, objects, scaled(24), 8, args.seed)
+        groups = _held_out_groups(sampler, (objects,), scaled(24), 8, args.seed)
         figures[f"accepted_{objects}"] = float((groups.quality >= 1).float().mean())
     about = {"teacher_steps": SAMPLE_STEPS, "guidance": GUIDANCE, "mix": onestep.MIX}
-    about |= {"seed": args.seed, "device": _device_name(device)}
-    write_text(out / "shapes-onestep" / "README.md", onestep.CARD.format(**about, **figures))
+    about |= {"seed": args.seed, "device": _device_name(device), "lora": onestep.LORA}
+    write_text(folder / "README.md", onestep.CARD.format(**about, **figures))
     return figures
 
 
