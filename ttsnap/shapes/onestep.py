@@ -39,7 +39,8 @@ one-step.
 captions with one, two and three objects in shares {mix}; held-out captions occur nowhere.
 
 **Recipe.** Regression (MSE of latents) from shapes-sdxl's weights: a LoRA of rank {rank} on every linear layer and
-convolution of the UNet, AdamW {lr}, cosine decay, EMA 0.999, bf16 autocast, {steps} steps of {batch}. Stored as fp16. Seed {seed}.
+convolution of the UNet, AdamW {lr}, cosine decay, EMA 0.999, bf16 autocast, {steps} steps of {batch}. Stored as fp16.
+Seed {seed}.
 
 **Time.** {data_seconds:.0f} s for the data, {seconds:.0f} s of training on {device}.
 
@@ -49,7 +50,8 @@ convolution of the UNet, AdamW {lr}, cosine decay, EMA 0.999, bf16 autocast, {st
 
 **Use.** `embedded:shapes-onestep` wherever ttsnap takes a one-step model. With diffusers alone:
 `pipe = StableDiffusionXLPipeline.from_pretrained(folder)`, `pipe.load_lora_weights(folder, weight_name="{lora}")`,
-`pipe(prompt, height=64, width=64, num_inference_steps=1, guidance_scale=0)`. Trained again by `ttsnap train-shapes onestep`.
+`pipe(prompt, height=64, width=64, num_inference_steps=1, guidance_scale=0)`. Trained again by
+`ttsnap train-shapes onestep`.
 """
 
 
