@@ -71,6 +71,26 @@ def test_falls_back_to_best_of_n_where_pruning_does_not_pay():
     assert result["gain"]["held_out"]["value"] == 0 and "does not clearly pay" in result["notes"][0]
 
 
+def test_falls_back_where_pruning_pays_only_by_overspending():
+    """Useless looks: all that exact accounting gains is survivors that it charges a fraction of."""
+    rng = np.random.default_rng(0)
+    base = -rng.exponential(size=(60, 60, 8))  # bounded above, and no step knows of another
+    tensor = RewardTensor(base, attrs={"reward": "clip"})
+    costs, budgets = Costs(9.9, 1.2, 8), np.arange(100.0, 501, 25)
+    result = fit_schedule(tensor, tensor, budgets, costs, "ttsnap", 0, SMALL)
+    assert result["fallback"] and "pays only by survivors" in result["notes"][0]
+    tried = result["best_pruning"]
+    assert tried["gain"]["low"] > 0 > tried["gain_realised"]["high"]
+
+
+def test_a_tensor_with_nothing_to_prune_by_says_so():
+    tensor = example()
+    tensor.noise_aware = None
+    tensor.base[:, :, :-1] = np.nan
+    result = fit_schedule(tensor, tensor, BUDGETS, COSTS, "ttsnap", 0, SMALL)
+    assert result["fallback"] and "no reward before the final step" in result["notes"][0]
+
+
 def test_falls_back_where_the_pool_is_too_small():
     small = example(candidates=2)
     result = fit_schedule(small, small, np.array([9.0, 17.0]), COSTS, "ttsnap", 0, SMALL)
@@ -92,8 +112,8 @@ def test_only_steps_with_values_are_looked_at():
     assert all(set(s.steps) <= {3, 5} for s in search(judge, SMALL, np.random.default_rng(0)))
 
 
-def run(tmp_path, *options):
-    write_tensor(tmp_path / "r.h5", example())
+def run(tmp_path, *options, tensor=None):
+    write_tensor(tmp_path / "r.h5", tensor or example())
     out = tmp_path / "s.json"
     options = ["--budgets", "20:100:20", "--evaluations", "60", *options, "--json", str(out)]
     return main(["fit-schedule", str(tmp_path / "r.h5"), *options]), out
@@ -127,3 +147,8 @@ def test_bad_settings_are_one_line(tmp_path, capsys, options, says):
     assert run(tmp_path, *options)[0] == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
+
+
+def test_one_prompt_cannot_be_split(tmp_path, capsys):
+    assert run(tmp_path, tensor=example(prompts=1))[0] == 2
+    assert "one prompt" in capsys.readouterr().err

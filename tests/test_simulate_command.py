@@ -1,5 +1,6 @@
 """`ttsnap simulate`: its files, the published figures, small tensors and broken settings."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,12 @@ def run(tmp_path, tensor, *options, others=(), name="r"):
 
 def test_simulate_command(tmp_path):
     outputs = ["--csv", str(tmp_path / "r.csv"), "--figure", str(tmp_path / "r.png")]
-    status, result = run(tmp_path, example(10, 12), *outputs)
+    status, result = run(tmp_path, example(10, 12), "--budgets", "7:17:2", *outputs)
     assert status == 0
     assert list(result["methods"]) == ["best_of_n", "ttsp", "ttsnap", "oracle", "random"]
     assert list(result["gain"]) == ["ttsp", "ttsnap", "oracle", "random"]
     for curve in result["methods"].values():
-        assert curve["budget"] == [6, 8, 10, 12, 14, 16]
+        assert curve["budget"] == [7, 9, 11, 13, 15, 17]
         keys = ("reward", "low", "high", "candidates", "spent", "accepted", "accepted_low")
         assert all(len(curve[key]) == 6 for key in keys)
         for value, low, high in zip(curve["reward"], curve["low"], curve["high"], strict=True):
@@ -80,6 +81,57 @@ def test_budgets_too_small_and_beyond_the_pool_are_said(tmp_path):
     assert result["gain"]["ttsnap"]["budgets"] == [8, 32]
     assert any("under the 5.5" in note for note in result["notes"])
     assert any("more than the 12 candidates" in note for note in result["notes"])
+
+
+def test_budgets_that_finish_no_candidate_are_said(tmp_path):
+    """One that goes all the way by this schedule costs 6.5 and is charged 3.375, by fractions."""
+    one = ["--steps", "0,2", "--keep", "0.5,0.5", "--budgets", "2,4,6,8,16"]
+    _, result = run(tmp_path, example(10, 12), *one)
+    assert result["methods"]["ttsnap"]["candidates"][:3] == [0, 1, 1]
+    assert [
+        note for note in result["notes"] if note.startswith("ttsp, ttsnap, oracle, random: ")
+    ] == [
+        "ttsp, ttsnap, oracle, random: budgets up to 2 are under the 3.375 that one candidate costs: "
+        "not simulated",
+        "ttsp, ttsnap, oracle, random: budgets up to 6 are under the 6.5 that one candidate costs if "
+        "it is finished; --accounting realised leaves them out",
+    ]
+    _, result = run(tmp_path, example(10, 12), *one, "--accounting", "realised")
+    assert result["methods"]["ttsnap"]["candidates"][:3] == [0, 0, 0]
+    assert any("up to 6 are under the 6.5 that one" in note for note in result["notes"])
+
+
+def test_a_step_that_has_nothing_to_read_names_those_that_have(tmp_path, capsys):
+    tensor = example()
+    tensor.base[:, :, :-1] = np.nan
+    assert run(tmp_path, tensor, "--steps", "0,3")[0] == 2
+    assert "step 3: the tensor has no clip reward there; choose among steps [0, 1, 2]" in (
+        capsys.readouterr().err
+    )
+    status, result = run(tmp_path, tensor)
+    assert status == 0 and result["methods"]["ttsp"]["reward"] == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says"),
+    [
+        ("drawn[:, :, 0]", "it chose int32 [5, 1]; it must choose whole numbers [1, 5, 1]"),
+        ("drawn[None, :, :, 0] * 1.0", "it chose float64"),
+        ("drawn[None, :, :, 0] * 0 + 12", "it chose candidate 12, which is none of 0..11"),
+        ("drawn[None, :, :, 0] * 0 - 1", "it chose candidate -1"),
+    ],
+)
+def test_a_method_of_ones_own_that_chooses_no_candidates(
+    tmp_path, capsys, monkeypatch, chosen, says
+):
+    text = f"def mine(tensors, schedule, rng):\n    return lambda drawn, counts: {chosen}\n"
+    (tmp_path / "odd_method.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "odd_method", raising=False)
+    options = ["--budgets", "6", "--draws", "1", "--method", "mine=odd_method:mine"]
+    assert run(tmp_path, example(5, 12), *options)[0] == 2
+    error = capsys.readouterr().err
+    assert f"method mine: {says}" in error and error.count("\n") == 1
 
 
 def test_a_figure_of_methods_without_values(tmp_path):

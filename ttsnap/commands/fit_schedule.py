@@ -79,6 +79,8 @@ def run(args: argparse.Namespace) -> dict:
 
 def _split(args: argparse.Namespace, count: int) -> tuple[slice, slice]:
     """The prompts to fit on and those to report on, none in common."""
+    if count < 2:
+        raise BadInput("tensor: it has one prompt; give two or more, to fit on and to report on")
     fit = parse_prompts(args.fit_prompts or f"0:{count // 2}", count, "--fit-prompts")
     test = parse_prompts(args.test_prompts or f"{count // 2}:{count}", count, "--test-prompts")
     if fit.start < test.stop and test.start < fit.stop:

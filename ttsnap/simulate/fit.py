@@ -22,6 +22,7 @@ from ttsnap.simulate.methods import (
     noise_aware_looks,
     prune_named,
     ranks,
+    readable_steps,
     renaming,
 )
 from ttsnap.simulate.montecarlo import best_of_n, draw_candidates, names, simulate
@@ -56,8 +57,9 @@ def fit_schedule(
     {"schedule", "gain": {"fit", "held_out": {"value", "low", "high", …}, "held_out_realised"},
     "fallback", "evaluated", "seconds", "notes"}; `held_out_realised` is with no budget overspent.
     A gain is Ω; over a single budget, which has no area, the reward over best-of-N's, in its unit.
-    Falls back to best-of-N, the schedule without steps, where no schedule suits the budgets or the
-    gain on the fit prompts is not clearly positive (its interval includes 0).
+    Falls back to best-of-N, the schedule without steps, where no schedule suits the budgets, where the
+    gain on the fit prompts is not clearly positive (its interval includes 0), and where it is clearly
+    negative as soon as no budget is overspent: then it came from survivors that were not charged for.
     """
     started = time.perf_counter()
     if method not in LOOKS:
@@ -85,8 +87,7 @@ class Judge:
                 f"best-of-N candidates at {costs.best_of_n():g} each; change --budgets"
             )
         self.budgets, self.costs, self.pool = np.asarray(budgets, float)[usable], costs, pool
-        readable = set(tensor.base_steps) | set(tensor.levels if method == "ttsnap" else [])
-        self.steps = sorted(readable - {costs.num_steps - 1})
+        self.steps = readable_steps(tensor, noise_aware=method == "ttsnap")
         looks = np.concatenate(
             [LOOKS[method](tensor, self.steps), tensor.base[:, :, -1:]], axis=2
         ).transpose(2, 0, 1)
@@ -199,17 +200,19 @@ def _decide(finalists, fit, test, budgets, costs, method, seed, settings) -> dic
     result = {"schedule": BEST_OF_N.as_json(), "gain": gains, "fallback": True}
     if not finalists:
         note = f"no schedule suits all the budgets with a pool of {fit.base.shape[1]} candidates"
+        if not readable_steps(fit, noise_aware=method == "ttsnap"):
+            note = "the tensor has no reward before the final step to prune by"
         return result | {"notes": [f"best-of-N: {note}"]}
     rng = np.random.default_rng([seed, 5])
     chosen = max(finalists, key=Judge(fit, budgets, costs, method, settings.final_draws, rng))
+    whole = replace(costs, accounting="realised")
     on_fit, _ = measured(fit, costs, seed + 1)
-    if on_fit["low"] is None or on_fit["low"] <= 0:
-        tried = {"best_pruning": {"schedule": chosen.as_json(), "gain": on_fit}}
-        return (
-            result | tried | {"notes": ["best-of-N: pruning does not clearly pay on fit prompts"]}
-        )
+    kept_to, _ = measured(fit, whole, seed + 1)
+    if reason := _why_not(on_fit, kept_to if costs.accounting == "exact" else on_fit):
+        tried = {"schedule": chosen.as_json(), "gain": on_fit, "gain_realised": kept_to}
+        return result | {"best_pruning": tried, "notes": [f"best-of-N: {reason}"]}
     held_out, notes = measured(test, costs, seed + 2)
-    realised, _ = measured(test, replace(costs, accounting="realised"), seed + 2)
+    realised, _ = measured(test, whole, seed + 2)
     gains = {"fit": on_fit, "held_out": held_out, "held_out_realised": realised}
     share = (costs.spent(costs.within(budgets, chosen), chosen) / budgets).max()
     if costs.accounting == "exact" and share > 1.01:
@@ -217,6 +220,17 @@ def _decide(finalists, fit, test, budgets, costs, method, seed, settings) -> dic
             f"whole survivors cost up to {share:.2f} × the budget; --accounting realised forbids it"
         )
     return {"schedule": chosen.as_json(), "gain": gains, "fallback": False, "notes": notes}
+
+
+def _why_not(gain: dict, realised: dict) -> str:
+    """Why a schedule with these gains on the fit prompts is not taken; "" where it is."""
+    if gain["low"] is None or gain["low"] <= 0:
+        return "pruning does not clearly pay on fit prompts"
+    if realised["high"] is not None and realised["high"] < 0:
+        return (
+            "pruning pays only by survivors that the budget does not cover (--accounting realised)"
+        )
+    return ""
 
 
 def _gain(summary: dict, method: str) -> tuple[dict, list[str]]:

@@ -59,26 +59,38 @@ METHODS: dict[str, Method] = {"ttsp": ttsp, "ttsnap": ttsnap, "oracle": oracle, 
 
 def base_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
     """float32 [P, C, k]: the base reward at `steps`; `Unread` at a step that was not read."""
-    for step in steps:
-        if np.isnan(tensor.base[0, 0, step]):
-            raise Unread(
-                f"step {step}: the tensor has no {tensor.attrs.get('reward', '')} base reward "
-                f"there; choose among steps {tensor.base_steps[:-1]}"
-            )
+    _check_readable(tensor, steps, noise_aware=False)
     return tensor.base[:, :, list(steps)]
 
 
 def noise_aware_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
-    """float32 [P, C, k]: the noise-aware reward at `steps`, base where a step has none."""
+    """float32 [P, C, k]: the noise-aware reward at `steps`, base where a step has none; `Unread` where
+    neither was read.
+    """
+    _check_readable(tensor, steps, noise_aware=True)
     missing = fallback_steps(tensor, steps)
     looks = np.empty((*tensor.base.shape[:2], len(steps)), np.float32)
     for look, step in enumerate(steps):
-        looks[:, :, look] = (
-            base_looks(tensor, [step])[:, :, 0]
-            if step in missing
-            else tensor.noise_aware[:, :, step]
-        )
+        kind = tensor.base if step in missing else tensor.noise_aware
+        looks[:, :, look] = kind[:, :, step]
     return looks
+
+
+def readable_steps(tensor: RewardTensor, noise_aware: bool) -> list[int]:
+    """Steps before the final one that have a base reward, or with `noise_aware` a reward of either kind."""
+    steps = set(tensor.base_steps) | set(tensor.levels if noise_aware else ())
+    return sorted(steps - {len(tensor.steps) - 1})
+
+
+def _check_readable(tensor: RewardTensor, steps: Sequence[int], noise_aware: bool) -> None:
+    readable = readable_steps(tensor, noise_aware)
+    for step in steps:
+        if step not in readable:
+            kind = "" if noise_aware else " base"
+            raise Unread(
+                f"step {step}: the tensor has no {tensor.attrs.get('reward', '')}{kind} reward "
+                f"there; choose among steps {readable}"
+            )
 
 
 def fallback_steps(tensor: RewardTensor, steps: Sequence[int]) -> list[int]:

@@ -188,7 +188,8 @@ def run_method(
     block = max(1, BLOCK // (prompts * int(counts[-1])))
     for start in range(0, draws, block):
         size = min(block, draws - start)
-        chosen = choose(draw_candidates(rng, prompts, pool, size, int(counts[-1])), counts) + row
+        chosen = choose(draw_candidates(rng, prompts, pool, size, int(counts[-1])), counts)
+        chosen = _checked(chosen, (len(counts), prompts, size), pool, method) + row
         for name, final in finals.items():
             values = final.take(chosen)
             sums[name] += values.sum(2)
@@ -196,3 +197,19 @@ def run_method(
     for name in finals:
         by_prompt[name][possible] = sums[name][place] / draws
     return by_prompt, by_draw
+
+
+def _checked(chosen: object, shape: tuple, pool: int, method: Method) -> np.ndarray:
+    """What a method chose, if it is what `ttsnap.simulate.methods` asks of one."""
+    chosen, name = np.asarray(chosen), getattr(method, "__name__", str(method))
+    if chosen.shape != shape or chosen.dtype.kind not in "iu":
+        raise BadInput(
+            f"method {name}: it chose {chosen.dtype} {list(chosen.shape)}; it must choose whole numbers "
+            f"{list(shape)}, one for each count, prompt and draw"
+        )
+    if chosen.min() < 0 or chosen.max() >= pool:
+        raise BadInput(
+            f"method {name}: it chose candidate {chosen.min() if chosen.min() < 0 else chosen.max()}, "
+            f"which is none of 0..{pool - 1}; it must choose among those drawn"
+        )
+    return chosen

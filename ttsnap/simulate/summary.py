@@ -27,7 +27,7 @@ def summarise(
     budgets = np.asarray(budgets, float)
     sample = _Resamples(curves, seed)
     rewards = [name for name in curves["best_of_n"].by_prompt if name != "accepted"]
-    gains, replicates, notes = {}, {}, _notes(curves, budgets, costs, pool)
+    gains, replicates, without = {}, {}, []
     for name in curves:
         if name == "best_of_n":
             continue
@@ -37,10 +37,13 @@ def summarise(
                 reward: _gain(sample, curves, name, reward, budgets)[0] for reward in rewards
             }
         if gains[name]["value"] is None and not curves[name].unread:
-            notes.append(
-                f"{name}: no gain can be stated: it needs two or more budgets that it and "
-                "best-of-N can be simulated at, and a best-of-N reward that rises over them"
-            )
+            without.append(name)
+    notes = _notes(curves, budgets, costs, pool)
+    if without:
+        notes.append(
+            f"{', '.join(without)}: no gain can be stated: it needs two or more budgets that it and "
+            "best-of-N can be simulated at, and a best-of-N reward that rises over them"
+        )
     if sample.prompts == 1:
         notes.append("one prompt: intervals cover the draws only")
     return {
@@ -143,24 +146,37 @@ def _difference(gains: dict, replicates: dict) -> dict:
 
 
 def _notes(curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, pool: int) -> list[str]:
-    notes = []
+    """What cannot be simulated and why: a line for all the methods that it is true of."""
+    said: dict[str, list[str]] = {}
     for name, curve in curves.items():
-        if curve.unread:
-            notes.append(f"{name}: {curve.unread}: not simulated")
-            continue
-        cost = costs.schedule(curve.schedule) if curve.schedule.steps else costs.best_of_n()
-        few, many = budgets[curve.candidates < 1], budgets[curve.candidates > pool]
-        if len(few):
-            notes.append(
-                f"{name}: budgets up to {few.max():g} are under the {cost:g} that one candidate "
-                "costs: not simulated"
-            )
-        if len(many):
-            notes.append(
-                f"{name}: budgets from {many.min():g} pay for more than the {pool} candidates of "
-                "the pool: not simulated"
-            )
-    return notes
+        for text in _limits(curve, budgets, costs, pool):
+            said.setdefault(text, []).append(name)
+    return [f"{', '.join(names)}: {text}" for text, names in said.items()]
+
+
+def _limits(curve: Curve, budgets: np.ndarray, costs: Costs, pool: int) -> list[str]:
+    if curve.unread:
+        return [f"{curve.unread}: not simulated"]
+    one = float(costs.spent(1, curve.schedule))
+    each = one if costs.accounting == "realised" else costs.schedule(curve.schedule)
+    none, many = curve.candidates < 1, curve.candidates > pool
+    limits = []
+    if none.any():
+        limits.append(
+            f"budgets up to {budgets[none].max():g} are under the {each:g} that one candidate "
+            "costs: not simulated"
+        )
+    if (short := ~none & (budgets < one)).any():
+        limits.append(
+            f"budgets up to {budgets[short].max():g} are under the {one:g} that one candidate costs "
+            "if it is finished; --accounting realised leaves them out"
+        )
+    if many.any():
+        limits.append(
+            f"budgets from {budgets[many].min():g} pay for more than the {pool} candidates of "
+            "the pool: not simulated"
+        )
+    return limits
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
