@@ -103,6 +103,38 @@ def test_every_reward_is_batched_and_differentiable(options, kind):
     assert reward(images, prompts[::-1])[1] != values[0] and len(set(alone)) == 3
 
 
+NOT_IMAGES = {
+    "alpha": (
+        torch.rand(1, 4, 8, 8),
+        "a",
+        r"shape \[1, 4, 8, 8\]; expected \[n, 3, height, width\]",
+    ),
+    "grey": (torch.rand(1, 1, 8, 8), "a", r"shape \[1, 1, 8, 8\].*grey: repeat"),
+    "one image": (torch.rand(3, 8, 8), "a", r"shape \[3, 8, 8\]"),
+    "none": (torch.rand(0, 3, 8, 8), "", r"shape \[0, 3, 8, 8\]"),
+    "bytes": (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "a", "torch.uint8; expected floats"),
+    "too few prompts": (torch.rand(2, 3, 8, 8), "a", "1 for 2 images"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_IMAGES)
+def test_what_are_not_images_is_refused(options, name):
+    images, prompts, says = NOT_IMAGES[name]
+    with pytest.raises(BadInput, match=says):
+        load_reward("clip", **options["clip"])(images, list(prompts))
+    with pytest.raises(BadInput, match="one string for 1 images"):
+        load_reward("clip", **options["clip"])(torch.rand(1, 3, 8, 8), "a")
+
+
+@pytest.mark.parametrize("fit", sorted(FITS))
+@pytest.mark.parametrize("size", [(1, 500), (500, 1), (1, 1), (2, 3)])
+def test_a_thin_image_is_read_too(options, fit, size):
+    images = picture(*size)[1].requires_grad_()
+    value = load_reward("clip", **options["clip"], fit=fit)(images, PROMPTS[:1])
+    value.sum().backward()
+    assert torch.isfinite(value).all() and torch.isfinite(images.grad).all()
+
+
 def test_hybrid_and_clip_score_by_hand(options):
     _, images = picture(64, 64)
     clip = CLIPModel.from_pretrained(resolve(CLIP), dtype=torch.float32).eval()
