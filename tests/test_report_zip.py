@@ -2,6 +2,7 @@
 
 import zipfile
 
+import torch
 from test_workflow import snakemake
 
 
@@ -21,3 +22,5 @@ def test_the_zip_holds_every_result_of_the_report(copied):
     assert {name: sizes.get(name) for name in shown} == shown
     for category in ("1 Overview", "2 Reward and budget", "4 Cost", "6 Real search"):
         assert category in text + "".join(packed.namelist())
+    assert "candidates: 6&#10;    shard_size: 2" in text, "the settings, as they were"
+    assert f"torch {torch.__version__.partition('+')[0]}" in text and "snakemake 9" in text
