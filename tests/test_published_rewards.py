@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import published
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load, save
 from torch import nn
 from transformers import CLIPModel
 
@@ -230,6 +233,24 @@ def test_weights_of_another_model_are_named(options, tmp_path):
                 load_reward(kind, **kept)
         finally:
             torch.save(whole, path)
+
+
+def test_a_clip_folder_that_is_not_whole_is_refused(tmp_path, monkeypatch):
+    """transformers would make up what is missing, and score with it."""
+    folder = Path(shutil.copytree(resolve(CLIP), tmp_path / "clip"))
+    weights = folder / "model.safetensors"
+    whole, state = weights.read_bytes(), load(weights.read_bytes())
+    for broken in (whole[: len(whole) // 2], b"<!doctype html><title>Sign in</title>"):
+        weights.write_bytes(broken)
+        with pytest.raises(BadInput, match="clip: its weights do not open .*download them again"):
+            load_reward("clip", path=str(folder))
+    del state["text_model.encoder.layers.0.layer_norm1.bias"]
+    weights.write_bytes(save(state, metadata={"format": "pt"}))
+    with pytest.raises(BadInput, match="layers.0.layer_norm1.bias is missing"):
+        load_reward("clip", path=str(folder))
+    monkeypatch.setattr(CLIPModel, "from_pretrained", None)  # a hub is not even asked
+    with pytest.raises(BadInput, match="no CLIP model at models/.*ttsnap download --only"):
+        load_reward("clip", path="models/CLIP-ViT-L-14")
 
 
 @pytest.mark.parametrize("kind", ["hpsv2", "imagereward"])
