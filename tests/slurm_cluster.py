@@ -131,7 +131,7 @@ SlurmctldHost=localhost(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={self.folder}/munge.socket
+AuthInfo=socket={self.folder}/munge.socket,cred_expire=20
 CredType=cred/munge
 SlurmctldPort={free_port()}
 SlurmdPort={free_port()}

@@ -6,7 +6,8 @@ from scipy.stats import kendalltau
 
 from ttsnap.cli import main
 from ttsnap.files import read_json
-from ttsnap.finetune.alignment import align, alignment, kendall_tau, mean_with_interval, top_cuts
+from ttsnap.finetune.alignment import align, alignment, mean_with_interval, top_cuts
+from ttsnap.finetune.tau import kendall_tau
 from ttsnap.tensor import RewardTensor, write_tensor
 
 

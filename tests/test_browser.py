@@ -125,8 +125,10 @@ needs_report = pytest.mark.skipif(
 
 
 @needs_report
-def test_report_opens_on_what_came_out(tmp_path):
-    found = look_at(REPORT, tmp_path)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_report_opens_on_what_came_out(tmp_path, width):
+    found = look_at(REPORT, tmp_path, width)
+    assert found["width"] == width and found["over"] <= 0, "the report is wider than its window"
     assert "The best image for a prompt, out of a fixed amount of compute" in found["text"]
     assert "gain Ω of TTSnap" in found["text"] and "Where to look next" in found["text"]
     assert found["sizes"] and all(found["sizes"])

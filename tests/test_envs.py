@@ -67,32 +67,36 @@ def test_pip_part_is_pinned_as_the_lock(path):
             assert lock[name] == version, f"{path}: {name} is {lock[name]} in requirements.lock"
 
 
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}  # where a module is called otherwise
+# Where a module is called otherwise.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "open_clip": "open-clip-torch",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 
 
-def test_rules_without_torch_import_nothing_that_their_environment_lacks():
+def test_rules_import_nothing_that_their_environment_lacks():
     seen = set()
     for rules in Path("workflow/rules").glob("*.smk"):
         for rule in re.split(r"^(?=rule )", rules.read_text(), flags=re.MULTILINE)[1:]:
             env = re.search(r"envs/([\w-]+)\.yaml", rule)
-            if env is None or env[1] not in ("simulate", "report"):
+            if env is None:
                 continue
-            (command,) = re.findall(r"python -m ttsnap ([\w-]+)", rule)
+            has = {r.partition("==")[0] for r in parts(Path(f"envs/{env[1]}.yaml"))[1]}
+            (command,) = re.findall(r"(?:python -m|launch}) ttsnap ([\w-]+)", rule)
             # `simulate` draws on request; the workflow does not ask for it.
             aside = ("ttsnap.report",) if command == "simulate" else ()
             files = sources(f"ttsnap.commands.{command.replace('-', '_')}", aside)
             wanted = {name.split(".")[0] for file in files for name in imported(file)}
             wanted -= {"ttsnap", *sys.stdlib_module_names}
-            has = {r.partition("==")[0] for r in parts(Path(f"envs/{env[1]}.yaml"))[1]}
             assert {DISTRIBUTIONS.get(name, name) for name in wanted} <= has, (env[1], command)
             seen.add(command)
-    assert seen >= {"simulate", "fit-schedule", "report", "report-sft", "compare-search"}
+    assert seen >= {"generate", "finetune", "search", "assign", "sft", "simulate", "report"}
 
 
 SHARD = "import sys; sys.path[:0] = ['.', 'tests']\n"
-RUNS = {
-    "simulate": SHARD
-    + """
+SIMULATED = """
 import numpy as np
 from ttsnap.tensor import RewardTensor, write_tensor
 from ttsnap.cli import main
@@ -100,10 +104,19 @@ out = sys.argv[1]
 base = np.random.default_rng(0).normal(size=(3, 8, 6)).astype(np.float32)
 attrs = {"reward": "r", "model": "m", "steps": 6, "denoise_tflop": 1.0, "look_tflop": 0.1, "levels": [], "seed": 0}
 write_tensor(f"{out}/t.h5", RewardTensor(base=base, prompts=["a", "b", "c"], attrs=attrs))
-sys.exit(main(["simulate", f"{out}/t.h5", "--steps", "1,3", "--keep", "0.5,0.5", "--draws", "5", "--budgets", "2:4:1",
-               "--budgets-in", "candidates", "--json", f"{out}/o.json"]))
+simulated = main(["simulate", f"{out}/t.h5", "--steps", "1,3", "--keep", "0.5,0.5", "--draws", "5",
+                  "--budgets", "2:4:1", "--budgets-in", "candidates", "--json", f"{out}/o.json"])
+"""
+RUNS = {
+    "simulate": SHARD + SIMULATED + "sys.exit(simulated)",
+    "report": SHARD
+    + SIMULATED
+    + """
+assert simulated == 0
+words = ["--simulation", f"{out}/o.json", "--out"]
+assert main(["report", "--part", "budget", *words, f"{out}/o.png"]) == 0
+sys.exit(main(["report", "--part", "cost", "--tensor", f"{out}/t.h5", *words, f"{out}/o.html"]))
 """,
-    "report": "import ttsnap.report.figures, ttsnap.report.gallery, ttsnap.report.tables, ttsnap.report.pages",
     "diffusion": SHARD
     + """
 import published

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_workflow import PROMPTS, ROOT, small_config, write_inputs
+from test_workflow import PROMPTS, ROOT, command, small_config, write_inputs
 
 REWARDS = ["aesthetic", "pickscore"]
 SEARCHES = [*REWARDS, "all"]
@@ -111,17 +111,27 @@ def third_reward(config, prompts):
     config["rewards"]["third"] = copy.deepcopy(config["rewards"]["pickscore"])
 
 
+def other_weights(config, prompts):
+    config["rewards"]["aesthetic"]["options"]["activation"] = "gelu"
+
+
 TWO, PICKSCORE = ["0000", "0001"], (["pickscore"], ["pickscore", "all"])
+AESTHETIC = (["aesthetic"], ["aesthetic", "all"])
 TEN = [
     f"a red {shape} {relation} a yellow triangle"
     for shape in ("circle", "square", "triangle")
     for relation in ("above", "below", "left of", "right of")
 ][:10]
-OTHER = set().union(  # whatever a reward of its own needs
-    jobs("label", "train", TWO, "third"),
-    jobs("score_base", ["validation", "test"], TWO, "third"),
-    of_levels("third", ["5", "2"]),
-)
+
+
+def of_reward(reward: str) -> set[str]:
+    """Whatever a reward of its own needs."""
+    return set().union(
+        jobs("label", "train", TWO, reward),
+        jobs("score_base", ["validation", "test"], TWO, reward),
+        of_levels(reward, ["5", "2"]),
+    )
+
 
 # change: (what is done to the config and the prompts, the jobs it costs)
 CONFIGS = {
@@ -144,6 +154,20 @@ CONFIGS = {
         lambda config, prompts: prompts["test"].extend(TEN),
         of_test_images(["0002", "0003", "0004", "0005", "0006"]) | report(),
     ),
+    "the last prompt removed": (
+        lambda config, prompts: prompts["test"].pop(),
+        of_test_images(["0001"]) | report(),
+    ),
+    "the model's number type": (
+        lambda config, prompts: config["model"].update(dtype="float32"),
+        {job for split in PROMPTS for job in of_images(split, TWO) if not job.startswith("shard ")}
+        | of_test_images([])
+        | of_levels("pickscore", ["5", "2"])
+        | of_levels("aesthetic", ["5", "2"])
+        | of_search()
+        | report(),
+    ),
+    "a reward's weights": (other_weights, of_reward("aesthetic") | report(*AESTHETIC)),
     "the last level's learning rate": (
         lambda config, prompts: finetuning(config, lr_at={2: 1e-5}),
         of_levels("pickscore", ["2"]) | report(*PICKSCORE),
@@ -152,7 +176,7 @@ CONFIGS = {
         lambda config, prompts: finetuning(config, lr_at={5: 1e-5}),
         of_levels("pickscore", ["5", "2"]) | report(*PICKSCORE),
     ),
-    "a reward added": (third_reward, OTHER | report(["third"], ["third", "all"])),
+    "a reward added": (third_reward, of_reward("third") | report(["third"], ["third", "all"])),
     "another number of shards": (
         lambda config, prompts: config["prompts"]["test"].update(shard_size=1),
         of_test_images(["0000", "0001", "0002", "0003"])
@@ -207,7 +231,19 @@ CODE = {
     | jobs("simulate", SEARCHES)
     | of_search(["ttsp", "ttsnap"])
     | report() - jobs("report_levels", REWARDS),
-    "finetune/alignment.py": ALL_LEVELS | report(),
+    "finetune/settings.py": ALL_LEVELS | report(),
+    "finetune/alignment.py": jobs("align", "test", REWARDS)
+    | jobs("report_tau", REWARDS)
+    | jobs("report_levels", REWARDS)
+    | {"report_summary"},
+    "simulate/costs.py": jobs("align", "test", REWARDS)
+    | jobs("fit_schedule", REWARDS, ["ttsp", "ttsnap"])
+    | jobs("simulate", SEARCHES)
+    | of_search()
+    | report(),
+    "config.py": set(),
+    "sft/settings.py": set(),
+    "noise/assign.py": set(),
     "cli.py": set(),
     "commands/cost.py": set(),
     "shapes/training.py": set(),
@@ -223,3 +259,30 @@ def test_edited_code_costs_only_its_stage(copied, checkout, file):
         assert planned(checkout, copied) == CODE[file]
     finally:
         path.write_text(text)
+
+
+def test_an_edit_of_ones_own_reward_costs_what_reads_it(copied, checkout):
+    """A module beside the config, named by import path, and another one that it imports."""
+    config = small_config()
+    config["rewards"]["mine"] = copy.deepcopy(config["rewards"]["pickscore"])
+    config["rewards"]["mine"]["kind"] = "mine:Mine"
+    write_inputs(copied, config)
+    (copied / "helper.py").write_text("SCALE = 2\n")
+    (copied / "mine.py").write_text(
+        "from helper import SCALE\nfrom ttsnap.rewards.clip import PickScore\n\n\n"
+        "class Mine(PickScore):\n    scale = SCALE\n"
+    )
+    target = "results/labels/train/0000/mine.h5"
+    assert planned(checkout, copied, target) == {"label train 0000 mine"}
+    run = [*command(copied, target)]
+    run[run.index("--snakefile") + 1] = str(checkout / "Snakefile")
+    done = subprocess.run(
+        run, capture_output=True, cwd=copied, env=os.environ | {"PYTHONPATH": str(checkout)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert planned(checkout, copied, target) == set()
+    for name in ("mine.py", "helper.py"):
+        text = (copied / name).read_text()
+        (copied / name).write_text(text + "# edited\n")
+        assert planned(checkout, copied, target) == {"label train 0000 mine"}, name
+        (copied / name).write_text(text)

@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import published
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load, save
 from torch import nn
 from transformers import CLIPModel
 
@@ -101,6 +104,38 @@ def test_every_reward_is_batched_and_differentiable(options, kind):
     assert torch.isfinite(images.grad).all()
     assert all(images.grad[k].abs().sum() > 0 for k in range(3))
     assert reward(images, prompts[::-1])[1] != values[0] and len(set(alone)) == 3
+
+
+NOT_IMAGES = {
+    "alpha": (
+        torch.rand(1, 4, 8, 8),
+        "a",
+        r"shape \[1, 4, 8, 8\]; expected \[n, 3, height, width\]",
+    ),
+    "grey": (torch.rand(1, 1, 8, 8), "a", r"shape \[1, 1, 8, 8\].*grey: repeat"),
+    "one image": (torch.rand(3, 8, 8), "a", r"shape \[3, 8, 8\]"),
+    "none": (torch.rand(0, 3, 8, 8), "", r"shape \[0, 3, 8, 8\]"),
+    "bytes": (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "a", "torch.uint8; expected floats"),
+    "too few prompts": (torch.rand(2, 3, 8, 8), "a", "1 for 2 images"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_IMAGES)
+def test_what_are_not_images_is_refused(options, name):
+    images, prompts, says = NOT_IMAGES[name]
+    with pytest.raises(BadInput, match=says):
+        load_reward("clip", **options["clip"])(images, list(prompts))
+    with pytest.raises(BadInput, match="one string for 1 images"):
+        load_reward("clip", **options["clip"])(torch.rand(1, 3, 8, 8), "a")
+
+
+@pytest.mark.parametrize("fit", sorted(FITS))
+@pytest.mark.parametrize("size", [(1, 500), (500, 1), (1, 1), (2, 3)])
+def test_a_thin_image_is_read_too(options, fit, size):
+    images = picture(*size)[1].requires_grad_()
+    value = load_reward("clip", **options["clip"], fit=fit)(images, PROMPTS[:1])
+    value.sum().backward()
+    assert torch.isfinite(value).all() and torch.isfinite(images.grad).all()
 
 
 def test_hybrid_and_clip_score_by_hand(options):
@@ -198,6 +233,24 @@ def test_weights_of_another_model_are_named(options, tmp_path):
                 load_reward(kind, **kept)
         finally:
             torch.save(whole, path)
+
+
+def test_a_clip_folder_that_is_not_whole_is_refused(tmp_path, monkeypatch):
+    """transformers would make up what is missing, and score with it."""
+    folder = Path(shutil.copytree(resolve(CLIP), tmp_path / "clip"))
+    weights = folder / "model.safetensors"
+    whole, state = weights.read_bytes(), load(weights.read_bytes())
+    for broken in (whole[: len(whole) // 2], b"<!doctype html><title>Sign in</title>"):
+        weights.write_bytes(broken)
+        with pytest.raises(BadInput, match="clip: its weights do not open .*download them again"):
+            load_reward("clip", path=str(folder))
+    del state["text_model.encoder.layers.0.layer_norm1.bias"]
+    weights.write_bytes(save(state, metadata={"format": "pt"}))
+    with pytest.raises(BadInput, match="layers.0.layer_norm1.bias is missing"):
+        load_reward("clip", path=str(folder))
+    monkeypatch.setattr(CLIPModel, "from_pretrained", None)  # a hub is not even asked
+    with pytest.raises(BadInput, match="no CLIP model at models/.*ttsnap download --only"):
+        load_reward("clip", path="models/CLIP-ViT-L-14")
 
 
 @pytest.mark.parametrize("kind", ["hpsv2", "imagereward"])

@@ -60,4 +60,4 @@ def test_the_published_scale_is_planned_in_a_minute(tmp_path):
     assert (
         seconds < 60 and megabytes < 2000
     )  # CPU seconds: other work on the machine does not count
-    assert 500 < jobs < 2000
+    assert f"{jobs} jobs" in (ROOT / "docs/scale.md").read_text()

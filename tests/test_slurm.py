@@ -126,6 +126,15 @@ def running(cluster, rule: str) -> dict:
     raise AssertionError(f"Slurm does not run {rule}")
 
 
+def restarted(cluster, job: str, times: int) -> None:
+    """Wait until Slurm has started a job again, for the `times`-th time."""
+    for _ in range(1500):
+        if cluster.jobs(JobId=job, JobState="RUNNING", Restarts=str(times)):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"Slurm does not start job {job} again")
+
+
 def of_folder(cluster, folder: Path) -> list[dict]:
     """The jobs of one checkout, in the order of their submission."""
     return sorted(cluster.jobs(WorkDir=str(folder)), key=lambda job: int(job["JobId"]))
@@ -225,30 +234,24 @@ def state_saved(folder: Path) -> None:
     raise AssertionError("no progress was saved")
 
 
-def test_a_requeued_job_goes_on_where_it_was(cluster, undisturbed, copied):
+def test_a_job_goes_on_after_a_requeue_and_after_its_node_died(cluster, undisturbed, copied):
+    """Both in one run, for Slurm lets a job wait before it starts it again: each time from the saved progress."""
     (copied / FINETUNE).unlink()
     run = on_slurm(copied, cluster, FINETUNE)
     job = running(cluster, "finetune")
     state_saved(copied)
     subprocess.run(["scontrol", "requeue", job["JobId"]], env=cluster.env, check=True)
-    finish(run)
-    assert (copied / FINETUNE).read_bytes() == (undisturbed / FINETUNE).read_bytes()
-    assert "goes on after step" in (copied / "results/logs/finetune/pickscore/2.log").read_text()
-    [job] = of_folder(cluster, copied)
-    assert job["Restarts"] == "1"
-
-
-def test_a_node_that_dies_and_comes_back(cluster, undisturbed, copied):
-    (copied / FINETUNE).unlink()
-    run = on_slurm(copied, cluster, FINETUNE)
-    running(cluster, "finetune")
-    state_saved(copied)
+    restarted(cluster, job["JobId"], 1)
+    wait_for_job("finetune", copied)
     cluster.kill_slurmd()
     cluster.wait_for_node("down")
     cluster.start_slurmd()
     cluster.wait_for_node("idle")
     finish(run)
     assert (copied / FINETUNE).read_bytes() == (undisturbed / FINETUNE).read_bytes()
+    assert "goes on after step" in (copied / "results/logs/finetune/pickscore/2.log").read_text()
+    [job] = of_folder(cluster, copied)
+    assert job["Restarts"] == "2"
 
 
 def test_orphans_of_a_killed_snakemake_are_cancelled(cluster, undisturbed, copied):

@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from ttsnap.config_sections import (
     Limits,
-    Model,
     Name,
     PromptSets,
     Report,
@@ -17,6 +16,7 @@ from ttsnap.config_sections import (
     Simulate,
 )
 from ttsnap.errors import BadInput
+from ttsnap.model_settings import Model
 from ttsnap.models import check_there
 from ttsnap.prompts import read_prompts
 from ttsnap.rewards.registry import reward_target

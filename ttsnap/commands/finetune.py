@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> dict:
     import numpy as np
     import torch
 
-    from ttsnap.finetune.alignment import kendall_tau
     from ttsnap.finetune.parallel import join
+    from ttsnap.finetune.tau import kendall_tau
     from ttsnap.finetune.train import predict_together as predict
     from ttsnap.finetune.train import train_level
     from ttsnap.rewards.levels import load_level, make_trainable, save_level

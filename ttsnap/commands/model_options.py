@@ -61,7 +61,7 @@ def add_model(parser: argparse.ArgumentParser, steps: str = "--steps") -> None:
 
 def model_settings(args: argparse.Namespace):
     """The config's `Model` that the options make. Raises BadInput with the option at fault."""
-    from ttsnap.config_sections import Model
+    from ttsnap.model_settings import Model
 
     values = {k: v for k, v in vars(args).items() if k in Model.model_fields and k != "negtome"}
     values |= {"preset": args.model} if args.model in PRESETS else {"path": args.model}

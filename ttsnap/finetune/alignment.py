@@ -6,24 +6,13 @@ percentile bootstraps over prompts. NumPy and SciPy only.
 
 import numpy as np
 
+from ttsnap.finetune.tau import kendall_tau
 from ttsnap.simulate.intervals import interval, resampling
 from ttsnap.simulate.methods import ranks
 from ttsnap.tensor import RewardTensor
 
 CUTS = np.arange(1, 20) / 20  # α = 0.05 … 0.95
 METRICS = ("tau", "tacc", "tgap", "mse")
-
-
-def kendall_tau(predicted: np.ndarray, final: np.ndarray) -> np.ndarray:
-    """float [P]: Kendall's τ-b of rewards [P, C] within each prompt; NaN where one is constant."""
-    first, second = np.triu_indices(predicted.shape[1], 1)
-    taus = np.full(len(predicted), np.nan)
-    for prompt, (x, y) in enumerate(zip(predicted, final, strict=True)):
-        order_x, order_y = np.sign(x[first] - x[second]), np.sign(y[first] - y[second])
-        untied = np.count_nonzero(order_x) * np.count_nonzero(order_y)
-        if untied:
-            taus[prompt] = (order_x @ order_y) / np.sqrt(untied)
-    return taus
 
 
 def top_cuts(predicted: np.ndarray, final: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

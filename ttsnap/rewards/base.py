@@ -40,10 +40,28 @@ class Reward(nn.Module):
         return (images - mean) / std
 
     def forward(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        """Rewards float32 [n] of images [n,3,H,W] in [0,1] for their n prompts."""
+        """Rewards float32 [n] of images [n,3,H,W] in [0,1] for their n prompts.
+
+        Raises BadInput for images of another shape or of whole numbers, and for another number of prompts.
+        """
+        _check(images, prompts)
         parameter = next(self.parameters())
         pixels = self.preprocess(images.to(parameter.device, torch.float32)).to(parameter.dtype)
         return self.score(pixels, prompts).float()
+
+
+def _check(images: torch.Tensor, prompts: list[str]) -> None:
+    """Refuse what would be read as something else than it is, or fail further in."""
+    if images.dim() != 4 or images.shape[1] != 3 or not images.numel():
+        raise BadInput(
+            f"images: shape {list(images.shape)}; expected [n, 3, height, width]"
+            " (grey: repeat the channel, alpha: lay it over a background first)"
+        )
+    if not images.is_floating_point():
+        raise BadInput(f"images: {images.dtype}; expected floats in [0, 1] (divide by 255)")
+    if isinstance(prompts, str) or len(prompts) != len(images):
+        count = "one string" if isinstance(prompts, str) else len(prompts)
+        raise BadInput(f"prompts: {count} for {len(images)} images; expected a list, one for each")
 
 
 def load_reward(kind: str, device: str = "cpu", **options: object) -> Reward:

@@ -23,19 +23,36 @@ def precise(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
         return layer(values.to(next(layer.parameters()).dtype))
 
 
+def open_folder(path: str, folder: str) -> tuple:
+    """(model in float32, tokenizer, image processor) of a transformers CLIP folder or hub id, `path` to the user.
+
+    Raises BadInput when there is none, or its weights do not open or lack a tensor, which transformers would make up.
+    """
+    hint = how_to_get(path)
+    try:
+        if hint and path.startswith("models/") and not Path(folder).is_dir():
+            raise OSError  # no hub is asked for it
+        model, found = CLIPModel.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True
+        )
+        parts = (AutoTokenizer.from_pretrained(folder), CLIPImageProcessor.from_pretrained(folder))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"no CLIP model at {path}: {hint or str(error).splitlines()[0]}") from error
+    except Exception as error:  # a foreign folder can be broken in any way
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise BadInput(f"{path}: its weights do not open ({said}); download them again") from error
+    if missing := sorted(found["missing_keys"]):
+        raise BadInput(f"{path}: {missing[0]} is missing; these weights are of another model")
+    return model, *parts
+
+
 class ClipReward(Reward):
     """The CLIP both rewards stand on: its preprocessing, and unit-length features."""
 
     def __init__(self, path: str):
         super().__init__()
         folder = resolve(path)
-        try:
-            self.clip = CLIPModel.from_pretrained(folder, dtype=torch.float32)
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-            processor = CLIPImageProcessor.from_pretrained(folder)
-        except (OSError, ValueError) as error:
-            hint = how_to_get(path) or str(error).splitlines()[0]
-            raise BadInput(f"no CLIP model at {path}: {hint}") from error
+        self.clip, self.tokenizer, processor = open_folder(path, folder)
         self.image_size = self.clip.config.vision_config.image_size
         self.mean, self.std = tuple(processor.image_mean), tuple(processor.image_std)
         self.version = model_version(folder)

@@ -15,6 +15,7 @@ from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.place import check_device, place
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
+from ttsnap.samplers.whole import check_whole
 
 __all__ = ["MicroBatches", "Sampler", "candidate_seed", "load_sampler", "run", "wrap_pipeline"]
 
@@ -55,10 +56,13 @@ def load_sampler(
             pipe = sampler_class.pipeline_class.from_pretrained(
                 str(path), torch_dtype=dtype, use_safetensors=True
             )
+        check_whole(path, pipe)
         for lora in sorted(Path(path).glob("*lora.safetensors")):
             pipe.load_lora_weights(str(lora))
             pipe.fuse_lora()
             pipe.unload_lora_weights()
+    except BadInput:
+        raise
     except Exception as error:  # a foreign folder can be broken in any way
         raise BadInput(f"{path}: this model does not open ({_first_line(error)})") from error
     for module in pipe.components.values():

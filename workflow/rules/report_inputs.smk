@@ -1,4 +1,10 @@
 # What the report consists of and what its rules read
+import html
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import yaml
+
 from ttsnap.stages import PACKAGE
 
 SEARCHES = [*CONFIG.rewards, *(["all"] if len(CONFIG.rewards) > 1 else [])]
@@ -21,6 +27,29 @@ if CONFIG.report.gallery:
     report_files += expand(
         "results/report/gallery.{reward}.html", reward=CONFIG.rewards
     )
+
+
+def software():
+    """«name version» of what matters to the results and is installed where this runs."""
+    found = [f"Python {platform.python_version()}"]
+    for name in (
+        "snakemake torch torchvision open_clip_torch diffusers transformers peft accelerate"
+        " safetensors numpy scipy scikit-learn h5py pillow matplotlib"
+    ).split():
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            pass
+    return found
+
+
+# For the report's first page alone (workflow/report/workflow.rst), which sees nothing else of the workflow.
+config["of_report"] = {
+    "settings": html.escape(
+        yaml.safe_dump(CONFIG.model_dump(mode="json"), sort_keys=False)
+    ).replace("\n", "&#10;"),
+    "software": software(),
+}
 
 
 def report_code():
