@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ttsnap.config_checks import check_files, check_together
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Finetune
-from ttsnap.models import check_there
 from ttsnap.negtome_settings import NegToMe
 from ttsnap.presets import PRESETS, with_preset
 from ttsnap.prompts import read_prompts
-from ttsnap.rewards.registry import KINDS, reward_target
+from ttsnap.rewards.registry import KINDS
 from ttsnap.section import Positive, Section
 from ttsnap.sft.settings import Sft
 
@@ -30,7 +30,7 @@ class Model(Section):
     family: Literal["sdxl", "flux", "sd15"] | None = Field(
         None, description="model family; null: as the folder says"
     )
-    steps: Positive = Field(20, description="denoising steps S")
+    steps: Annotated[int, Field(gt=0, le=1000)] = Field(20, description="denoising steps S")
     guidance: Annotated[float, Field(ge=0)] = Field(
         5.0, description="classifier-free guidance scale"
     )
@@ -62,7 +62,9 @@ class Prompts(Section):
     """One set of prompts."""
 
     file: str = Field(description="prompt file: .txt, .json (list), .jsonl or .csv")
-    candidates: Positive = Field(description="seeds started for each prompt")
+    candidates: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        description="seeds started for each prompt"
+    )
     shard_size: Positive = Field(16, description="prompts per job")
     limit: Positive | None = Field(None, description="use only the first so many prompts")
 
@@ -122,7 +124,9 @@ class Simulate(Section):
         "exact", description="cost formula (DESIGN §3)"
     )
     budgets: Budgets = Field(default_factory=Budgets, description="budgets per prompt")
-    draws: Positive = Field(100, description="random subsets per prompt and budget")
+    draws: Annotated[int, Field(gt=0, le=100_000)] = Field(
+        100, description="random subsets per prompt and budget"
+    )
     schedule: Literal["fit"] | Schedule = Field(
         "fit",
         description="fit: search on the validation prompts, for each reward and method; or a fixed one",
@@ -173,12 +177,14 @@ class Limits(Section):
 class Config(Section):
     """config.yaml."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         0, description="run seed: candidates, training order, simulation"
     )
     model: Model = Field(description="the text-to-image model")
     prompts: PromptSets = Field(description="prompt sets")
-    rewards: dict[Name, RewardModel] = Field(description="rewards by a name of yours", min_length=1)
+    rewards: dict[Name, RewardModel] = Field(
+        description="rewards by a name of yours; null leaves one out", min_length=1
+    )
     levels: list[Annotated[int, Field(ge=0)]] = Field(
         description="steps that get a noise-aware checkpoint; finetuned from the cleanest to the noisiest"
     )
@@ -192,86 +198,32 @@ class Config(Section):
     sft: Sft = Field(default_factory=Sft, description="the second method, `snakemake sft`")
     limits: Limits = Field(default_factory=Limits, description="what a job may ask a cluster for")
 
+    @field_validator("rewards", mode="before")
+    @classmethod
+    def _without_null(cls, rewards):
+        """A reward set to null is left out: so can a file for --configfile do without one of config.yaml's."""
+        if isinstance(rewards, dict):
+            return {name: reward for name, reward in rewards.items() if reward is not None}
+        return rewards
+
     @model_validator(mode="after")
     def _consistent(self):
         if "all" in self.rewards:
             raise ValueError("rewards.all: this name means all rewards together; choose another")
-        last = self.model.steps - 1
-        if last < 1:
-            raise ValueError("model.steps: 1 leaves nothing to prune; give at least 2")
-        for level in self.levels:
-            if level >= last:
-                raise ValueError(
-                    f"levels: {level} is not before the final step {last} (model.steps is {self.model.steps})"
-                )
-        if sorted(set(self.levels), reverse=True) != self.levels:
-            raise ValueError(
-                f"levels: {self.levels} must descend, from clean to noisy, each level once"
-            )
-        for name, reward in self.rewards.items():
-            for level in reward.finetune.lr_at:
-                if level not in self.levels:
-                    raise ValueError(
-                        f"rewards.{name}.finetune.lr_at: {level} is none of the levels {self.levels}"
-                    )
-        schedule = self.simulate.schedule
-        if schedule != "fit" and schedule.steps and schedule.steps[-1] >= last:
-            raise ValueError(
-                f"simulate.schedule.steps: {schedule.steps[-1]} is not before the final step {last}"
-            )
-        if self.search.rewards and self.model.negtome:
-            raise ValueError(
-                "search.rewards: a real search drops candidates, on which NegToMe lets the others of their group"
-                " depend; give [], or model.negtome: null"
-            )
-        for name in self.search.rewards:
-            if name not in self.rewards:
-                raise ValueError(
-                    f"search.rewards: {name!r} is none of the rewards {', '.join(self.rewards)}"
-                )
-        for key in ("rewards", "budgets"):
-            values = getattr(self.search, key)
-            if len(set(values)) < len(values):
-                raise ValueError(f"search.{key}: one stands twice in {values}")
-        if self.simulate.budgets.last < self.simulate.budgets.first:
-            raise ValueError("simulate.budgets.last: is smaller than first")
+        check_together(self)
         return self
 
     def read_prompts(self, split: str) -> list[str]:
-        """The prompts of one set, cut to its limit. Raises BadInput as `prompts.read_prompts` does."""
+        """The prompts of one set, cut to its limit. Raises BadInput, naming the key, as `prompts.read_prompts` does."""
         prompts = getattr(self.prompts, split)
-        return read_prompts(prompts.file)[: prompts.limit]
+        try:
+            return read_prompts(prompts.file)[: prompts.limit]
+        except BadInput as error:
+            raise BadInput(f"prompts.{split}.file: {error}") from None
 
     def check_files(self) -> None:
-        """Look at every file named. Raises BadInput for one that is missing or bad, or a prompt in two sets."""
-        check_there(self.model.path, "model.path")
-        for name, reward in self.rewards.items():
-            reward_target(reward.kind)
-            for key, value in reward.options.items():
-                if isinstance(value, str):
-                    check_there(value, f"rewards.{name}.options.{key}")
-        data = self.sft.data
-        for key in ("model", "features", "data.folder", "data.file", "data.test_file"):
-            at = data if key.startswith("data.") else self.sft
-            if value := getattr(at, key.removeprefix("data.")):
-                check_there(value, f"sft.{key}")
-        seen: dict[str, str] = {}
-        for split in PromptSets.model_fields:
-            for prompt in self.read_prompts(split):
-                if prompt in seen:
-                    raise BadInput(
-                        f"prompts.{split}.file: {prompt[:60]!r} also stands in prompts.{seen[prompt]}.file; "
-                        "held-out prompts must be held out: remove it from one"
-                    )
-                seen[prompt] = split
-                if self.checker == "shapes":
-                    from ttsnap.shapes.captions import parse
-
-                    if parse(prompt) is None:
-                        raise BadInput(
-                            f"prompts.{split}.file: {prompt[:60]!r} is no caption of the shapes world; "
-                            "set checker: null for prompts of your own"
-                        )
+        """Look at every file named, as `config_checks.check_files` does."""
+        check_files(self)
 
 
 def parse_config(values: object, source: str = "config") -> Config:

@@ -9,16 +9,17 @@ ROOT = PACKAGE.parent
 
 
 def module_file(name: str) -> Path | None:
-    """The file of a module of this package, or None for anything else."""
-    base = ROOT.joinpath(*name.split("."))
+    """The file of a module of this package, or of a person's own in the folder they run it from; None for any other."""
+    own = name.split(".")[0] != PACKAGE.name
+    base = (Path.cwd() if own else ROOT).joinpath(*name.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if name.split(".")[0] == PACKAGE.name and path.is_file():
+        if path.is_file():
             return path
     return None
 
 
 def imported(path: Path) -> set[str]:
-    """Names of this package that a source file imports, at its head or inside functions."""
+    """Names that a source file imports, at its head or inside functions."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -46,5 +47,6 @@ def code(*modules: str, apart_from: tuple[str, ...] = ()) -> str:
     """A digest of the code behind modules, for a rule's params: an edit there reruns the stage, no other does."""
     digest = hashlib.sha256()
     for path in sorted(set().union(*(sources(module, apart_from) for module in modules))):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+        root = ROOT if path.is_relative_to(PACKAGE) else Path.cwd()
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -149,7 +149,7 @@ def _onestep(args, scaled, device: str, out: Path) -> dict:
     student.save(out / "shapes-onestep")
     sampler = Pipeline(str(out / "shapes-onestep"), 64, device).sampler
     for objects in (1, 2, 3):
-        groups = _held_out_groups(sampler, objects, scaled(24), 8, args.seed)
+        groups = _held_out_groups(sampler, (objects,), scaled(24), 8, args.seed)
         figures[f"accepted_{objects}"] = float((groups.quality >= 1).float().mean())
     about = {"teacher_steps": SAMPLE_STEPS, "guidance": GUIDANCE, "mix": onestep.MIX}
     about |= {"seed": args.seed, "device": _device_name(device)}
