@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from test_workflow import PROMPTS, ROOT, small_config, write_inputs
 
+from ttsnap.stages import code
+
 REWARDS = ["aesthetic", "pickscore"]
 SEARCHES = [*REWARDS, "all"]
 METHODS = ["best_of_n", "ttsp", "ttsnap"]
@@ -223,3 +225,15 @@ def test_edited_code_costs_only_its_stage(copied, checkout, file):
         assert planned(checkout, copied) == CODE[file]
     finally:
         path.write_text(text)
+
+
+def test_the_module_of_a_reward_of_ones_own_is_code_behind_it(tmp_path, monkeypatch):
+    """docs/extend.md: an edit of it, or of what it imports beside it, reruns what reads that reward."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("import helping\n")
+    (tmp_path / "helping.py").write_text("")
+    digests = {code("ttsnap.commands.label", "mine")}
+    for name in ("mine.py", "helping.py"):
+        (tmp_path / name).write_text("import helping  # edited\n")
+        digests.add(code("ttsnap.commands.label", "mine"))
+    assert len(digests) == 3

@@ -72,8 +72,9 @@ def test_shard_command(tmp_path, capsys):
     out = tmp_path / "s.jsonl"
     assert main(["shard", str(path), "--size", "2", "--shard", "1", "--out", str(out)]) == 0
     assert read_prompts(out) == ["c"]
-    assert main(["shard", str(path), "--size", "2", "--shard", "2", "--out", str(out)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    for wrong in (["--shard", "2"], ["--limit", "0"], ["--limit", "-1"]):
+        assert main(["shard", str(path), "--size", "2", *wrong, "--out", str(out)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_published_prompts():
