@@ -5,6 +5,10 @@ from snakemake.utils import min_version
 min_version("9.10")
 
 
+# The model that --configfile or --config names, before config.yaml fills in what they leave out.
+MODEL_GIVEN = dict(config["model"]) if isinstance(config.get("model"), dict) else {}
+
+
 configfile: "config.yaml"
 
 

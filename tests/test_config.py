@@ -1,6 +1,7 @@
 """The config model: good and bad configs, and the pages made from it."""
 
 import copy
+import importlib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,23 @@ def test_default_config_is_valid():
         ("search.rewards", ["beauty"], "search.rewards: 'beauty' is none of the rewards pickscore"),
         ("search.budgets", [4, 4], "search.budgets: one stands twice"),
         ("search.budgets", [-1], "search.budgets.0: "),
+        ("search.budgets", [0.5], "search.budgets: 0.5 candidates; give 1 to 10000"),
+        ("search.budgets", [2.0000001, 2], "more than six digits"),
+        ("seed", True, "seed: true makes no sense here"),
+        ("seed", 2**64, "seed: "),
+        ("model.guidance", float("inf"), "model.guidance: "),
+        ("model.guidance", float("nan"), "model.guidance: "),
+        ("model.steps", 10**9, "model.steps: "),
+        ("model.preset", "flux", "preset: 'flux' is not one of flux-dev"),
+        ("model.negtome", {"first": 100, "last": 900}, "negtome: first 100 is under last 900"),
+        ("prompts.train.candidates", 10**12, "prompts.train.candidates: "),
+        ("prompts.test.candidates", 1, "prompts.test.candidates: 1 leaves nothing"),
+        ("prompts.test.candidates", 2, "simulate.budgets.first: 3 candidates, but prompts.test"),
+        ("prompts.validation.candidates", 2, "budgets.first: 3 candidates, but prompts.validation"),
+        ("simulate.draws", 10**12, "simulate.draws: "),
+        ("simulate.budgets.step", 1e-9, "simulate.budgets.step: 1e-09 makes more than 1000"),
+        ("simulate.budgets", {"first": 0.1, "last": 0.9}, "simulate.budgets.last: 0.9 pays for no"),
+        ("rewards.pickscore.finetune.lr", float("inf"), "rewards.pickscore.finetune.lr: "),
     ],
 )
 def test_bad_config_is_one_line_with_the_key(values, key, value, says):
@@ -62,6 +80,59 @@ def test_bad_config_is_one_line_with_the_key(values, key, value, says):
         parse_config(changed(values, key, value), "config.yaml")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("model.path", "", "model.path: : no model_index.json"),
+        ("model.path", "docs", "model.path: docs: no model_index.json"),
+        ("model.path", "sdxl", "model.path: 'sdxl': no such folder"),
+        ("model.path", "models/Hyper-SD15-1step", "ttsnap download --only Hyper-SD15-1step"),
+        ("prompts.train.file", "none.txt", "prompts.train.file: none.txt: cannot be read"),
+        ("prompts.validation.limit", 1, "prompts.validation.file: a schedule is fitted"),
+        ("rewards.pickscore.kind", "nice", "rewards.pickscore.kind: reward kind 'nice' is unknown"),
+        ("rewards.pickscore.kind", "no.such:Class", "rewards.pickscore.kind: there is no module"),
+        ("rewards.pickscore.options", {}, "rewards.pickscore.options.path: is missing"),
+        (
+            "rewards.pickscore.options.pth",
+            "x",
+            "options.pth: unknown key; pickscore takes path, fit",
+        ),
+        ("rewards.hps", {"kind": "hpsv2"}, "rewards.hps.options.path: models/HPSv2: no such file"),
+    ],
+)
+def test_what_a_config_names_is_looked_at_before_any_job(values, key, value, says):
+    with pytest.raises(BadInput) as caught:
+        parse_config(changed(values, key, value)).check_files()
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_of_every_kind_are_read_off_its_class():
+    """Without importing it; by the class itself they are the same."""
+    import inspect
+
+    from ttsnap.rewards.base import load_reward  # noqa: F401  what the classes import is there
+    from ttsnap.rewards.registry import KINDS, parameters, reward_target
+
+    for kind in KINDS:
+        module, name = reward_target(kind)
+        signature = inspect.signature(getattr(importlib.import_module(module), name))
+        assert [*parameters(module, name)] == [*signature.parameters, "fit"]
+
+
+def test_a_reward_set_to_null_is_left_out(values):
+    assert list(parse_config(changed(values, "rewards.aesthetic", None)).rewards) == ["pickscore"]
+
+
+def test_too_many_shards_are_refused(values, tmp_path):
+    many = tmp_path / "train.txt"
+    many.write_text("".join(f"prompt {n}\n" for n in range(10_001)))
+    values = changed(changed(values, "prompts.train.file", str(many)), "checker", None)
+    values["prompts"]["train"] |= {"limit": None, "shard_size": 1}
+    with pytest.raises(BadInput, match="prompts.train.shard_size: 1 makes more than 10000 shards"):
+        parse_config(values).check_files()
 
 
 def test_missing_key_is_named(values):

@@ -41,6 +41,9 @@ def test_formats_give_the_same_prompts(tmp_path, name):
         ("p.txt", b"ok\n\xff\xfe\n", "line 2: not UTF-8"),
         ("p.txt", "a\0b", "line 1: holds a NUL"),
         ("p.json", "{}", "list of strings"),
+        ("p.json", "[" * 100_000, "nested too deep"),
+        ("p.json", '["\\ud800"]', "entry 0: holds half a surrogate pair"),
+        ("p.jsonl", '{"prompt": "\\ud800"}', "line 1: holds half a surrogate pair"),
         ("p.json", '["a", 3]', "entry 1"),
         ("p.json", '["a"', "not JSON"),
         ("p.json", "", "no prompt in it"),
@@ -72,8 +75,9 @@ def test_shard_command(tmp_path, capsys):
     out = tmp_path / "s.jsonl"
     assert main(["shard", str(path), "--size", "2", "--shard", "1", "--out", str(out)]) == 0
     assert read_prompts(out) == ["c"]
-    assert main(["shard", str(path), "--size", "2", "--shard", "2", "--out", str(out)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    for wrong in (["--shard", "2"], ["--limit", "0"], ["--limit", "-1"]):
+        assert main(["shard", str(path), "--size", "2", *wrong, "--out", str(out)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_published_prompts():

@@ -1,5 +1,6 @@
 """The embedded rewards, the registry and what every reward does with images."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -148,6 +149,19 @@ def test_truncated_and_foreign_files_are_named(tmp_path, capsys):
         error = capsys.readouterr().err
         assert name in error and error.count("\n") == 1
         assert not (tmp_path / "o.h5").exists()
+
+
+def test_a_shard_that_opens_but_is_damaged_is_named(tmp_path):
+    shard(tmp_path)
+    with h5py.File(tmp_path / "s.h5") as file:
+        chunk = file["images"].id.get_chunk_info(0)
+    with (tmp_path / "s.h5").open("r+b") as file:
+        file.seek(chunk.byte_offset + chunk.size // 2)
+        file.write(b"\0\1\2\3")
+    with pytest.raises(
+        BadInput, match=r"s\.h5: the images of step 0 are damaged; delete it and run"
+    ):
+        read_shard(tmp_path / "s.h5").images(0)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from diffusers import DDPMPipeline, DiffusionPipeline, DPMSolverMultistepScheduler, UNet2DModel
 from transformers import CLIPTokenizer, T5Tokenizer
 
+from ttsnap.cli import main
 from ttsnap.errors import BadInput
 from ttsnap.samplers import candidate_seed, load_sampler, run
 from ttsnap.samplers.flux import pack, unpack
@@ -217,6 +218,17 @@ def test_pack_and_unpack_are_inverse():
     latents = torch.arange(2 * 4 * 6 * 8.0).view(2, 4, 6, 8)
     assert torch.equal(unpack(pack(latents), 3, 4), latents)
     assert pack(latents)[0, 1, :4].tolist() == latents[0, 0, :2, 2:4].flatten().tolist()
+
+
+def test_pixels_that_are_no_numbers_are_no_black_images(tmp_path, capsys):
+    (tmp_path / "p.txt").write_text("a red circle\n")
+    words = ["--model", "embedded:shapes-sdxl", "--steps", "2", "--height", "64", "--width", "64"]
+    out = ["--out", str(tmp_path / "s.h5"), "--guidance", "1e38"]
+    command = ["generate", str(tmp_path / "p.txt"), *out, *words, "--candidates"]
+    assert main([*command, "1"]) == 1
+    assert "no numbers for prompt 'a red circle'; try dtype" in capsys.readouterr().err
+    assert not (tmp_path / "s.h5").exists()
+    assert main([*command, "0"]) == 2
 
 
 def test_bad_input(tmp_path):

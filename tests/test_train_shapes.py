@@ -34,3 +34,14 @@ def test_the_recipe_makes_models_that_open(tmp_path):
     load_reward("aesthetic", path=str(tmp_path / "shapes-clip"), head=str(head))
     for card in ("shapes-sdxl", "shapes-clip"):
         assert "Measured" in (tmp_path / card / "README.md").read_text()
+
+
+def test_the_one_step_pipeline_is_distilled_and_judged(tmp_path):
+    from ttsnap.models import resolve
+
+    (tmp_path / "shapes-sdxl").symlink_to(resolve("embedded:shapes-sdxl"))
+    words = ["--out", str(tmp_path), "--scale", "0.0005", "--device", "cpu"]
+    assert main(["train-shapes", "onestep", *words]) == 0
+    figures = json.loads((tmp_path / "onestep.json").read_text())
+    assert {f"accepted_{objects}" for objects in (1, 2, 3)} <= set(figures)
+    assert "Accepted by the checker" in (tmp_path / "shapes-onestep/README.md").read_text()

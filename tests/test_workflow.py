@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -278,3 +279,46 @@ def test_bad_configs_stop_before_any_job(tmp_path, case):
     assert run.returncode != 0
     assert says in run.stderr and "Traceback" not in run.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_a_preset_in_a_config_file_is_the_whole_model(tmp_path):
+    """Nothing of config.yaml's own model is left in it; a reward set to null is none."""
+    write_inputs(tmp_path, small_config())
+    mine = {
+        "model": {"preset": "flux-dev"},
+        "search": {"rewards": []},
+        "rewards": {"aesthetic": None},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    run = snakemake(tmp_path, "--dry-run", "-p", "--configfile", "mine.yaml")
+    assert run.returncode == 0, run.stderr
+    generate = next(line for line in run.stdout.splitlines() if "ttsnap generate" in line)
+    assert "--model black-forest-labs/FLUX.1-dev --negtome" in generate
+    assert "--height" not in generate and "shapes-sdxl" not in generate
+    assert "aesthetic" not in run.stdout
+
+
+def test_names_with_spaces_and_a_schedule_without_steps(tmp_path):
+    config = small_config()
+    config["simulate"]["schedule"] = {"steps": [], "keep": []}
+    config["prompts"]["test"]["file"] = "my prompts/the test.txt"
+    for name in ("shapes-sdxl", "shapes-clip"):
+        (tmp_path / f"my {name}").symlink_to(ROOT / "ttsnap/models" / name)
+    config["model"]["path"] = f"{tmp_path}/my shapes-sdxl"
+    config["rewards"]["pickscore"]["options"]["path"] = f"{tmp_path}/my shapes-clip"
+    write_inputs(tmp_path, config)
+    (tmp_path / "my prompts").mkdir()
+    (tmp_path / "test.txt").rename(tmp_path / "my prompts/the test.txt")
+    run = snakemake(tmp_path, "results/shards/test/0000.jsonl")
+    assert run.returncode == 0, run.stderr
+    run = snakemake(tmp_path, "--dry-run", "-p")
+    commands = {
+        words[3]: words
+        for words in map(shlex.split, re.findall("^Shell command: (.*)$", run.stdout, re.MULTILINE))
+        if words[:3] == ["python", "-m", "ttsnap"]
+    }
+    assert f"{tmp_path}/my shapes-sdxl" in commands["generate"]
+    labelled = [w for w in commands["label"] if "my shapes-clip" in w]
+    assert labelled in ([], [f"path={tmp_path}/my shapes-clip"])
+    steps = commands["simulate"].index("--steps")
+    assert commands["simulate"][steps : steps + 4] == ["--steps", "", "--keep", ""]

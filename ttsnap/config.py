@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ttsnap.config_checks import check_files, check_together
 from ttsnap.config_sections import (
     Limits,
     Name,
@@ -17,9 +18,7 @@ from ttsnap.config_sections import (
 )
 from ttsnap.errors import BadInput
 from ttsnap.model_settings import Model
-from ttsnap.models import check_there
 from ttsnap.prompts import read_prompts
-from ttsnap.rewards.registry import reward_target
 from ttsnap.section import Section
 from ttsnap.sft.settings import Sft
 
@@ -27,12 +26,14 @@ from ttsnap.sft.settings import Sft
 class Config(Section):
     """config.yaml."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         0, description="run seed: candidates, training order, simulation"
     )
     model: Model = Field(description="the text-to-image model")
     prompts: PromptSets = Field(description="prompt sets")
-    rewards: dict[Name, RewardModel] = Field(description="rewards by a name of yours", min_length=1)
+    rewards: dict[Name, RewardModel] = Field(
+        description="rewards by a name of yours; null leaves one out", min_length=1
+    )
     levels: list[Annotated[int, Field(ge=0)]] = Field(
         description="steps that get a noise-aware checkpoint; finetuned from the cleanest to the noisiest"
     )
@@ -46,86 +47,32 @@ class Config(Section):
     sft: Sft = Field(default_factory=Sft, description="the second method, `snakemake sft`")
     limits: Limits = Field(default_factory=Limits, description="what a job may ask a cluster for")
 
+    @field_validator("rewards", mode="before")
+    @classmethod
+    def _without_null(cls, rewards):
+        """A reward set to null is left out: so can a file for --configfile do without one of config.yaml's."""
+        if isinstance(rewards, dict):
+            return {name: reward for name, reward in rewards.items() if reward is not None}
+        return rewards
+
     @model_validator(mode="after")
     def _consistent(self):
         if "all" in self.rewards:
             raise ValueError("rewards.all: this name means all rewards together; choose another")
-        last = self.model.steps - 1
-        if last < 1:
-            raise ValueError("model.steps: 1 leaves nothing to prune; give at least 2")
-        for level in self.levels:
-            if level >= last:
-                raise ValueError(
-                    f"levels: {level} is not before the final step {last} (model.steps is {self.model.steps})"
-                )
-        if sorted(set(self.levels), reverse=True) != self.levels:
-            raise ValueError(
-                f"levels: {self.levels} must descend, from clean to noisy, each level once"
-            )
-        for name, reward in self.rewards.items():
-            for level in reward.finetune.lr_at:
-                if level not in self.levels:
-                    raise ValueError(
-                        f"rewards.{name}.finetune.lr_at: {level} is none of the levels {self.levels}"
-                    )
-        schedule = self.simulate.schedule
-        if schedule != "fit" and schedule.steps and schedule.steps[-1] >= last:
-            raise ValueError(
-                f"simulate.schedule.steps: {schedule.steps[-1]} is not before the final step {last}"
-            )
-        if self.search.rewards and self.model.negtome:
-            raise ValueError(
-                "search.rewards: a real search drops candidates, on which NegToMe lets the others of their group"
-                " depend; give [], or model.negtome: null"
-            )
-        for name in self.search.rewards:
-            if name not in self.rewards:
-                raise ValueError(
-                    f"search.rewards: {name!r} is none of the rewards {', '.join(self.rewards)}"
-                )
-        for key in ("rewards", "budgets"):
-            values = getattr(self.search, key)
-            if len(set(values)) < len(values):
-                raise ValueError(f"search.{key}: one stands twice in {values}")
-        if self.simulate.budgets.last < self.simulate.budgets.first:
-            raise ValueError("simulate.budgets.last: is smaller than first")
+        check_together(self)
         return self
 
     def read_prompts(self, split: str) -> list[str]:
-        """The prompts of one set, cut to its limit. Raises BadInput as `prompts.read_prompts` does."""
+        """The prompts of one set, cut to its limit. Raises BadInput, naming the key, as `prompts.read_prompts` does."""
         prompts = getattr(self.prompts, split)
-        return read_prompts(prompts.file)[: prompts.limit]
+        try:
+            return read_prompts(prompts.file)[: prompts.limit]
+        except BadInput as error:
+            raise BadInput(f"prompts.{split}.file: {error}") from None
 
     def check_files(self) -> None:
-        """Look at every file named. Raises BadInput for one that is missing or bad, or a prompt in two sets."""
-        check_there(self.model.path, "model.path")
-        for name, reward in self.rewards.items():
-            reward_target(reward.kind)
-            for key, value in reward.options.items():
-                if isinstance(value, str):
-                    check_there(value, f"rewards.{name}.options.{key}")
-        data = self.sft.data
-        for key in ("model", "features", "data.folder", "data.file", "data.test_file"):
-            at = data if key.startswith("data.") else self.sft
-            if value := getattr(at, key.removeprefix("data.")):
-                check_there(value, f"sft.{key}")
-        seen: dict[str, str] = {}
-        for split in PromptSets.model_fields:
-            for prompt in self.read_prompts(split):
-                if prompt in seen:
-                    raise BadInput(
-                        f"prompts.{split}.file: {prompt[:60]!r} also stands in prompts.{seen[prompt]}.file; "
-                        "held-out prompts must be held out: remove it from one"
-                    )
-                seen[prompt] = split
-                if self.checker == "shapes":
-                    from ttsnap.shapes.captions import parse
-
-                    if parse(prompt) is None:
-                        raise BadInput(
-                            f"prompts.{split}.file: {prompt[:60]!r} is no caption of the shapes world; "
-                            "set checker: null for prompts of your own"
-                        )
+        """Look at every file named, as `config_checks.check_files` does."""
+        check_files(self)
 
 
 def parse_config(values: object, source: str = "config") -> Config:

@@ -16,7 +16,9 @@ class Prompts(Section):
     """One set of prompts."""
 
     file: str = Field(description="prompt file: .txt, .json (list), .jsonl or .csv")
-    candidates: Positive = Field(description="seeds started for each prompt")
+    candidates: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        description="seeds started for each prompt"
+    )
     shard_size: Positive = Field(16, description="prompts per job")
     limit: Positive | None = Field(None, description="use only the first so many prompts")
 
@@ -76,7 +78,9 @@ class Simulate(Section):
         "exact", description="cost formula (DESIGN §3)"
     )
     budgets: Budgets = Field(default_factory=Budgets, description="budgets per prompt")
-    draws: Positive = Field(100, description="random subsets per prompt and budget")
+    draws: Annotated[int, Field(gt=0, le=100_000)] = Field(
+        100, description="random subsets per prompt and budget"
+    )
     schedule: Literal["fit"] | Schedule = Field(
         "fit",
         description="fit: search on the validation prompts, for each reward and method; or a fixed one",

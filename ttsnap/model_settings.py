@@ -19,7 +19,7 @@ class Model(Section):
     family: Literal["sdxl", "flux", "sd15"] | None = Field(
         None, description="model family; null: as the folder says"
     )
-    steps: Positive = Field(20, description="denoising steps S")
+    steps: Annotated[int, Field(gt=0, le=1000)] = Field(20, description="denoising steps S")
     guidance: Annotated[float, Field(ge=0)] = Field(
         5.0, description="classifier-free guidance scale"
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ttsnap.section import Section
 
@@ -32,3 +32,12 @@ class NegToMe(Section):
             "exact: each token against its most similar reference token; published: as the published code does it"
         ),
     )
+
+    @model_validator(mode="after")
+    def _acts(self):
+        if None not in (self.first, self.last) and self.first < self.last:
+            raise ValueError(
+                f"first {self.first:g} is under last {self.last:g}: timesteps fall, so it would never act;"
+                " exchange them"
+            )
+        return self

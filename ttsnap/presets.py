@@ -25,5 +25,5 @@ def with_preset(values: dict) -> dict:
     if name is None:
         return values
     if name not in PRESETS:
-        raise ValueError(f"{name!r} is not one of {', '.join(PRESETS)}")
+        raise ValueError(f"preset: {name!r} is not one of {', '.join(PRESETS)}")
     return {**PRESETS[name], **values}

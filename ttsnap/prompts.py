@@ -34,6 +34,8 @@ def read_prompts(path: str | Path) -> list[str]:
     for place, entry in entries:
         if "\0" in entry:
             raise BadInput(f"{path}, {place}: holds a NUL character; remove it")
+        if any("\ud800" <= character <= "\udfff" for character in entry):
+            raise BadInput(f"{path}, {place}: holds half a surrogate pair; remove it")
     prompts = list(dict.fromkeys(entry for _, entry in entries if entry))
     if not prompts:
         raise BadInput(f"{path}: no prompt in it; give at least one")
@@ -56,6 +58,10 @@ def _json(path: Path, text: str):
         value = json.loads(text) if text.strip() else []
     except json.JSONDecodeError as error:
         raise BadInput(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
+    except RecursionError:
+        raise BadInput(
+            f"{path}: nested too deep; a JSON prompt file is a list of strings"
+        ) from None
     if not isinstance(value, list):
         raise BadInput(f"{path}: a JSON prompt file is a list of strings")
     for number, entry in enumerate(value):
@@ -70,8 +76,8 @@ def _jsonl(path: Path, text: str):
             continue
         try:
             value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path}, {place}: not JSON ({error.msg})") from None
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise BadInput(f"{path}, {place}: not JSON ({error})") from None
         if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
             raise BadInput(f'{path}, {place}: needs an object with a text under "prompt"')
         yield place, value["prompt"]

@@ -30,9 +30,14 @@ class Shard:
         """Images of one step: uint8 [P,C,H,W,3], or [C,H,W,3] of one prompt."""
         if step not in self.steps:
             raise BadInput(f"{self.path}: holds no images of step {step}, only of {self.steps}")
+        at = slice(None) if prompt is None else prompt
         with open_hdf5(self.path) as file:
-            at = slice(None) if prompt is None else prompt
-            return file["images"][at, :, self.steps.index(step)]
+            try:
+                return file["images"][at, :, self.steps.index(step)]
+            except OSError:
+                raise BadInput(
+                    f"{self.path}: the images of step {step} are damaged; delete it and run generate again"
+                ) from None
 
 
 def open_hdf5(path: str | Path) -> h5py.File:

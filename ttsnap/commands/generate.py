@@ -38,10 +38,12 @@ def run(args: argparse.Namespace) -> dict:
     from tqdm import tqdm
 
     from ttsnap.cost import sampler_cost
-    from ttsnap.samplers import candidate_seed
+    from ttsnap.samplers import candidate_seed, to_bytes
     from ttsnap.samplers import run as denoise
     from ttsnap.tweedie import Kept, write_shard
 
+    if args.candidates < 1:
+        raise BadInput(f"--candidates: {args.candidates} is too few; give 1 or more")
     device = pick_device(args)
     prompts = read_prompts(args.prompts)
     settings, sampler = open_model(args, device)
@@ -57,10 +59,10 @@ def run(args: argparse.Namespace) -> dict:
         """uint8 [C,len(keep),H,W,3]: a prompt's candidates alone share its batches, so shards do not matter."""
         seeds = [candidate_seed(args.seed, prompt, c) for c in range(args.candidates)]
         condition = sampler.encode(prompt)
-        parts = [part(condition, seeds[c : c + group]) for c in range(0, len(seeds), group)]
+        parts = [part(prompt, condition, seeds[c : c + group]) for c in range(0, len(seeds), group)]
         return torch.cat(parts).numpy()
 
-    def part(condition, seeds):
+    def part(prompt, condition, seeds):
         """uint8 [len(seeds),len(keep),H,W,3]: all candidates of a prompt, or with NegToMe one group."""
         kept = []
 
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> dict:
                 images = torch.cat(
                     [sampler.decode(few) for few in denoised.split(settings.batch_size)]
                 )
-                kept.append((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu())
+                kept.append(to_bytes(images, [prompt] * len(images)).permute(0, 2, 3, 1).cpu())
 
         at_once = None if settings.negtome else settings.batch_size
         denoise(sampler, condition, seeds, look, at_once)

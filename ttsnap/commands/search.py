@@ -9,11 +9,10 @@ from ttsnap.commands.options import add_device, pick_device
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
-from ttsnap.simulate.costs import BEST_OF_N, Schedule
+from ttsnap.simulate.costs import BEST_OF_N, UNITS, Schedule
 from ttsnap.simulate.options import check_seed, numbers, read_schedule
 
 METHODS = ("best_of_n", "ttsp", "ttsnap")
-UNITS = ("tflop", "seconds", "candidates")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

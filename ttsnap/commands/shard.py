@@ -19,8 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Write the shard; return how many prompts and shards there are."""
-    if args.size < 1:
-        raise BadInput(f"--size {args.size}: at least 1")
+    for option, value in (("size", args.size), ("limit", args.limit)):
+        if value is not None and value < 1:
+            raise BadInput(f"--{option} {value}: at least 1")
     prompts = read_prompts(args.prompts)[: args.limit]
     parts = shards(prompts, args.size)
     if not 0 <= args.shard < len(parts):

@@ -1,9 +1,10 @@
 """The weights that ship with ttsnap, and how a config names a model: a folder, a hub id or `embedded:NAME`."""
 
 import hashlib
+import os
 from pathlib import Path
 
-from ttsnap.assets import local_copy
+from ttsnap.assets import how_to_get, local_copy
 from ttsnap.errors import BadInput
 
 EMBEDDED = Path(__file__).parent
@@ -14,7 +15,7 @@ def resolve(path: str | Path) -> str:
 
     Raises BadInput for an `embedded:` name that does not exist.
     """
-    path = str(path)
+    path = os.path.expanduser(path)
     if not path.startswith("embedded:"):
         return local_copy(path)
     found = EMBEDDED / path.removeprefix("embedded:")
@@ -26,14 +27,35 @@ def resolve(path: str | Path) -> str:
 
 def check_there(path: str, key: str) -> None:
     """Raise BadInput, naming the config key, when nothing is at `path`; hub ids pass unchecked."""
-    local = path.startswith(("/", "./", "../", "~")) or path.count("/") > 1 or path.endswith("/")
+    local = (
+        path.startswith(("/", "./", "../", "~", "models/"))
+        or path.count("/") > 1
+        or path.endswith("/")
+    )
     if path.startswith("embedded:"):
         try:
             resolve(path)
         except BadInput as error:
             raise BadInput(f"{key}: {error}") from None
-    elif local and not Path(path).expanduser().exists():
-        raise BadInput(f"{key}: {path}: no such file or folder")
+    elif local and not Path(resolve(path)).exists():
+        hint = how_to_get(path)
+        raise BadInput(f"{key}: {path}: no such file or folder{hint and '; ' + hint}")
+
+
+def check_model(path: str, key: str) -> None:
+    """Raise BadInput, naming the config key, when `path` is neither a diffusers folder nor looks like a hub id."""
+    check_there(path, key)
+    found = Path(resolve(path))
+    if found.is_dir() and not (found / "model_index.json").is_file():
+        raise BadInput(
+            f"{key}: {path}: no model_index.json in it; name a folder of a diffusers pipeline"
+        )
+    if not found.is_dir() and (path.count("/") != 1 or " " in path):
+        hint = (
+            how_to_get(path)
+            or "name a diffusers folder, a hub id like stabilityai/sdxl-turbo, or embedded:NAME"
+        )
+        raise BadInput(f"{key}: {path!r}: no such folder; {hint}")
 
 
 def model_version(path: str) -> str:

@@ -9,7 +9,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import nn
 
 from ttsnap.errors import BadInput
-from ttsnap.models import model_version
+from ttsnap.models import model_version, resolve
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
@@ -34,7 +34,8 @@ class HPSv2(Reward):
         super().__init__()
         if version not in FILES:
             raise BadInput(f"version: {version!r} is not one of {', '.join(FILES)}")
-        file = Path(path) / FILES[version] if Path(path).suffix != ".pt" else Path(path)
+        file = Path(resolve(path))
+        file = file if file.suffix == ".pt" else file / FILES[version]
         hint = f"ttsnap download --only HPSv2 --hps-version {version} puts it under models/"
         state = read_weights(file, hint)
         self.clip = build(architecture)

@@ -9,7 +9,7 @@ from transformers import BertTokenizer, BlipTextConfig, BlipVisionConfig, BlipVi
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from ttsnap.errors import BadInput
-from ttsnap.models import model_version
+from ttsnap.models import model_version, resolve
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD, linear_head, precise
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
@@ -46,7 +46,7 @@ class ImageReward(Reward):
     def __init__(self, path: str = "models/ImageReward", file: str = "ImageReward.pt"):
         """path: a folder with the weights `file`, BLIP's med_config.json and BERT's vocab.txt."""
         super().__init__()
-        folder = Path(path)
+        folder = Path(resolve(path))
         hint = "ttsnap download --only ImageReward puts it under models/"
         weights = folder / file
         state = read_weights(weights, hint)

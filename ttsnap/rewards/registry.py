@@ -1,7 +1,13 @@
 """Where a reward's class lives, without importing it."""
 
-from ttsnap.errors import BadInput
+import ast
+import importlib.util
 
+from ttsnap.errors import BadInput
+from ttsnap.models import check_there
+from ttsnap.stages import module_file
+
+REQUIRED = object()
 # kind → class; "package.module:Class" works in a config too, for a reward of one's own.
 KINDS = {
     "clip": "ttsnap.rewards.clip:ClipScore",
@@ -27,3 +33,49 @@ def reward_target(kind: str) -> tuple[str, str]:
 def reward_module(kind: str) -> str:
     """The module of a reward kind."""
     return reward_target(kind)[0]
+
+
+def check_options(kind: str, options: dict, key: str) -> None:
+    """Raise BadInput, naming the config key, for a kind that does not exist, options it does not take, files not there.
+
+    Reads the source of the class and imports nothing: what a reward needs is not there wherever a config is read.
+    """
+    try:
+        module, name = reward_target(kind)
+    except BadInput as error:
+        raise BadInput(f"{key}.kind: {error}") from None
+    if module_file(module) is None and importlib.util.find_spec(module.split(".")[0]) is None:
+        raise BadInput(f"{key}.kind: there is no module {module} here; name one that Python finds")
+    takes = parameters(module, name)
+    if takes is None:
+        return
+    for option in options:
+        if option not in takes:
+            known = ", ".join(takes)
+            raise BadInput(f"{key}.options.{option}: unknown key; {kind} takes {known}")
+    for option, default in takes.items():
+        value = options.get(option, default)
+        if value is REQUIRED:
+            raise BadInput(f"{key}.options.{option}: is missing; {kind} needs it")
+        if isinstance(value, str):
+            check_there(value, f"{key}.options.{option}")
+
+
+def parameters(module: str, name: str) -> dict[str, object] | None:
+    """What a class is made with, and `fit`: parameter → default, or REQUIRED; None where no source says it."""
+    path = module_file(module)
+    body = ast.parse(path.read_text(encoding="utf-8")).body if path else []
+    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+    while name in classes:
+        for node in classes[name].body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                given = node.args
+                if given.vararg or given.kwarg or given.kwonlyargs:
+                    return None
+                names = [argument.arg for argument in given.args[1:]]
+                defaults = [getattr(default, "value", None) for default in given.defaults]
+                defaults = [REQUIRED] * (len(names) - len(defaults)) + defaults
+                return dict(zip(names, defaults, strict=True)) | {"fit": None}
+        base = (classes[name].bases or [None])[0]
+        name = base.id if isinstance(base, ast.Name) else ""
+    return None

@@ -9,7 +9,7 @@ from diffusers import DiffusionPipeline
 from ttsnap.assets import how_to_get
 from ttsnap.errors import BadInput
 from ttsnap.negtome_settings import NegToMe
-from ttsnap.samplers.base import Sampler, candidate_seed, run
+from ttsnap.samplers.base import Sampler, candidate_seed, run, to_bytes
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.place import check_device, place
@@ -17,7 +17,9 @@ from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
 from ttsnap.samplers.whole import check_whole
 
-__all__ = ["MicroBatches", "Sampler", "candidate_seed", "load_sampler", "run", "wrap_pipeline"]
+__all__ = [
+    "MicroBatches", "Sampler", "candidate_seed", "load_sampler", "run", "to_bytes", "wrap_pipeline",
+]  # fmt: skip
 
 FAMILIES: dict[str, type[Sampler]] = {c.family: c for c in (SDXLSampler, FluxSampler, SD15Sampler)}
 

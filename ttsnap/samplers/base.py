@@ -8,13 +8,13 @@ from functools import partial
 
 import torch
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.negtome import Pusher, install
 from ttsnap.seeds import candidate_seed
 
-__all__ = ["Sampler", "candidate_seed", "check_size", "run", "warn_if_cut"]
+__all__ = ["Sampler", "candidate_seed", "check_size", "run", "to_bytes", "warn_if_cut"]
 
 OnStep = Callable[[int, list[int], torch.Tensor], object]
 
@@ -145,6 +145,20 @@ def check_size(height: int, width: int, multiple: int) -> None:
     for key, value in (("height", height), ("width", width)):
         if value < multiple or value % multiple:
             raise BadInput(f"{key}: {value} is not a multiple of {multiple} pixels")
+
+
+def to_bytes(images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+    """Images float [n, 3, H, W] in [0, 1] of n prompts, as uint8 of the same shape.
+
+    Raises TtsnapError, naming the prompt, for pixels that are no numbers: as bytes they would be plain black.
+    """
+    broken = (~images.isfinite().flatten(1).all(1)).nonzero()
+    if len(broken):
+        raise TtsnapError(
+            f"the model gave pixels that are no numbers for prompt {prompts[int(broken[0])][:60]!r}; "
+            "try dtype bfloat16 or float32, or a smaller guidance"
+        )
+    return (images * 255).round().to(torch.uint8)
 
 
 @contextlib.contextmanager

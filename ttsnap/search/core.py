@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ttsnap.errors import TtsnapError
-from ttsnap.samplers import MicroBatches, Sampler, candidate_seed, run
+from ttsnap.samplers import MicroBatches, Sampler, candidate_seed, run, to_bytes
 from ttsnap.search.verifiers import Verifier
 from ttsnap.simulate.costs import Schedule, survivors
 from ttsnap.simulate.methods import best_first, ranks
@@ -164,7 +164,7 @@ class _Judge:
         """Rewards float32 [R, n], images uint8 [n, H, W, 3] (final ones only), previews."""
 
         def look(part: slice):
-            images = (self.sampler.decode(denoised[part]) * 255).round().to(torch.uint8)
+            images = to_bytes(self.sampler.decode(denoised[part]), prompts[part])
             self.clock.lap("decode")
             seen = images.float() / 255
             values = np.stack([v.read(seen, prompts[part], step) for v in self.verifiers])

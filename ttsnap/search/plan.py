@@ -12,9 +12,8 @@ from ttsnap.samplers import MicroBatches, Sampler, candidate_seed
 from ttsnap.samplers.batches import rows_in_memory
 from ttsnap.search.core import Batches, Clock
 from ttsnap.search.verifiers import Verifier
-from ttsnap.simulate.costs import Costs, Schedule, survivors
+from ttsnap.simulate.costs import UNITS, Costs, Schedule, survivors
 
-UNITS = ("tflop", "seconds", "candidates")
 CPU_BATCH = 8
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ttsnap.samplers import candidate_seed, run
+from ttsnap.samplers import candidate_seed, run, to_bytes
 from ttsnap.shapes.captions import (
     COLOURS,
     RELATIONS,
@@ -180,5 +180,6 @@ def sampled_groups(
 
         seeds = [candidate_seed(seed, caption, c) for c in range(m)]
         final, _ = run(sampler, caption, seeds, look)
-        rows.append((sampler.decode(torch.cat([*seen, final])) * 255).round().to(torch.uint8).cpu())
+        images = sampler.decode(torch.cat([*seen, final]))
+        rows.append(to_bytes(images, [caption] * len(images)).cpu())
     return Groups.judge(captions, torch.stack(rows))

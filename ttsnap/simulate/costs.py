@@ -7,6 +7,7 @@ import numpy as np
 from ttsnap.errors import BadInput
 
 ACCOUNTINGS = ("exact", "published", "realised")
+UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real search
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 # A rule's params hold the config leaves it uses, a digest of the code behind it, and for a shard the digest of its
 # prompts. Nothing else makes it run again: no file time of a config or prompt file, no unrelated key.
 import hashlib
+import shlex
 
 from snakemake.exceptions import WorkflowError
 
@@ -15,6 +16,10 @@ from ttsnap.rewards.registry import reward_module
 from ttsnap.stages import code
 
 LOGS = "results/logs"
+
+if "preset" in MODEL_GIVEN:
+    # A preset is a whole model: what config.yaml says of another one is no part of it.
+    config["model"] = MODEL_GIVEN
 
 try:
     CONFIG = parse_config(config, "config.yaml")
@@ -70,7 +75,7 @@ def model_arguments(steps="steps"):
     """The command-line options of the model; what is as by default is left out. steps: what that option is called."""
     values = CONFIG.model.model_dump(exclude_defaults=True)
     values.pop("preset", None)
-    words = [f"--model {values.pop('path')}"]
+    words = [f"--model {shlex.quote(values.pop('path'))}"]
     negtome = values.pop("negtome", None)
     if negtome is not None:
         words.append("--negtome " + " ".join(f"{k}={v}" for k, v in negtome.items()))
@@ -84,7 +89,8 @@ def reward_arguments(name):
     """The command-line options that name a reward."""
     reward = CONFIG.rewards[name]
     options = " ".join(
-        f"--option {key}={value}" for key, value in reward.options.items()
+        "--option " + shlex.quote(f"{key}={value}")
+        for key, value in reward.options.items()
     )
     return f"--kind {reward.kind} --name {name} {options}"
 
@@ -148,9 +154,14 @@ def schedule_arguments(wildcards, input):
     """The schedules of a simulation: fitted on the validation prompts, or the config's for both methods."""
     if FITTED:
         return f"--schedule {input.ttsnap} --ttsp-schedule {input.ttsp}"
-    schedule = CONFIG.simulate.schedule
+    return own_schedule()
+
+
+def own_schedule():
+    """The command-line options of the config's schedule, which may have no step at all."""
     steps, keep = (
-        ",".join(map(str, values)) for values in (schedule.steps, schedule.keep)
+        shlex.quote(",".join(map(str, values)))
+        for values in (CONFIG.simulate.schedule.steps, CONFIG.simulate.schedule.keep)
     )
     return f"--steps {steps} --keep {keep}"
 

@@ -45,7 +45,7 @@ rule sft_compare:
         weights=sft_weights(),
         size=size_argument(),
         judge=lambda w, input: (
-            f"--features {SFT.features}"
+            f"--features {shlex.quote(SFT.features)}"
             if SFT.features
             else f"--classifier {input.judge}"
         ),
@@ -58,7 +58,7 @@ rule sft_compare:
         fresh=SFT.fresh,
         code=code("ttsnap.commands.compare_sft"),
     shell:
-        "python -m ttsnap compare-sft --model {params.model} --base {params.base} {params.size}"
+        "python -m ttsnap compare-sft --model {params.model:q} --base {params.base:q} {params.size}"
         " --train-manifest {input.train} --test-manifest {input.test} {params.judge}"
         " {params.checker} {params.data} --fresh {params.fresh} --way {wildcards.way}"
         " --cycle {wildcards.cycle} --seed {wildcards.seed} --json {output.figures}"

@@ -17,7 +17,7 @@ rule shard:
         size=lambda w: prompt_settings(w).shard_size,
         digest=shard_digest,
     shell:
-        "python -m ttsnap shard {input.prompts} --size {params.size}"
+        "python -m ttsnap shard {input.prompts:q} --size {params.size}"
         " --shard $((10#{wildcards.shard})) --out {output} > {log} 2>&1"
 
 
@@ -58,5 +58,5 @@ rule generate:
         "python -m ttsnap generate {input} --out {output} {params.model}"
         " --candidates {params.candidates} --keep-steps {params.steps} --seed {params.seed}"
         " --state {params.state}/{wildcards.split}.{wildcards.shard}"
-        " --version {params.code}.{params.weights}"
+        " --version {params.code}.{params.weights:q}"
         " --threads {threads} > {log} 2>&1"

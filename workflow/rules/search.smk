@@ -3,7 +3,7 @@
 
 wildcard_constraints:
     search_method="best_of_n|ttsp|ttsnap",
-    budget="|".join(f"{budget:g}" for budget in CONFIG.search.budgets),
+    budget="|".join(re.escape(f"{budget:g}") for budget in CONFIG.search.budgets),
 
 
 rule search:

@@ -25,10 +25,7 @@ def search_arguments(wildcards, input):
         return ""
     if FITTED:
         return f"--schedule {input.schedule}"
-    schedule = CONFIG.simulate.schedule
-    return "--steps {} --keep {}".format(
-        *(",".join(map(str, values)) for values in (schedule.steps, schedule.keep))
-    )
+    return own_schedule()
 
 
 def searched_prompts():

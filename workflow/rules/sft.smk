@@ -70,8 +70,8 @@ rule sft_train:
         state="results/state/sft",
         code=code("ttsnap.commands.sft"),
     shell:
-        "{params.launch} ttsnap sft --manifest {input.manifests} --model {params.model}"
-        " --teacher {params.teacher} {params.size} --noise {params.noise} {params.settings}"
+        "{params.launch} ttsnap sft --manifest {input.manifests} --model {params.model:q}"
+        " --teacher {params.teacher:q} {params.size} --noise {params.noise} {params.settings}"
         " --every-epoch --seed {params.number} --out {params.out}"
         " --state {params.state}/{wildcards.seed}.{wildcards.way}.{wildcards.cycle}.pt"
         " --threads {threads} > {log} 2>&1"

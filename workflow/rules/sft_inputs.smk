@@ -61,17 +61,17 @@ def target_arguments(part, shard=None):
     where = f"--start-index {first} --limit {count}"
     if data.kind != "pairs":
         return f"--data {data.kind} {folder_argument()} --split {split} {where}"
-    root = f"--data-root {data.folder}" if data.folder else ""
+    root = f"--data-root {shlex.quote(data.folder)}" if data.folder else ""
     file = data.file if part == "train" else data.test_file
     return (
-        f"--pairs {file} {root} --prompt-field {data.prompt_field}"
-        f" --image-field {data.image_field} {where}"
+        f"--pairs {shlex.quote(file)} {root} --prompt-field {shlex.quote(data.prompt_field)}"
+        f" --image-field {shlex.quote(data.image_field)} {where}"
     )
 
 
 def folder_argument():
     """Where the files of a labelled data set lie."""
-    return f"--folder {SFT.data.folder}" if SFT.data.folder else ""
+    return f"--folder {shlex.quote(SFT.data.folder)}" if SFT.data.folder else ""
 
 
 @functools.cache
