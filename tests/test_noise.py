@@ -210,6 +210,9 @@ def test_bad_orbits_are_refused():
         (LATENTS, {"form": "sphere"}, "is for vectors"),
         (LATENTS, {"patch": 3}, "does not divide latents of 4×4"),
         (VECTORS, {"form": "helix"}, "'helix' is unknown"),
+        (LATENTS, {"patch": 1, "start": normal(2, 12, 12)}, "another form or patch"),
+        (LATENTS, {"form": "free", "start": normal(2, 12, 12)}, "another form or patch"),
+        (VECTORS, {"form": "exp", "start": normal(*VECTORS)}, "another form or patch"),
     ):
         with pytest.raises(BadInput, match=says):
             make_orbit(normal(*shape), **options)
@@ -223,3 +226,7 @@ def test_noise_theory_command(tmp_path):
     assert results["maps"]["exp"]["dimensions"] == 16
     assert (tmp_path / "exp.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["noise-theory", "--samples", "3", "--out", str(tmp_path)]) == 2
+    words += ["--scale", "1e6"]  # beyond what the exponential can do in 32 bits
+    assert main([*words, "--json", str(tmp_path / "all.json")]) == 1
+    results = json.loads((tmp_path / "all.json").read_text())
+    assert results["maps"]["cayley"]["agrees"] and not results["maps"]["exp"]["agrees"]

@@ -124,6 +124,19 @@ def test_optimise_noise_command(pipeline, tmp_path):
     assert main(words) == 0  # finished prompts are kept
     assert (tmp_path / "o/p0001/noise.safetensors").stat().st_mtime_ns == written
     assert main([*words, "--prompt", "both"]) == 2
+    assert main([*words, "--size", "16"]) == 0  # the one that was there is of another size
+    assert Image.open(tmp_path / "o/p0001/best.png").size == (16, 16)
+
+
+def test_assignments_of_another_size_are_no_rerun(pipeline, tmp_path, capsys):
+    out = tmp_path / "o"
+    words = ["assign", "--pairs", pairs_folder(tmp_path), "--steps", "1", "--model", pipeline]
+    words += ["--out", str(out), "--threads", "1"]
+    assert main(words) == 0
+    assert main([*words, "--size", "16"]) == 2
+    assert "with size [32, 32], now it is [16, 16]" in capsys.readouterr().err
+    assert main([*words, "--size", "16", "--mirror"]) == 0
+    assert read_assigned([out / "manifest.jsonl"]).images.shape == (3, 16, 16, 3)
 
 
 @pytest.mark.slow

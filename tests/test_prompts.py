@@ -40,6 +40,7 @@ def test_formats_give_the_same_prompts(tmp_path, name):
         ("p.txt", " \n\n", "no prompt in it"),
         ("p.txt", b"ok\n\xff\xfe\n", "line 2: not UTF-8"),
         ("p.txt", "a\0b", "line 1: holds a NUL"),
+        ("p.jsonl", '{"prompt": "a \\ud800"}', "line 1: holds a NUL or half a surrogate"),
         ("p.json", "{}", "list of strings"),
         ("p.json", "[" * 100_000, "nested too deep"),
         ("p.json", '["\\ud800"]', "entry 0: holds half a surrogate pair"),

@@ -135,7 +135,7 @@ def test_a_killed_run_ends_with_the_same_weights(gan, manifest, tmp_path, monkey
 
 def test_a_loss_that_is_not_finite_is_said(gan, manifest):
     run = trainer(gan, manifest)
-    run.images[:] = float("nan")
+    run.latents[:] = float("nan")
     with pytest.raises(TtsnapError, match="lower the learning rate"):
         run.run()
 

@@ -14,7 +14,7 @@ from ttsnap.errors import BadInput
 from ttsnap.sft.data import DEBIAN_FASHION, load_images
 from ttsnap.sft.records import read_assigned
 from ttsnap.sft.settings import SIZES
-from ttsnap.sft.targets import Failure, of_pairs
+from ttsnap.sft.targets import Failure, of_pairs, read_image
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -128,6 +128,12 @@ def pairs(tmp_path):
         {"prompt": "3", "image": "images/text.png"},
         {"prompt": "3", "image": "images/pipe.png"},
     ]
+    lines += [
+        {"prompt": "half \ud800", "image": "images/a.png"},
+        {"prompt": "3", "image": "\ud800.png"},
+        {"prompt": "3", "image": "images/fractions.tiff"},
+    ]
+    Image.fromarray(np.eye(16, dtype=np.float32)).save(root / "images/fractions.tiff")
     text = "\n\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines)
     (root / "pairs.jsonl").write_bytes(text.encode() + b"\n\xff\xfe\n")
     return root
@@ -144,7 +150,7 @@ def test_pairs_name_every_bad_line_and_use_the_others(pairs, gan, tmp_path):
         7: "cannot be read", 8: "leaves the data root", 9: "leaves the data root",
         10: "leaves the data root", 11: "cannot be read", 12: "1×1 pixels", 13: "more than",
         14: "cannot be decoded", 15: "cannot be decoded", 16: "not a file",
-        17: "not a line of JSON",
+        17: '"prompt"', 18: '"image"', 19: "fractions", 20: "not a line of JSON",
     }  # fmt: skip
     assert set(says) == set(expected)
     for index, text in expected.items():
@@ -154,10 +160,19 @@ def test_pairs_name_every_bad_line_and_use_the_others(pairs, gan, tmp_path):
     assert samples.images.shape == (3, 8, 8, 1)
     assert (samples.images[2] == 255).all(), "transparency is over white"
     summary = json.loads((tmp_path / "a.json").read_text())
-    assert summary["samples"] == 3 and summary["failures"] == 15
+    assert summary["samples"] == 3 and summary["failures"] == 18
     assert summary["largest_relative_norm_change"] < 1e-5
     assert summary["loss"] <= summary["loss_start"]
     assert (out / "diagnostics.png").exists() and (out / "diagnostics.json").exists()
+
+
+def test_sixteen_bits_of_grey_are_read_as_eight(tmp_path):
+    values = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    for shape in ((1, 16, 16), (3, 16, 16)):
+        image = read_image(tmp_path / "deep.png", shape)
+        assert image.shape == (16, 16, shape[0])
+        assert (image[..., 0] == np.arange(256).reshape(16, 16)).all()
 
 
 def test_pairs_fields_start_and_limit(pairs, tmp_path):
@@ -179,6 +194,10 @@ def test_no_usable_target_is_a_failure(gan, tmp_path, capsys):
     words = ["assign", "--pairs", str(tmp_path / "pairs.jsonl"), "--model", gan]
     assert main([*words, "--out", str(tmp_path / "o")]) == 1
     assert "no target could be used" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "o"), "--mirror"]) == 0, "a shard among others"
+    empty = str(tmp_path / "o" / "manifest.jsonl")
+    assert main([*words, "--out", str(tmp_path / "q"), "--mirror", "--from", empty]) == 0
+    assert json.loads((tmp_path / "q" / "failures.jsonl").read_text())["index"] == 0
     assert main(["assign", "--model", gan, "--out", str(tmp_path / "o")]) == 2
     words = [
         "assign",

@@ -3,9 +3,12 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 from ttsnap.errors import BadInput
+
+UNUSABLE = re.compile("[\0\ud800-\udfff]")  # no file system and no UTF-8 holds them
 
 
 def read_prompts(path: str | Path) -> list[str]:
@@ -32,10 +35,8 @@ def read_prompts(path: str | Path) -> list[str]:
         raise BadInput(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
     entries = [(place, entry.strip()) for place, entry in readers[path.suffix.lower()](path, text)]
     for place, entry in entries:
-        if "\0" in entry:
-            raise BadInput(f"{path}, {place}: holds a NUL character; remove it")
-        if any("\ud800" <= character <= "\udfff" for character in entry):
-            raise BadInput(f"{path}, {place}: holds half a surrogate pair; remove it")
+        if UNUSABLE.search(entry):
+            raise BadInput(f"{path}, {place}: holds a NUL or half a surrogate pair; remove it")
     prompts = list(dict.fromkeys(entry for _, entry in entries if entry))
     if not prompts:
         raise BadInput(f"{path}: no prompt in it; give at least one")

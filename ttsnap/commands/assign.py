@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--mirror", action="store_true",
-        help="hold just the targets given; do those of another model or other settings again",
+        help="hold just the targets given, be it none; do those of another model or settings again",
     )  # fmt: skip
     add_settings(parser, Assign)
     parser.add_argument("--seed", type=int, default=0, help="run seed, of the base noise")
@@ -39,16 +39,21 @@ def run(args: argparse.Namespace) -> dict:
     settings, device = take_settings(args, Assign), pick_device(args)
     from ttsnap.sft.build import build
     from ttsnap.sft.generators import load_generator
-    from ttsnap.sft.records import read_assigned
+    from ttsnap.sft.records import has_samples, read_assigned
 
     targets = open_targets(args)
     generator = load_generator(args.model, size=args.size, device=device)
-    start = read_assigned(args.start) if args.start else None
+    earlier = [manifest for manifest in args.start if has_samples(manifest)]
+    start = read_assigned(earlier) if earlier else None
     summary = build(
         generator, targets, args.out, settings, seed=args.seed, start=start, mirror=args.mirror
     )
     if not summary["samples"]:
-        raise TtsnapError(f"no target could be used; {args.out}/failures.jsonl says why")
+        message = f"no target could be used; {args.out}/failures.jsonl says why"
+        if not args.mirror:
+            raise TtsnapError(message)
+        print(message)  # other shards have some
+        return summary
     print(f"{summary['samples']} assigned ({summary['kept']} were there), {summary['failures']} failed; "
           f"mean loss {summary['loss_start']:.5f} → {summary['loss']:.5f}")  # fmt: skip
     return summary

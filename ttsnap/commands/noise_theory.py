@@ -3,7 +3,7 @@
 import argparse
 import math
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, TtsnapError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Draw ε and a random Q for either map, compare ε and Qε; return the comparisons and a verdict."""
+    """Draw ε and a random Q for either map, compare ε and Qε; return the comparisons.
+
+    Raises TtsnapError when Qε is no longer N(0, I).
+    """
     import torch
 
+    from ttsnap.files import write_json
     from ttsnap.noise.diagnostics import write
     from ttsnap.noise.maps import MAPS, rotate_vectors, skew
 
@@ -42,6 +46,10 @@ def run(args: argparse.Namespace) -> dict:
               f"mean {found['after']['mean']:+.4f}, variance {found['after']['variance']:.4f}, "
               f"‖QᵀQ−I‖ {found['orthogonality_error']:.1e}")  # fmt: skip
     results["agrees"] = all(found["agrees"] for found in results["maps"].values())
+    if not results["agrees"]:
+        if args.json:
+            write_json(args.json, results)
+        raise TtsnapError("a map does not leave Gaussian noise Gaussian; the figures show where")
     return results
 
 

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> dict:
     reward = open_reward(args, device)
     options = {key: value for key, _, value in (o.partition("=") for o in args.option)}
     about = {
-        "model": generator.version, "seed": args.seed, "reward": args.name or args.kind,
+        "model": generator.version, "size": list(generator.image_shape[1:]), "seed": args.seed,
+        "reward": args.name or args.kind,
         "reward_options": {k: model_version(v) if Path(v).exists() else v for k, v in options.items()},
         "settings": {k: v for k, v in settings.items() if k != "batch_size"},
     }  # fmt: skip

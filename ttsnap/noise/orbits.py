@@ -73,7 +73,7 @@ def make_orbit(
     """The orbit of a form around eps [B, D] (vectors) or [B, C, H, W] (latents).
 
     auto: sphere for vectors, exp for latents. `patch` is for latents. Raises BadInput for sphere on latents, an unknown
-    form, or a patch size that does not divide the latents.
+    form, a patch size that does not divide the latents, or a `start` of another form or patch.
     """
     if form not in FORMS:
         raise BadInput(f"form {form!r} is unknown: use one of {', '.join(FORMS)}")
@@ -83,11 +83,22 @@ def make_orbit(
     if form == "sphere" and not vectors:
         raise BadInput("form sphere: is for vectors; latents take exp or cayley on patches")
     if form in ("sphere", "free"):
+        _same_shape(start, eps.shape)
         return {"sphere": Sphere, "free": Free}[form](eps, start)
     if not vectors and (patch < 1 or eps.shape[-1] % patch or eps.shape[-2] % patch):
         size = "×".join(map(str, eps.shape[-2:]))
         raise BadInput(f"patch {patch}: does not divide latents of {size}")
+    size = eps.shape[1] * (1 if vectors else patch**2)
+    _same_shape(start, (len(eps), size, size))
     return Matrices(eps, form, None if vectors else patch, start)
+
+
+def _same_shape(start: torch.Tensor | None, shape: tuple[int, ...]) -> None:
+    if start is not None and start.shape != shape:
+        found, needed = ("×".join(map(str, s[1:])) for s in (start.shape, shape))
+        raise BadInput(
+            f"the earlier assignment is of another form or patch ({found}, not {needed})"
+        )
 
 
 def gaussian_prior(z: torch.Tensor) -> torch.Tensor:

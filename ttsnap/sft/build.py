@@ -85,7 +85,8 @@ def _digest(state: torch.Tensor) -> str:
 def _identity(generator: Generator, settings: dict, seed: int) -> dict:
     """What a noise depends on besides its target; the batch size does not change it."""
     kept = {key: value for key, value in settings.items() if key != "batch_size"}
-    return {**kept, "model": generator.version, "seed": seed}
+    size = list(generator.image_shape[1:])
+    return {**kept, "model": generator.version, "size": size, "seed": seed}
 
 
 def _difference(old: dict, new: dict) -> str:

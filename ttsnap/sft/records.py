@@ -94,9 +94,9 @@ class Assigned:
     images: torch.Tensor  # uint8 [n, H, W, C]
     state: torch.Tensor  # what a next assignment starts from
 
-    def pixels(self) -> torch.Tensor:
-        """The targets as float32 [n, C, H, W] in [0, 1]."""
-        return self.images.permute(0, 3, 1, 2).float() / 255
+    def pixels(self, rows=slice(None)) -> torch.Tensor:
+        """The targets, or those of some rows, as float32 [n, C, H, W] in [0, 1]."""
+        return self.images[rows].permute(0, 3, 1, 2).float() / 255
 
 
 def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
@@ -126,6 +126,11 @@ def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
         raise BadInput(f"{manifests[0]}: samples of different models or settings") from None
     joined.setdefault("state", joined["noise"])
     return Assigned(keys, conditions, losses, **joined_fields(joined))
+
+
+def has_samples(manifest: str | Path) -> bool:
+    """Whether there is a line in a manifest; of a shard without one usable target there is none."""
+    return bool(_read_lines(Path(manifest)))
 
 
 def joined_fields(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ttsnap.errors import BadInput
+from ttsnap.prompts import UNUSABLE
 from ttsnap.sft.data import Images
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -96,7 +97,7 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
         raise BadTarget("not a JSON object")
     for field in (prompt_field, image_field):
         value = values.get(field)
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
+        if not isinstance(value, str) or not value.strip() or UNUSABLE.search(value):
             raise BadTarget(f'needs a text under "{field}"')
     prompt, image = values[prompt_field].strip(), values[image_field]
     try:
@@ -115,7 +116,8 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
 def read_image(path: str | Path, shape: tuple[int, int, int], name: str = "") -> np.ndarray:
     """An image file cut at the centre and scaled to shape (C, H, W): uint8 [H, W, C], transparency over white.
 
-    Raises BadTarget for one that cannot be decoded, has a side below 8 or more than 64 million pixels.
+    Raises BadTarget for one that cannot be decoded, has a side below 8, more than 64 million pixels, or pixels that are
+    no integers of 8 or 16 bits.
     """
     name = name or str(path)
     channels, height, width = shape
@@ -126,7 +128,7 @@ def read_image(path: str | Path, shape: tuple[int, int, int], name: str = "") ->
                 raise BadTarget(f"{name}: {size[0]}×{size[1]} pixels, a side is below {LEAST_SIDE}")
             if size[0] * size[1] > MOST_PIXELS:
                 raise BadTarget(f"{name}: {size[0]}×{size[1]} is more than {MOST_PIXELS:,} pixels")
-            image = ImageOps.exif_transpose(image)
+            image = _eight_bits(ImageOps.exif_transpose(image), name)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -139,6 +141,16 @@ def read_image(path: str | Path, shape: tuple[int, int, int], name: str = "") ->
         raise BadTarget(
             f"{name}: cannot be decoded ({str(error) or type(error).__name__})"
         ) from None
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """16 bits of grey as 8: Pillow's own conversion cuts them off at 255, so that all is white."""
+    if image.mode == "F":
+        raise BadTarget(f"{name}: its pixels are fractions; save it with 8 bits")
+    if not image.mode.startswith("I"):
+        return image
+    grey = np.asarray(image).astype(np.int64).clip(0, 65535)
+    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
 
 
 def _fits(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

@@ -61,10 +61,10 @@ class Trainer:
             self.parameters.values(), lr=settings["lr"], weight_decay=settings["weight_decay"]
         )
         self.average = Average(self.parameters, settings["ema"]) if settings["ema"] else None
-        self.assigned, self.images, self.device = data.noise, data.pixels(), generator.device
+        self.assigned, self.data, self.device = data.noise, data, generator.device
         self.condition = generator.embed(data.conditions)
-        batches = self.images.split(settings["batch_size"])
-        self.latents = torch.cat([generator.encode(b.to(self.device)).cpu() for b in batches])
+        batches = torch.arange(len(data.keys)).split(settings["batch_size"])
+        self.latents = torch.cat([generator.encode(self._pixels(b)).cpu() for b in batches])
         self.preserves = settings["preserve_latent"] > 0 or settings["preserve_pixel"] > 0
         self.identity = self._identity(data)
 
@@ -78,7 +78,7 @@ class Trainer:
         in place. Raises TtsnapError for a loss that is not finite.
         """
         epochs = plan(
-            len(self.images), self.settings["batch_size"], self.settings["epochs"], self.seed
+            len(self.data.keys), self.settings["batch_size"], self.settings["epochs"], self.seed
         )
         history, update, saved = self._restore(state), 0, time.monotonic()
         done = len(history["total"])
@@ -131,7 +131,7 @@ class Trainer:
         condition = rows(self.condition, chosen)
         fresh = self._draw(update, 0, len(batch))[mine]
         noise = self.assigned[chosen] if self.noise == "assigned" else fresh
-        images, latents = self.images[chosen].to(self.device), self.latents[chosen].to(self.device)
+        images, latents = self._pixels(chosen), self.latents[chosen].to(self.device)
         weights = settings["latent"], settings["pixel"]
         with autocast(self.device):
             fit = reconstruction(
@@ -142,6 +142,10 @@ class Trainer:
                 random = self._draw(update, 1, len(batch))[mine].to(self.device)
                 preserve = self._preserve(random, condition)
         return torch.stack([fit, preserve])
+
+    def _pixels(self, chosen) -> torch.Tensor:
+        """The targets of these rows; all at once as float would take four times the memory of the dataset."""
+        return self.data.pixels(chosen).to(self.device)
 
     def _preserve(self, noise: torch.Tensor, condition) -> torch.Tensor:
         """w·MSE/L1 between student and the frozen original on the same random noise, summed."""
