@@ -91,7 +91,7 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
     drawn = drawn_groups(rng, scaled(shapes_reward.DRAWN))
     counts = rng.choice([2, 3], size=scaled(shapes_reward.PROMPTS))
     captions = [random_caption(rng, int(k)).text() for k in counts]
-    samples = sampled_groups(sampler, captions, 8, args.seed, shapes_reward.LOOKS).split(4)
+    samples = sampled_groups(sampler, captions, 8, args.seed).split(4)
     samples = Groups.join([samples, samples.mirrored()])
     shapes_reward.save_untrained(folder, args.seed)
     reward, reading = shapes_reward.taught(folder, args.seed, device, scaled(shapes_reward.LESSON))
@@ -113,8 +113,7 @@ def _reward(args, scaled, device: str, out: Path) -> dict:
     save_file(weights, out / "shapes-aesthetic" / "head.safetensors")
     figures |= {f"head_{name}": value for name, value in head_figures.items()}
     about = {"seed": args.seed, "device": _device_name(device)}
-    about |= {"prompts": len(captions), "looks": " and ".join(map(str, shapes_reward.LOOKS))}
-    write_text(folder / "README.md", REWARD.format(**figures, **about))
+    write_text(folder / "README.md", REWARD.format(prompts=len(captions), **figures, **about))
     auc, tau = figures["auc_3"], figures["shift_tau_3"]
     if args.scale >= 1 and (auc <= shapes_reward.MIN_AUC or tau <= shapes_reward.MIN_SHIFT_TAU):
         raise TtsnapError(

@@ -52,7 +52,7 @@ the objects are, caption aside.
 
 **Data.** Groups of four images of one training caption, graded by the checker's verdict and fidelity: drawn ones (true,
 twice with an object malformed, missing, superfluous or of a mixed colour, and of a caption with one word wrong), and
-samples of shapes-sdxl ({prompts} captions × 8, with their Tweedie images after {looks} steps, and all of it mirrored).
+samples of shapes-sdxl ({prompts} captions × 8, and all of it mirrored), finished ones only: no half-denoised image.
 Held-out captions occur nowhere, not as negatives either. Every image is shifted by up to two pixels.
 
 **Recipe.** The text tower first, on captions alone ({lesson} steps), after which it stays as it is. Then the image

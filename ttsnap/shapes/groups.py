@@ -163,23 +163,11 @@ def drawn_groups(rng: np.random.Generator, n: int) -> Groups:
 
 
 @torch.inference_mode()
-def sampled_groups(
-    sampler, captions: list[str], m: int, seed: int, looks: tuple[int, ...] = ()
-) -> Groups:
-    """m images of each caption from a generator (a `samplers.Sampler`), judged by the checker.
-
-    looks: steps whose Tweedie images are wanted too; they come before the final ones, look by look.
-    """
+def sampled_groups(sampler, captions: list[str], m: int, seed: int) -> Groups:
+    """m images of each caption from a generator (a `samplers.Sampler`), judged by the checker."""
     rows = []
     for caption in tqdm(captions, desc="sample", unit="prompt", mininterval=10):
-        seen: list[torch.Tensor] = []
-
-        def look(step: int, ids: list[int], denoised: torch.Tensor, seen=seen) -> None:
-            if step + 1 in looks:
-                seen.append(denoised)
-
         seeds = [candidate_seed(seed, caption, c) for c in range(m)]
-        final, _ = run(sampler, caption, seeds, look)
-        images = sampler.decode(torch.cat([*seen, final]))
-        rows.append(to_bytes(images, [caption] * len(images)).cpu())
+        final, _ = run(sampler, caption, seeds)
+        rows.append(to_bytes(sampler.decode(final), [caption] * m).cpu())
     return Groups.judge(captions, torch.stack(rows))

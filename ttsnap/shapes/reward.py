@@ -16,16 +16,8 @@ from ttsnap.shapes.groups import Groups
 from ttsnap.shapes.tokenizer import MAX_LENGTH, build_tokenizer
 from ttsnap.shapes.training import train
 
-LESSON, STEPS, HEAD_STEPS = (
-    700,
-    3000,
-    1500,
-)  # training steps of the text tower, image tower and head
+LESSON, STEPS, HEAD_STEPS = 700, 3000, 1500  # of the text tower, the image tower and the head
 DRAWN, PROMPTS = 4800, 480  # captions drawn, captions the generator samples 8 images of
-LOOKS = (
-    9,
-    13,
-)  # steps whose Tweedie images are learned from beside the final ones: well seen, badly formed
 MIN_SHIFT_TAU, MIN_AUC = 0.8, 0.8  # the gates: nothing is built on a reward that fails them
 
 

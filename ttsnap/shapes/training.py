@@ -52,7 +52,7 @@ def train(
                 for kept, now in zip(average.parameters(), model.parameters(), strict=True):
                     kept.lerp_(now, 1 - decay)
         if step % 50 == 0:
-            progress.set_postfix({"loss": f"{value.item():.4f}", **parts})
+            progress.set_postfix({"loss": f"{value.item():.4f}", **parts}, refresh=False)
         if report and (step + 1) % max(1, steps // 8) == 0:
             tqdm.write(f"step {step + 1}: {report(step + 1, average)}")
     return average.eval(), time.monotonic() - started
