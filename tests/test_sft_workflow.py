@@ -132,6 +132,7 @@ BAD = {
     "pairs without files": ({"data": {"kind": "pairs"}}, "needs file and test_file"),
     "unknown key": ({"cylces": 3}, "sft.cylces: unknown key"),
     "no such model": ({"model": "./nowhere/"}, "sft.model: ./nowhere/: no such file"),
+    "a pipeline for classes": ({"model": "embedded:shapes-sdxl"}, "a pipeline, which takes pairs"),
     "seed twice": ({"seeds": [1, 1]}, "seeds: give at least one, each once"),
 }
 

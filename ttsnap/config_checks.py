@@ -1,7 +1,9 @@
 """What must hold between the keys of a config, and of the files it names, before any job starts."""
 
+from pathlib import Path
+
 from ttsnap.errors import BadInput
-from ttsnap.models import check_model, check_there
+from ttsnap.models import check_model, check_there, resolve
 from ttsnap.rewards.registry import check_options
 
 MOST_BUDGETS, MOST_SHARDS = 1000, 10_000  # shards are numbered with four digits
@@ -106,6 +108,14 @@ def check_files(config) -> None:
         at = data if key.startswith("data.") else config.sft
         if value := getattr(at, key.removeprefix("data.")):
             check_there(value, f"sft.{key}")
+    if config.sft.model:
+        gan = (Path(resolve(config.sft.model)) / "config.json").is_file()  # a pipeline has none
+        if gan == (data.kind == "pairs"):
+            what = "a GAN" if gan else "a pipeline"
+            other = "a data set with classes" if gan else "pairs"
+            raise BadInput(
+                f"sft.model: {config.sft.model} is {what}, which takes {other}; sft.data.kind is {data.kind}"
+            )
     _check_prompts(config)
 
 

@@ -40,7 +40,7 @@ def loss_curves(histories: dict[str, dict], path: str | Path, breaks: list[int] 
                 one.plot(at, smooth, line, color=colour, label=name, lw=1.8)
             for update in breaks:
                 one.axvline(update, color="#808080", ls=(0, (2, 3)), lw=1, zorder=0)
-            one.set(title=title, xlabel="updates", yscale="log")
+            one.set(title=title, xlabel="updates", ylabel="weighted MSE and L1 (log)", yscale="log")
         handles, labels = axes[0].get_legend_handles_labels()
         if len(labels) > 1:
             figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
