@@ -23,6 +23,8 @@ COMMANDS = {
     "fit-schedule": "fit the pruning schedule that gains most on some prompts, report it on others",
     "search": "find the best image of each prompt within a budget, dropping weak candidates early",
     "compare-search": "set real searches beside what the simulation foretold of them",
+    "import-images": "turn a tree of images p0000/id000/s00.png into an image shard",
+    "export-images": "write the images of shards as files p0000/id000/s00.png",
     "import-values": "turn published reward values (YAML) into a reward tensor",
     "report": "make one part of the report: a figure, a table, the gallery or the first page",
     "assign": "give each target image the noise that a one-step generator maps closest to it",

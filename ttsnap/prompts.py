@@ -14,9 +14,19 @@ UNUSABLE = re.compile("[\0\ud800-\udfff]")  # no file system and no UTF-8 holds 
 def read_prompts(path: str | Path) -> list[str]:
     """The distinct prompts of a file, in its order, without surrounding white space.
 
+    Blank entries and repetitions are left out. Raises BadInput as `read_entries`, and for a file without a prompt.
+    """
+    prompts = list(dict.fromkeys(entry for entry in read_entries(path) if entry))
+    if not prompts:
+        raise BadInput(f"{path}: no prompt in it; give at least one")
+    return prompts
+
+
+def read_entries(path: str | Path) -> list[str]:
+    """Every entry of a prompt file, blank and repeated ones too, without surrounding white space.
+
     `.txt`: one a line; `.json`: a list of strings; `.jsonl`: lines with a "prompt"; `.csv`: a "prompt" column.
-    Blank entries and repetitions are left out. Raises BadInput, naming file and line, for a missing, empty, non-UTF-8
-    or malformed file.
+    Raises BadInput, naming file and line, for a missing, non-UTF-8 or malformed file.
     """
     path = Path(path)
     readers = {".txt": _txt, ".json": _json, ".jsonl": _jsonl, ".csv": _csv}
@@ -37,10 +47,7 @@ def read_prompts(path: str | Path) -> list[str]:
     for place, entry in entries:
         if UNUSABLE.search(entry):
             raise BadInput(f"{path}, {place}: holds a NUL or half a surrogate pair; remove it")
-    prompts = list(dict.fromkeys(entry for _, entry in entries if entry))
-    if not prompts:
-        raise BadInput(f"{path}: no prompt in it; give at least one")
-    return prompts
+    return [entry for _, entry in entries]
 
 
 def shards(prompts: list[str], size: int) -> list[list[str]]:

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> dict:
                 raise BadInput(
                     f"{paths[0]}: is of other prompts than {args.base[0]}; run score again"
                 )
-    images = base.attributes["images"]
+    images, reward = base.attributes["images"], base.attributes["reward_tflop"]
 
     def spread(scores) -> np.ndarray:
         full = np.full((*base.values.shape[:2], images["steps"]), np.nan, np.float32)
@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> dict:
             "reward_version": base.attributes["version"],
             "levels": sorted(int(level) for level in levels),
             "level_versions": ",".join(f"{level}:{version}" for level, version in levels.items()),
-            "reward_tflop": base.attributes["reward_tflop"],
-            "look_tflop": images["decode_tflop"] + base.attributes["reward_tflop"],
+            "reward_tflop": reward,
+            **({"look_tflop": images["decode_tflop"] + reward} if "decode_tflop" in images else {}),
         },
     )
     write_tensor(args.out, tensor)
