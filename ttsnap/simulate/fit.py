@@ -1,8 +1,9 @@
 """Fit the pruning schedule that gains most over a range of budgets (DESIGN §3 Schedule search).
 
 An evolutionary search: random schedules first, then generations of children of the best, all judged
-on the same few draws of the fit prompts; the best of the last generation are judged again on many
-fresh draws, so that none wins by luck. Same seed, same schedule. With exact accounting those gain
+on the same few draws of the fit prompts, by their gain less two standard errors over prompts (the end
+of its interval: a bold schedule does not win by some prompts' luck); the best are judged again on many
+fresh draws. Same seed, same schedule. With exact accounting those gain
 that round up to more survivors than they are charged for; with the realised one they cannot.
 """
 
@@ -96,11 +97,11 @@ class Judge:
         drawn = draw_candidates(rng, prompts, pool, draws, pool)
         self.drawn = drawn + np.arange(0, prompts * pool, pool, dtype=np.int32)[:, None, None]
         self.reward = renaming(self.names[keys[-1]], tensor.base[:, :, -1].ravel().astype(float))
-        means = best_of_n(tensor, bon[usable])[names([tensor])[0]].mean(1)
+        curve = best_of_n(tensor, bon[usable])[names([tensor])[0]]
         weights = simpson_weights(self.budgets)
         self.weights = weights / weights.sum() if len(weights) > 1 else np.ones(1)
-        area = self.weights @ (means - means[0])
-        self.best_of_n, self.area = self.weights @ means, area if area > 0 else 1.0
+        area = self.weights @ (curve - curve[0]).mean(1)
+        self.best_of_n, self.area = self.weights @ curve, area if area > 0 else 1.0
         self.first, self.tables, self.known = {}, {}, {}
 
     @property
@@ -108,7 +109,7 @@ class Judge:
         return len(self.known)
 
     def __call__(self, schedule: Schedule) -> float:
-        """Ω on the judge's draws (at one budget the gain in reward); −inf where it does not suit."""
+        """Ω on the judge's draws (at one budget the gain in reward) less two standard errors; −inf if unsuited."""
         if schedule not in self.known:
             self.known[schedule] = self._judge(schedule)
         return self.known[schedule]
@@ -122,12 +123,15 @@ class Judge:
             self.first[path[0]] = self.names[path[0]].take(self.drawn)
         tables = [self._table(*pair) for pair in zip(path, path[1:], strict=False)]
         unique, place = np.unique(counts, return_inverse=True)
-        means = np.array([self._mean(path[0], tables, n, schedule.keep) for n in unique.tolist()])
-        return (self.weights @ means[place] - self.best_of_n) / self.area
+        means = np.array([self._means(path[0], tables, n, schedule.keep) for n in unique.tolist()])
+        gains = (self.weights @ means[place] - self.best_of_n) / self.area
+        return gains.mean() - 2 * gains.std() / len(gains) ** 0.5
 
-    def _mean(self, first: int, tables: list[np.ndarray], n: int, keep: tuple) -> float:
+    def _means(self, first: int, tables: list[np.ndarray], n: int, keep: tuple) -> np.ndarray:
+        """The mean reward of each prompt [P] with n candidates."""
         left = self.first[first][:, :, :n]
-        return self.reward.take(prune_named(left, tables, survivors(n, keep))).mean()
+        chosen = self.reward.take(prune_named(left, tables, survivors(n, keep)))
+        return chosen.reshape(len(left), -1).mean(1)
 
     def _table(self, step: int, following: int) -> np.ndarray:
         if (step, following) not in self.tables:
