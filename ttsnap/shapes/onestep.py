@@ -20,7 +20,7 @@ from ttsnap.sft.weights import trainable
 from ttsnap.shapes.captions import random_caption
 from ttsnap.shapes.training import train
 
-SAMPLES, STEPS, BATCH, LR, RANK = 8192, 4000, 64, 1e-3, 24
+SAMPLES, STEPS, BATCH, LR, RANK = 5120, 2000, 64, 1e-3, 24
 LORA = "shapes-onestep-lora.safetensors"
 MIX = (0.25, 0.5, 0.25)  # shares of captions with one, two, three objects
 
