@@ -89,7 +89,7 @@ def reward_arguments(name):
     """The command-line options that name a reward."""
     reward = CONFIG.rewards[name]
     options = " ".join(
-        "--option " + shlex.quote(f"{key}={value}")
+        f"--option {shlex.quote(f'{key}={value}')}"
         for key, value in reward.options.items()
     )
     return f"--kind {reward.kind} --name {name} {options}"
