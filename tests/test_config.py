@@ -38,7 +38,7 @@ def test_default_config_is_valid():
         ("modle", 1, "modle: unknown key"),
         ("model.stpes", 1, "model.stpes: unknown key"),
         ("model.steps", "many", "model.steps: "),
-        ("model.steps", 10, "levels: 10 is not before the final step 9"),
+        ("model.steps", 7, "levels: 7 is not before the final step 6"),
         ("levels", [1, 2], "levels: [1, 2] must descend"),
         ("levels", [3, 3], "levels: [3, 3] must descend"),
         ("levels", [-1], "levels.0: "),
