@@ -11,7 +11,7 @@ from filelock import FileLock
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A folder in which the workflow has run undisturbed; the first of pytest's processes to want it makes it."""
-    from test_workflow import small_config, snakemake, write_inputs
+    from small_run import small_config, snakemake, write_inputs
 
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "whole"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_run import ROOT, small_config, write_inputs
 from test_tensor import write_values
-from test_workflow import ROOT, small_config, write_inputs
 
 # `make demo` is what .ci/run does; it takes minutes. On Slurm: tests/test_slurm.py.
 ELSEWHERE = ("make demo", "snakemake --profile slurm")

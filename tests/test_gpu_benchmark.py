@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from test_workflow import ROOT
+from small_run import ROOT
 
 
 def call(folder, *words: str) -> subprocess.CompletedProcess:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_workflow import PROMPTS, ROOT, command, small_config, write_inputs
+from small_run import PROMPTS, ROOT, command, small_config, write_inputs
 
 REWARDS = ["aesthetic", "pickscore"]
 SEARCHES = [*REWARDS, "all"]

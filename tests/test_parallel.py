@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
+from small_run import snakemake
 from test_finetune import PROMPTS, data, settings
-from test_workflow import snakemake
 
 from ttsnap.finetune import train
 from ttsnap.finetune.parallel import Processes

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_workflow import command, small_config, snakemake, wait_for_job, write_inputs
+from small_run import command, small_config, snakemake, wait_for_job, write_inputs
 
 TARGET = "results/shards/test/0000.jsonl"
 

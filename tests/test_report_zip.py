@@ -3,7 +3,7 @@
 import zipfile
 
 import torch
-from test_workflow import snakemake
+from small_run import snakemake
 
 
 def test_the_zip_holds_every_result_of_the_report(copied):

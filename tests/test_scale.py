@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from test_workflow import ROOT, small_config, write_inputs
+from small_run import ROOT, small_config, write_inputs
 
 TEST = """
 import json, os, resource, sys, time

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_workflow import command, small_config, snakemake, wait_for_job, write_inputs
+from small_run import command, small_config, snakemake, wait_for_job, write_inputs
 
 from ttsnap.sft.records import read_assigned
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import slurm_cluster
-from test_workflow import PROMPTS, ROOT, small_config, wait_for_job, write_inputs
+from small_run import PROMPTS, ROOT, small_config, wait_for_job, write_inputs
 
 pytestmark = [
     pytest.mark.slurm,
