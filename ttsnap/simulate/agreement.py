@@ -11,14 +11,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.simulate.costs import Schedule
+from ttsnap.simulate.costs import SEARCHES, Schedule
 from ttsnap.simulate.intervals import interval, resampling
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import best_of_n, check_tensors, names, run_method
 from ttsnap.simulate.units import reporting_units
 from ttsnap.tensor import RewardTensor
-
-ORDER = ("best_of_n", "ttsp", "ttsnap")
 
 
 def join_searches(parts: Sequence[Mapping]) -> list[dict]:
@@ -30,7 +28,7 @@ def join_searches(parts: Sequence[Mapping]) -> list[dict]:
     joined: dict[tuple, dict] = {}
     for part in parts:
         summary = part["summary"]
-        key = (summary["settings"]["budget"], ORDER.index(summary["settings"]["method"]))
+        key = (summary["settings"]["budget"], SEARCHES.index(summary["settings"]["method"]))
         if key not in joined:
             joined[key] = {**summary, "prompts": [], "seconds": []}
         whole = joined[key]

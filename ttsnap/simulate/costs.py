@@ -8,6 +8,11 @@ from ttsnap.errors import BadInput
 
 ACCOUNTINGS = ("exact", "published", "realised")
 UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real search
+SEARCHES = (
+    "best_of_n",
+    "ttsp",
+    "ttsnap",
+)  # the methods of a real search, in the order they are shown
 
 
 @dataclass(frozen=True)
