@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--quick", action="store_true", help="few targets and steps, to try it out")
-    parser.add_argument("--model", default="embedded:shapes-sdxl", help="one-step pipeline")
+    parser.add_argument("--model", default="embedded:shapes-onestep", help="one-step pipeline")
     args = parser.parse_args()
     torch.set_num_threads(1)
     steps, alone = (20, 2) if args.quick else (200, 16)
