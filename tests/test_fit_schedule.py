@@ -50,6 +50,34 @@ def test_search_finds_what_enumeration_finds():
     assert found >= max(map(judge, grid)) - 0.02
 
 
+def test_an_incumbent_stays_unless_another_clearly_gains_more():
+    tensors = example(), example(seed=1)
+    best = fit_schedule(*tensors, BUDGETS, COSTS, "ttsnap", 0, SMALL)["schedule"]
+    near = Schedule(tuple(best["steps"]), tuple(f + 0.001 for f in best["keep"]))
+    far = Schedule((0,), (0.9,))
+    given = BUDGETS, COSTS, "ttsnap", 0, SMALL
+    kept = fit_schedule(*tensors, *given, near)
+    assert kept["schedule"] == near.as_json() and "incumbent stays" in kept["notes"][0]
+    assert not kept["fallback"] and kept["gain"]["held_out"]["value"] > 0.1
+    left = fit_schedule(*tensors, *given, far)
+    assert left["schedule"] == best and not any("incumbent" in note for note in left["notes"])
+    unsuited = fit_schedule(*tensors, *given, Schedule((0,), (0.01,)))
+    assert unsuited["schedule"] == best
+
+
+def test_the_command_takes_an_incumbent(tmp_path, capsys):
+    tensor, json = str(tmp_path / "t.h5"), str(tmp_path / "ttsp.json")
+    write_tensor(tensor, example())
+    words = ["fit-schedule", tensor, "--budgets", "20:100:10", "--evaluations", "200"]
+    assert main([*words, "--method", "ttsp", "--json", json]) == 0
+    found = str(tmp_path / "ttsnap.json")
+    assert main([*words, "--incumbent", json, "--json", found]) == 0
+    assert read_json(found)["settings"]["incumbent"] == read_json(json)["schedule"]
+    (tmp_path / "bad.json").write_text('{"schedule": {"steps": [9], "keep": [0.5]}}')
+    assert main([*words, "--incumbent", str(tmp_path / "bad.json")]) == 2
+    assert "step 9 is outside 0..6" in capsys.readouterr().err
+
+
 def test_fit_gains_on_held_out_prompts_and_is_reproducible():
     tensors = example(), example(seed=1)
     results = [fit_schedule(*tensors, BUDGETS, COSTS, "ttsnap", 0, SMALL) for _ in range(2)]

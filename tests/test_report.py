@@ -231,13 +231,15 @@ def test_summary_takes_the_largest_budget_at_which_all_are_simulated(folder):
         (-0.1, 0.3, (0.1, 0.2), [2], "includes 0"),
         (-0.3, -0.1, (0.1, 0.2), [2], "is worse"),
         (-0.1, 0.1, (-0.1, 0.1), [], "prunes nobody"),
+        (0.1, 0.3, (0.0, 0.0), [9], "as TTSp"),
     ],
 )
 def test_verdict_goes_only_as_far_as_the_intervals(low, high, difference, steps, says):
     search = {
         "gain": {"ttsnap": {"value": (low + high) / 2, "low": low, "high": high}},
         "gain_difference": dict(zip(("low", "high"), difference, strict=True)),
-        "schedules": {"ttsnap": {"steps": steps}},
+        "schedules": {"ttsnap": {"steps": steps}, "ttsp": {"steps": [9]}},
+        "fallback_steps": [9],
     }
     assert says in verdict(search)
 

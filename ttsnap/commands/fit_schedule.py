@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from ttsnap.errors import BadInput
+from ttsnap.simulate.costs import BEST_OF_N
 from ttsnap.simulate.fit import LOOKS, Settings, fit_schedule
 from ttsnap.simulate.methods import fallback_steps
 from ttsnap.simulate.options import (
@@ -12,6 +13,7 @@ from ttsnap.simulate.options import (
     check_seed,
     costs_of,
     parse_prompts,
+    read_schedule,
 )
 from ttsnap.tensor import read_tensor
 
@@ -36,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--most-looks", type=int, default=defaults.most_looks, help="looks in a schedule, at most"
     )
     parser.add_argument(
+        "--incumbent", metavar="FILE",
+        help="JSON of an earlier fit-schedule, whose schedule stays unless another clearly gains more",
+    )  # fmt: skip
+    parser.add_argument(
         "--per-budget", action="store_true", help="fit one more schedule for each budget alone"
     )
 
@@ -49,10 +55,13 @@ def run(args: argparse.Namespace) -> dict:
     for option, value in (("evaluations", args.evaluations), ("most-looks", args.most_looks)):
         if value < 1:
             raise BadInput(f"--{option}: {value} is too few; give 1 or more")
+    incumbent = (
+        read_schedule(args.incumbent).check(costs.num_steps) if args.incumbent else BEST_OF_N
+    )
     settings = Settings(evaluations=args.evaluations, most_looks=args.most_looks)
     given = (costs, args.method, check_seed(args.seed), settings)
     parts = (tensor.select(fit), tensor.select(test))
-    result = fit_schedule(*parts, budgets, *given)
+    result = fit_schedule(*parts, budgets, *given, incumbent)
     if args.method == "ttsnap":
         result["fallback_steps"] = fallback_steps(tensor, result["schedule"]["steps"])
         if result["fallback_steps"]:
@@ -65,6 +74,7 @@ def run(args: argparse.Namespace) -> dict:
         ]
     result["settings"] = {
         "method": args.method,
+        "incumbent": incumbent.as_json(),
         "denoise_cost": costs.denoise,
         "look_cost": costs.look,
         "accounting": costs.accounting,

@@ -123,6 +123,9 @@ def verdict(search: dict) -> str:
     if high < 0:
         return "TTSnap is worse than best-of-N here."
     text = "TTSnap beats best-of-N"
+    pruned = search["schedules"]["ttsnap"]
+    if pruned == search["schedules"]["ttsp"] and search["fallback_steps"] == pruned["steps"]:
+        return text + ", as TTSp: no schedule that reads noise-aware weights clearly gained more."
     if difference and difference["low"] > 0:
         return text + ", and beats TTSp: noise-aware weights pay."
     if difference and difference["high"] < 0:

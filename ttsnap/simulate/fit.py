@@ -52,11 +52,14 @@ def fit_schedule(
     method: str = "ttsnap",
     seed: int = 0,
     settings: Settings = Settings(),
+    incumbent: Schedule = BEST_OF_N,
 ) -> dict:
     """Fit on the prompts of `fit`, report on those of `test`: what `ttsnap fit-schedule` writes.
 
     {"schedule", "gain": {"fit", "held_out": {"value", "low", "high", …}, "held_out_realised"},
     "fallback", "evaluated", "seconds", "notes"}; `held_out_realised` is with no budget overspent.
+    incumbent: a schedule, of a method that costs less to set up, that stays unless the one found clearly gains more
+    on the fit prompts (the interval of the difference, paired by prompt, is above 0).
     A gain is Ω; over a single budget, which has no area, the reward over best-of-N's, in its unit.
     Falls back to best-of-N, the schedule without steps, where no schedule suits the budgets, where the
     gain on the fit prompts is not clearly positive (its interval includes 0), and where it is clearly
@@ -67,7 +70,7 @@ def fit_schedule(
         raise BadInput(f"method: {method!r} is not one of {', '.join(LOOKS)}")
     judge = Judge(fit, budgets, costs, method, settings.draws, np.random.default_rng([seed, 3]))
     finalists = search(judge, settings, np.random.default_rng([seed, 4]))
-    result = _decide(finalists, fit, test, budgets, costs, method, seed, settings)
+    result = _decide(finalists, fit, test, budgets, costs, method, seed, settings, incumbent)
     result |= {"evaluated": judge.evaluated, "seconds": time.perf_counter() - started}
     return result
 
@@ -115,17 +118,21 @@ class Judge:
         return self.known[schedule]
 
     def _judge(self, schedule: Schedule) -> float:
+        gains = self.gains(schedule)
+        return -np.inf if gains is None else _low_end(gains)
+
+    def gains(self, schedule: Schedule) -> np.ndarray | None:
+        """What each prompt gains, [P], in the unit of Ω; None if the schedule does not suit."""
         counts = self.costs.within(self.budgets, schedule)
-        if counts.min() < 1 or counts.max() > self.pool:
-            return -np.inf
+        if counts.min() < 1 or counts.max() > self.pool or not {*schedule.steps} <= {*self.steps}:
+            return None
         path = [*schedule.steps, self.costs.num_steps - 1]
         if path[0] not in self.first:
             self.first[path[0]] = self.names[path[0]].take(self.drawn)
         tables = [self._table(*pair) for pair in zip(path, path[1:], strict=False)]
         unique, place = np.unique(counts, return_inverse=True)
         means = np.array([self._means(path[0], tables, n, schedule.keep) for n in unique.tolist()])
-        gains = (self.weights @ means[place] - self.best_of_n) / self.area
-        return gains.mean() - 2 * gains.std() / len(gains) ** 0.5
+        return (self.weights @ means[place] - self.best_of_n) / self.area
 
     def _means(self, first: int, tables: list[np.ndarray], n: int, keep: tuple) -> np.ndarray:
         """The mean reward of each prompt [P] with n candidates."""
@@ -137,6 +144,11 @@ class Judge:
         if (step, following) not in self.tables:
             self.tables[step, following] = renaming(self.names[step], self.names[following])
         return self.tables[step, following]
+
+
+def _low_end(gains: np.ndarray) -> float:
+    """Their mean less two standard errors."""
+    return gains.mean() - 2 * gains.std() / len(gains) ** 0.5
 
 
 def search(judge: Judge, settings: Settings, rng: np.random.Generator) -> list[Schedule]:
@@ -189,7 +201,7 @@ def _child(parent: Schedule, steps: Sequence[int], most: int, rng: np.random.Gen
     return Schedule(tuple(sorted(looks)), tuple(looks[step] for step in sorted(looks)))
 
 
-def _decide(finalists, fit, test, budgets, costs, method, seed, settings) -> dict:
+def _decide(finalists, fit, test, budgets, costs, method, seed, settings, incumbent) -> dict:
     """Choose among the finalists on fresh draws, or best-of-N; and measure on the test prompts."""
 
     def measured(tensor: RewardTensor, its_costs: Costs, seed: int) -> tuple[dict, list[str]]:
@@ -208,7 +220,11 @@ def _decide(finalists, fit, test, budgets, costs, method, seed, settings) -> dic
             note = "the tensor has no reward before the final step to prune by"
         return result | {"notes": [f"best-of-N: {note}"]}
     rng = np.random.default_rng([seed, 5])
-    chosen = max(finalists, key=Judge(fit, budgets, costs, method, settings.final_draws, rng))
+    judge = Judge(fit, budgets, costs, method, settings.final_draws, rng)
+    chosen, why = max(finalists, key=judge), []
+    stays = judge.gains(incumbent) if incumbent.steps else None
+    if stays is not None and _low_end(judge.gains(chosen) - stays) <= 0:
+        chosen, why = incumbent, ["the incumbent stays: no schedule clearly gains more"]
     whole = replace(costs, accounting="realised")
     on_fit, _ = measured(fit, costs, seed + 1)
     kept_to, _ = measured(fit, whole, seed + 1)
@@ -216,6 +232,7 @@ def _decide(finalists, fit, test, budgets, costs, method, seed, settings) -> dic
         tried = {"schedule": chosen.as_json(), "gain": on_fit, "gain_realised": kept_to}
         return result | {"best_pruning": tried, "notes": [f"best-of-N: {reason}"]}
     held_out, notes = measured(test, costs, seed + 2)
+    notes = why + notes
     realised, _ = measured(test, whole, seed + 2)
     gains = {"fit": on_fit, "held_out": held_out, "held_out_realised": realised}
     share = (costs.spent(costs.within(budgets, chosen), chosen) / budgets).max()

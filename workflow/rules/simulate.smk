@@ -22,7 +22,11 @@ rule align:
 
 rule fit_schedule:
     input:
-        "results/tensors/validation.{reward}.h5",
+        tensor="results/tensors/validation.{reward}.h5",
+        # TTSnap leaves TTSp's schedule, which needs no finetuning, only where it clearly gains by it.
+        incumbent=lambda w: (
+            f"results/schedules/{w.reward}.ttsp.json" if w.method == "ttsnap" else []
+        ),
     output:
         "results/schedules/{reward}.{method}.json",
     log:
@@ -41,11 +45,15 @@ rule fit_schedule:
         seed=CONFIG.seed,
         fit=f"0:{FIT_PROMPTS}",
         test=f"{min(FIT_PROMPTS, VALIDATION_PROMPTS - 1)}:{VALIDATION_PROMPTS}",
+        incumbent=lambda w, input: (
+            f"--incumbent {input.incumbent}" if input.incumbent else ""
+        ),
         code=code("ttsnap.commands.fit_schedule"),
     shell:
-        "python -m ttsnap fit-schedule {input} --method {wildcards.method}"
+        "python -m ttsnap fit-schedule {input.tensor} --method {wildcards.method}"
         " --budgets {params.budgets} --accounting {params.accounting} --seed {params.seed}"
-        " --fit-prompts {params.fit} --test-prompts {params.test} --json {output} > {log} 2>&1"
+        " --fit-prompts {params.fit} --test-prompts {params.test} {params.incumbent}"
+        " --json {output} > {log} 2>&1"
 
 
 rule simulate:
