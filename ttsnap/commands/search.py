@@ -9,7 +9,7 @@ from ttsnap.commands.options import add_device, pick_device
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
-from ttsnap.simulate.costs import BEST_OF_N, SEARCHES, UNITS, Schedule
+from ttsnap.simulate.costs import BEST_OF_N, REAL_METHODS, UNITS, Schedule
 from ttsnap.simulate.options import check_seed, numbers, read_schedule
 
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, steps="--model-steps")
     _add_rewards(parser)
     parser.add_argument(
-        "--method", default="ttsnap", choices=SEARCHES,
+        "--method", default="ttsnap", choices=REAL_METHODS,
         help="best_of_n drops nobody, ttsp drops by the base reward, ttsnap by the noise-aware one",
     )  # fmt: skip
     parser.add_argument("--steps", dest="look_at", default="2,6,11", help="steps to look at")

@@ -5,7 +5,7 @@ import io
 from ttsnap.report.figures import LOOK, STYLE, plt
 from ttsnap.report.pages import png_uri
 from ttsnap.report.words import flop, method_name
-from ttsnap.simulate.costs import SEARCHES
+from ttsnap.simulate.costs import REAL_METHODS
 
 
 def search_page(comparison: dict) -> dict:
@@ -50,7 +50,7 @@ def search_figure(comparison: dict) -> bytes:
             1, len(panels) + 1, figsize=(4.3 * (len(panels) + 1), 4.4), layout="constrained"
         )
         for panel, (name, label, scale) in zip(axes, panels, strict=False):
-            for method in SEARCHES:
+            for method in REAL_METHODS:
                 _points(panel, rows, method, name, scale)
             panel.set(ylabel=label, title="Reward" if name == reward else "Checker")
         _seconds(axes[-1], rows)
@@ -70,7 +70,7 @@ def search_figure(comparison: dict) -> bytes:
 def _place(rows: list[dict], row: dict) -> float:
     """Methods side by side at each budget."""
     budgets = sorted({of["budget"] for of in rows})
-    return budgets.index(row["budget"]) + 0.24 * (SEARCHES.index(row["method"]) - 1)
+    return budgets.index(row["budget"]) + 0.24 * (REAL_METHODS.index(row["method"]) - 1)
 
 
 def _points(axes, rows: list[dict], method: str, name: str, scale: float) -> None:

@@ -2,7 +2,7 @@
 
 from ttsnap.errors import BadInput
 from ttsnap.report import words
-from ttsnap.simulate.costs import SEARCHES
+from ttsnap.simulate.costs import REAL_METHODS
 from ttsnap.tensor import RewardTensor
 
 ENDS = ("value", "low", "high")
@@ -40,7 +40,7 @@ def search_title(simulation: dict) -> str:
 
 
 def _search(simulation: dict, alignment: dict | None) -> dict:
-    curves = {name: simulation["methods"][name] for name in SEARCHES}
+    curves = {name: simulation["methods"][name] for name in REAL_METHODS}
     simulated = [
         i
         for i in range(len(curves["best_of_n"]["budget"]))
@@ -61,7 +61,7 @@ def _search(simulation: dict, alignment: dict | None) -> dict:
         "middle": _at(curves, simulated[len(simulated) // 2]),
         "largest": _at(curves, simulated[-1]),
         "same_reward": _same_reward(curves, simulated),
-        "schedules": {name: simulation["schedules"][name] for name in SEARCHES[1:]},
+        "schedules": {name: simulation["schedules"][name] for name in REAL_METHODS[1:]},
         "fallback_steps": simulation["fallback_steps"],
         "notes": simulation["notes"],
     }
@@ -145,7 +145,9 @@ def headline(summary: dict) -> list[str]:
         )
     for name, search in summary["searches"].items():
         lines += ["", f"{'all rewards, by rank sum' if name == 'all' else name}: {verdict(search)}"]
-        gains = [f"{words.method_name(m)} {words.gain(search['gain'][m])}" for m in SEARCHES[1:]]
+        gains = [
+            f"{words.method_name(m)} {words.gain(search['gain'][m])}" for m in REAL_METHODS[1:]
+        ]
         of = f" ({search['rewards'][0]})" if name == "all" else ""
         lines.append(f"  gain Ω over best-of-N{of}: " + ", ".join(gains))
         if tau := search["tau"]:
@@ -169,12 +171,12 @@ def headline(summary: dict) -> list[str]:
 
 
 def _line(at: dict, key: str, text: str) -> str:
-    values = [at[name][key]["value"] for name in SEARCHES]
+    values = [at[name][key]["value"] for name in REAL_METHODS]
     places = words.decimals(values)
     cells = [
         f"{words.method_name(name)} "
         + (words.percent(value) if key == "accepted" else words.number(value, places))
-        for name, value in zip(SEARCHES, values, strict=True)
+        for name, value in zip(REAL_METHODS, values, strict=True)
     ]
     count = f"{at['candidates']} candidates of best-of-N"
     return f"  {text} at the compute of {count} ({words.flop(at['budget'])}): " + ", ".join(cells)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.simulate.costs import SEARCHES, Schedule
+from ttsnap.simulate.costs import REAL_METHODS, Schedule
 from ttsnap.simulate.intervals import interval, resampling
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import best_of_n, check_tensors, names, run_method
@@ -28,7 +28,7 @@ def join_searches(parts: Sequence[Mapping]) -> list[dict]:
     joined: dict[tuple, dict] = {}
     for part in parts:
         summary = part["summary"]
-        key = (summary["settings"]["budget"], SEARCHES.index(summary["settings"]["method"]))
+        key = (summary["settings"]["budget"], REAL_METHODS.index(summary["settings"]["method"]))
         if key not in joined:
             joined[key] = {**summary, "prompts": [], "seconds": []}
         whole = joined[key]

@@ -8,7 +8,7 @@ from ttsnap.errors import BadInput
 
 ACCOUNTINGS = ("exact", "published", "realised")
 UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real search
-SEARCHES = (
+REAL_METHODS = (
     "best_of_n",
     "ttsp",
     "ttsnap",

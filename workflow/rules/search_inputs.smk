@@ -1,5 +1,5 @@
 # What a real search reads, and which searches there are
-from ttsnap.simulate.costs import SEARCHES
+from ttsnap.simulate.costs import REAL_METHODS
 
 
 def search_schedule(wildcards):
@@ -47,7 +47,7 @@ def searches_of(wildcards):
     shards_searched = -(-searched_prompts() // CONFIG.prompts.test.shard_size)
     return [
         f"results/searches/{wildcards.reward}/{method}/{budget:g}/{shard:04d}/summary.json"
-        for method in SEARCHES
+        for method in REAL_METHODS
         for budget in CONFIG.search.budgets
         for shard in range(shards_searched)
     ]
