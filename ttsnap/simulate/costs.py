@@ -8,11 +8,8 @@ from ttsnap.errors import BadInput
 
 ACCOUNTINGS = ("exact", "published", "realised")
 UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real search
-REAL_METHODS = (
-    "best_of_n",
-    "ttsp",
-    "ttsnap",
-)  # the methods of a real search, in the order they are shown
+# The methods of a real search, in the order they are shown.
+REAL_METHODS = ("best_of_n", "ttsp", "ttsnap")
 
 
 @dataclass(frozen=True)
