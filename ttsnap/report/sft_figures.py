@@ -1,5 +1,6 @@
 """Figures of the second method: loss curves and image grids. Deterministic bytes."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -67,5 +68,6 @@ def image_grid(rows: dict[str, np.ndarray], titles: list[str], path: str | Path)
                     one.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255)
             line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         for one, title in zip(axes[0], titles, strict=False):
-            one.set_title(title[:22], fontsize=7, fontweight="normal", loc="center")
+            lines = textwrap.shorten(title, 60, placeholder="…")
+            one.set_title(textwrap.fill(lines, 18), fontsize=7, fontweight="normal", loc="center")
         save_figure(figure, path)
