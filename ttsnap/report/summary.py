@@ -125,7 +125,10 @@ def verdict(search: dict) -> str:
     text = "TTSnap beats best-of-N"
     pruned = search["schedules"]["ttsnap"]
     if pruned == search["schedules"]["ttsp"] and search["fallback_steps"] == pruned["steps"]:
-        return text + ", as TTSp: at the steps of its schedule there are no noise-aware weights to read."
+        return (
+            text
+            + ", as TTSp: at the steps of its schedule there are no noise-aware weights to read."
+        )
     if difference and difference["low"] > 0:
         return text + ", and beats TTSp: noise-aware weights pay."
     if difference and difference["high"] < 0:
