@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from ttsnap.stages import imported, sources
 
@@ -53,13 +54,14 @@ def test_conda_part_is_well_formed(path):
 
 @pytest.mark.parametrize("path", ENVS, ids=lambda p: p.stem)
 def test_pip_part_is_pinned_as_the_lock(path):
-    lock = {}
-    for line in Path("requirements.lock").read_text().splitlines():
-        if "==" in line and not line.startswith("#"):
-            requirement, _, marker = line.partition(" ; ")
-            if "< '3.12'" not in marker:
-                name, _, version = requirement.strip().partition("==")
-                lock[name] = version
+    python = next(s.split("=")[1] for s in parts(path)[0] if s.startswith("python="))
+    lines = Path("requirements.lock").read_text().splitlines()
+    locked = [Requirement(line) for line in lines if "==" in line and not line.startswith("#")]
+    lock = {
+        r.name: str(r.specifier).removeprefix("==")
+        for r in locked
+        if not r.marker or r.marker.evaluate({"python_full_version": f"{python}.0"})
+    }
     for requirement in parts(path)[1]:
         name, pinned, version = requirement.partition("==")
         assert pinned and NAME.match(name) and re.match(r"^[0-9][\w.]*$", version), requirement

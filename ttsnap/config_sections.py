@@ -28,7 +28,7 @@ class PromptSets(Section):
 
     train: Prompts = Field(description="what noise-aware finetuning learns from")
     validation: Prompts = Field(description="what checkpoints are judged and schedules fitted on")
-    test: Prompts = Field(description="what the report is about; nothing is chosen on it")
+    test: Prompts = Field(description="what the report is about; no stage chooses anything by it")
 
 
 class RewardModel(Section):
