@@ -119,3 +119,12 @@ def test_file_names_are_safe_and_apart():
     assert len({name.lower() for name in names}) == len(prompts)
     assert all(set(n) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for n in names)
     assert all(len(name) < 60 for name in names)
+
+
+def test_a_schedule_that_buys_no_candidate_is_noted(words, tmp_path, capsys):
+    late = [*words, "--keep", "0.9,0.9", "--limit", "1", "--out"]
+    assert main([*late, str(tmp_path / "few")]) == 0
+    assert "of best-of-N: dropping some can only lose" in capsys.readouterr().err
+    early = [*words, "--steps", "0", "--keep", "0.1", "--budget", "8", "--limit", "1", "--out"]
+    assert main([*early, str(tmp_path / "more")]) == 0
+    assert "can only lose" not in capsys.readouterr().err

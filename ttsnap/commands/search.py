@@ -234,6 +234,11 @@ def _notes(args: argparse.Namespace, plan, verifiers) -> list[str]:
     notes = []
     if args.method != "best_of_n" and not plan.schedule.steps:
         notes.append(f"{args.method}: the schedule drops nobody: this is best-of-N")
+    if plan.schedule.steps and plan.candidates <= plan.best_of_n:
+        notes.append(
+            f"{args.method}: {plan.budget:g} {plan.unit} pay for {plan.candidates} candidates of this schedule and "
+            f"{plan.best_of_n} of best-of-N: dropping some can only lose; raise the budget"
+        )
     for verifier in verifiers if args.method == "ttsnap" else ():
         missing = [step for step in plan.schedule.steps if step not in verifier.levels]
         if missing:

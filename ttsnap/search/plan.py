@@ -21,6 +21,7 @@ CPU_BATCH = 8
 class Plan:
     """A schedule and the number of candidates that it starts for each prompt.
 
+    best_of_n the number that best-of-N could start: where a schedule starts no more, dropping some can only lose
     budget    what was asked for, in `unit`
     costs     TFLOP of one evaluation and one look; decode and the rewards are the look's parts
     measured  seconds: what was measured to convert the budget; None in the other units
@@ -28,6 +29,7 @@ class Plan:
 
     schedule: Schedule
     candidates: int
+    best_of_n: int
     budget: float
     unit: str
     costs: Costs
@@ -96,7 +98,8 @@ def make_plan(
             f"budget: {budget:g} {unit} per prompt is under the {one:.4g} {unit} that one finished "
             "candidate costs; raise the budget"
         )
-    return Plan(schedule, candidates, budget, unit, costs, cost["decode"], measured)
+    best_of_n = int(charged.within(left))
+    return Plan(schedule, candidates, best_of_n, budget, unit, costs, cost["decode"], measured)
 
 
 def prompts_at_once(plan: Plan, batches: Batches) -> int:
