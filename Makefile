@@ -52,7 +52,7 @@ test-slurm: setup
 
 bench: setup
 	mkdir -p results/bench
-	python benchmarks/simulate.py --json results/bench/simulate.json
+	OMP_NUM_THREADS=1 python benchmarks/simulate.py --json results/bench/simulate.json
 	python benchmarks/assign.py --json results/bench/assign.json
 
 # The official image-reward and hpsv2 packages, and the tests of our scores against theirs (5.5 GB of CUDA torch).
