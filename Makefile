@@ -5,7 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-long test-slurm lint bench setup clean official
+.PHONY: demo test test-long test-slurm test-envs lint bench setup clean official
 
 setup: $(VENV)/.ready
 
@@ -49,6 +49,10 @@ test-slurm: setup
 	@command -v slurmctld >/dev/null || test -x /usr/sbin/slurmctld || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; }
 	pytest tests/test_slurm.py -v
+
+# Each environment file installed for itself, and a module of its rules run there (gigabytes; needs Python 3.11).
+test-envs: setup
+	TTSNAP_ENVS=1 pytest tests/test_envs.py -v
 
 bench: setup
 	mkdir -p results/bench

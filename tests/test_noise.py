@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from ttsnap.cli import main
 from ttsnap.errors import BadInput, TtsnapError
-from ttsnap.noise.assign import assign
 from ttsnap.noise.descend import descend
 from ttsnap.noise.diagnostics import compare
 from ttsnap.noise.maps import (
@@ -22,8 +21,7 @@ from ttsnap.noise.maps import (
     skew,
     to_patches,
 )
-from ttsnap.noise.orbits import gaussian_prior, make_orbit, turned_starts
-from ttsnap.sft.settings import Assign
+from ttsnap.noise.orbits import gaussian_prior, make_orbit
 
 seeds = st.integers(0, 2**31)
 
@@ -232,37 +230,3 @@ def test_noise_theory_command(tmp_path):
     assert main([*words, "--json", str(tmp_path / "all.json")]) == 1
     results = json.loads((tmp_path / "all.json").read_text())
     assert results["maps"]["cayley"]["agrees"] and not results["maps"]["exp"]["agrees"]
-
-
-class Valley:
-    """A generator of 8×8 latents with a false bottom: latents are half the noise, pixels fold it at 0."""
-
-    def latents(self, noise, condition):
-        return noise * 0.5
-
-    def pixels(self, latents):
-        return (latents[:, :1] * 3).cos()
-
-
-def test_assignment_may_start_at_a_random_rotation_and_is_the_same_alone():
-    eps, goal = normal(6, 4, 8, 8), normal(6, 4, 8, 8, seed=9)
-    generator = Valley()
-    target = (eps, [], goal, generator.pixels(goal))
-    base = Assign(steps=0, tries=0).model_dump()
-    plain, tried = (
-        assign(generator, *target, base),
-        assign(generator, *target, base | {"tries": 12}),
-    )
-    assert torch.equal(plain.best, plain.start) and torch.equal(plain.start, tried.start)
-    assert (tried.best <= plain.best).all() and (tried.best < plain.best).any()
-    assert orthogonality_error(tried.state) < 1e-9
-    assert torch.allclose(rotate_patches(eps, tried.state, 2), tried.noise)
-    alone = assign(generator, *(part[3:4] for part in target), base | {"tries": 12})
-    assert torch.allclose(alone.noise, tried.noise[3:4])
-    again = assign(generator, *target, base | {"tries": 12}, start=plain.state)
-    assert torch.equal(again.state, plain.state)  # an earlier assignment is gone on from
-    vectors = eps.flatten(1)[:, :16].contiguous()
-    assert len(turned_starts(vectors, "auto", 2, 3)) == 3
-    for start in turned_starts(vectors, "auto", 2, 3):
-        assert torch.allclose(start.norm(dim=1), vectors.norm(dim=1))
-    assert turned_starts(vectors, "free", 2, 3) == turned_starts(vectors[:, :1], "auto", 2, 3) == []

@@ -6,7 +6,6 @@ rows)` is z, `state(x, rows)` a tensor from which an orbit of the same kind star
 """
 
 import torch
-from scipy.stats import special_ortho_group
 
 from ttsnap.errors import BadInput
 from ttsnap.noise.maps import MAPS, rotate_patches, rotate_vectors, skew
@@ -92,18 +91,6 @@ def make_orbit(
     size = eps.shape[1] * (1 if vectors else patch**2)
     _same_shape(start, (len(eps), size, size))
     return Matrices(eps, form, None if vectors else patch, start)
-
-
-def turned_starts(eps: torch.Tensor, form: str, patch: int, count: int) -> list[torch.Tensor]:
-    """`count` states to start from: ε turned by random rotations, the same for every target; none for free."""
-    vectors, size = eps.ndim == 2, eps.shape[1] * (1 if eps.ndim == 2 else patch**2)
-    if form == "free" or size < 2 or not count:
-        return []
-    rotations = special_ortho_group(size, seed=0).rvs(count).reshape(count, size, size)
-    turns = torch.from_numpy(rotations).to(eps)
-    if vectors and form in ("auto", "sphere"):
-        return [rotate_vectors(eps, q) for q in turns]
-    return [q.expand(len(eps), -1, -1) for q in turns]
 
 
 def _same_shape(start: torch.Tensor | None, shape: tuple[int, ...]) -> None:

@@ -42,11 +42,6 @@ class Assign(Section):
         description="where the noise may lie; auto: sphere for vectors, exp for latents; free: anywhere, use a prior",
     )
     patch: Positive = Field(2, description="side p of a patch, in latents")
-    tries: Count | None = Field(
-        None,
-        description="random rotations of the base noise to start from instead, where one is closer to the target; "
-        "null: 8 for latents, none for vectors, which need them less",
-    )
     optimiser: Optimiser = Field(
         "lbfgs",
         description="lbfgs (batched, a fifth of Adam's steps or less), or adam as published",
