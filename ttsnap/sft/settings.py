@@ -44,7 +44,7 @@ class Assign(Section):
     patch: Positive = Field(2, description="side p of a patch, in latents")
     optimiser: Optimiser = Field(
         "lbfgs",
-        description="lbfgs (batched, a fifth of Adam's steps or less), or adam as published",
+        description="lbfgs (batched, a fifth to a third of Adam's steps), or adam as published",
     )
     steps: Count = Field(
         200, description="steps, each an evaluation with its gradient; lbfgs: at most"
