@@ -18,10 +18,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	touch $@
 
 demo: setup
-	snakemake --cores all
+	snakemake --cores all $(SNAKEMAKE_FLAGS)
 	@if [ -n "$$(find results/report -newer results/report.html -print -quit 2>&1)" ]; then \
 	  echo "snakemake --report results/report.html"; \
-	  snakemake --cores all --quiet all --report results/report.html; \
+	  snakemake --cores all $(SNAKEMAKE_FLAGS) --quiet all --report results/report.html; \
 	fi
 	@echo
 	@cat results/report/headline.txt

@@ -64,7 +64,7 @@ class Run:
                 start_new_session=True,
             )
 
-    def wait(self, seconds: int = 900) -> int:
+    def wait(self, seconds: int = 1800) -> int:
         try:
             return self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
