@@ -225,6 +225,18 @@ def test_a_preset_in_a_config_file_is_the_whole_model(tmp_path):
     assert "aesthetic" not in run.stdout
 
 
+def test_a_limit_cuts_the_last_shard(tmp_path):
+    config = small_config()
+    config["prompts"]["test"]["limit"] = 3
+    write_inputs(tmp_path, config)
+    wanted = [f"results/shards/test/000{n}.jsonl" for n in (0, 1)]
+    run = snakemake(tmp_path, *wanted)
+    assert run.returncode == 0, run.stderr
+    lines = [(tmp_path / name).read_text().splitlines() for name in wanted]
+    assert [json.loads(line)["prompt"] for part in lines for line in part] == PROMPTS["test"][:3]
+    assert [len(part) for part in lines] == [2, 1]
+
+
 def test_names_with_spaces_and_a_schedule_without_steps(tmp_path):
     config = small_config()
     config["simulate"]["schedule"] = {"steps": [], "keep": []}

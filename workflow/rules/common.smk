@@ -66,6 +66,13 @@ def shard_digest(wildcards):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def shard_end(wildcards):
+    """How many prompts its set has up to the end of a shard, which may be cut by the set's limit."""
+    shard = int(wildcards.shard)
+    size = prompt_settings(wildcards).shard_size
+    return shard * size + len(SHARDS[wildcards.split][shard])
+
+
 def prompt_settings(wildcards):
     """The config of a split's prompts."""
     return getattr(CONFIG.prompts, wildcards.split)

@@ -15,9 +15,10 @@ rule shard:
         runtime=minutes(5),
     params:
         size=lambda w: prompt_settings(w).shard_size,
+        end=shard_end,
         digest=shard_digest,
     shell:
-        "python -m ttsnap shard {input.prompts:q} --size {params.size}"
+        "python -m ttsnap shard {input.prompts:q} --size {params.size} --limit {params.end}"
         " --shard $((10#{wildcards.shard})) --out {output} > {log} 2>&1"
 
 
