@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 
+from ttsnap.allocator import keep_freed_memory
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import write_json
 
@@ -69,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     chosen = next((word for word in argv if not word.startswith("-")), None)
     args = build_parser(chosen).parse_args(argv)
+    keep_freed_memory()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

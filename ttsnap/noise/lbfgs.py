@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import torch
 
 Evaluate = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-MEMORY, PATIENCE, ARMIJO = 10, 10, 1e-4
+MEMORY, PATIENCE, ARMIJO = 20, 10, 1e-4
 FIRST, LONGEST = 0.2, 1.0  # lengths of a step, in units
 
 

@@ -54,7 +54,7 @@ def build(
         return done.get(key) == starts.get(key, "")
 
     new = _new(targets, is_done, given, repeated, failures, generator.image_shape, progress)
-    for batch in _batches(new, settings["batch_size"]):
+    for batch in _batches(new, batch_size(generator, settings)):
         _assign_batch(generator, batch, out, settings, identity, seed, start, warm, starts)
         progress.update(len(batch))
         assigned += len(batch)
@@ -75,6 +75,11 @@ def build(
     summary["seconds"] = time.monotonic() - started
     write_json(out / "summary.json", summary)
     return summary
+
+
+def batch_size(generator: Generator, settings: dict) -> int:
+    """Targets optimised at once, by the kind of noise where the settings leave it open."""
+    return settings["batch_size"] or (128 if len(generator.noise_shape) == 1 else 32)
 
 
 def _digest(state: torch.Tensor) -> str:

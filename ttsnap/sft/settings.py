@@ -44,13 +44,13 @@ class Assign(Section):
     patch: Positive = Field(2, description="side p of a patch, in latents")
     optimiser: Optimiser = Field(
         "lbfgs",
-        description="lbfgs (batched, a fifth to a third of Adam's steps), or adam as published",
+        description="lbfgs (batched, a third of Adam's steps), or adam as published",
     )
     steps: Count = Field(
         200, description="steps, each an evaluation with its gradient; lbfgs: at most"
     )
     tolerance: Weight = Field(
-        1e-2,
+        2e-3,
         description="lbfgs: a target is done when ten steps bring no more than this part of its whole gain",
     )
     lr: Rate = Field(
@@ -60,8 +60,9 @@ class Assign(Section):
     pixel: Weight = Field(0.1, description="weight of the L1 of pixels")
     drift: Weight = Field(0.0, description="weight of MSE(z, ε)")
     prior: Weight = Field(0.0, description="weight of KL(moments of z ‖ N(0, 1))")
-    batch_size: Positive = Field(
-        64, description="targets optimised at once; results hardly depend on it"
+    batch_size: Positive | None = Field(
+        None,
+        description="targets optimised at once; none: 128 for vectors, 32 for latents; results hardly depend on it",
     )
 
 
