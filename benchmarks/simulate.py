@@ -46,7 +46,7 @@ def best_time(function, repeats: int = 5) -> float:
 
 def sweep(tensor: RewardTensor, draws: int = 50) -> dict:
     curves = simulate([tensor], BUDGETS, COSTS, SCHEDULE, methods=THREE, draws=draws)
-    return summarise(curves, BUDGETS, COSTS, tensor.base.shape[1])
+    return summarise(curves, BUDGETS, COSTS, [tensor])
 
 
 def plain_sweep(tensor: RewardTensor, draws: int) -> None:

@@ -45,11 +45,13 @@ def search(tensor: RewardTensor, method: str, budget: float, bonus: float = 0.0)
     settings = {
         "method": method, "schedule": schedule.as_json(), "budget": budget,
         "budget_unit": "candidates", "first_candidate": POOL, "seed": 0, "sampler": {},
-        "rewards": [{"name": "pickscore"}],
+        "weights": "w", "checker": None,
+        "rewards": [{"name": "pickscore", "units": {}, "made_from": {}, "levels": {}}],
     }  # fmt: skip
     rows = [
         {
             "prompt": prompt,
+            "file": prompt,
             "candidate": int(pick),
             "rewards": {"pickscore": float(tensor.base[p, pick, -1]) + bonus},
             "accepted": bool(tensor.accepted[p, pick, -1]),
@@ -127,7 +129,7 @@ def test_searches_that_do_not_belong_together_are_refused():
     parts = searches(world(1))
     parts[0]["summary"]["settings"]["seed"] = 1
     more = search(world(1), "ttsnap", 2)
-    with pytest.raises(BadInput, match="ttsnap/2: another seed than the searches before it"):
+    with pytest.raises(BadInput, match="ttsnap/2: made with seed 0, the searches before it with 1"):
         join_searches([*parts, more])
     other = searches(world(1, 3))
     with pytest.raises(BadInput, match="not all of the same prompts"):

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from levels import level_about, write_training
 
 from ttsnap.cli import main
 from ttsnap.errors import BadInput, TtsnapError
@@ -14,9 +15,7 @@ from ttsnap.finetune.settings import Finetune
 from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.groups import Groups, predict
 from ttsnap.rewards.levels import load_level, make_trainable, read_about, save_level
-from ttsnap.scores import Scores, write_scores
 from ttsnap.shapes.reward import save_untrained
-from ttsnap.tweedie import write_shard
 
 PROMPTS = ["a red circle", "a blue square", "an orange triangle", "a green circle"]
 
@@ -89,7 +88,7 @@ def test_training_learns_and_a_checkpoint_brings_it_back(clip, tmp_path, lora, l
     history = train.train_level(reward, parameters, groups, options, seed=0)
     assert np.mean(history[-4:]) < 0.8 * np.mean(history[:4])
     after = predict(reward, groups, "cpu")
-    save_level(tmp_path / "l.safetensors", parameters, {"level": 3, "lora": lora})
+    save_level(tmp_path / "l.safetensors", parameters, level_about(reward, 3, lora))
     fresh = load_reward("pickscore", path=clip)
     assert load_level(fresh, tmp_path / "l.safetensors")["level"] == 3
     np.testing.assert_array_equal(predict(fresh, groups, "cpu"), after)
@@ -102,7 +101,7 @@ def test_levels_are_swapped_in_place(clip, tmp_path):
     names = dict(reward.named_parameters())
     for level in (0, 1):
         changed = {name: value + level for name, value in names.items()}
-        save_level(tmp_path / f"{level}.safetensors", changed, {"level": level, "lora": None})
+        save_level(tmp_path / f"{level}.safetensors", changed, level_about(reward, level))
     load_level(reward, tmp_path / "1.safetensors")
     load_level(reward, tmp_path / "0.safetensors")
     fresh = load_reward("pickscore", path=clip)
@@ -112,7 +111,7 @@ def test_levels_are_swapped_in_place(clip, tmp_path):
 
 def test_foreign_checkpoints_are_refused(clip, tmp_path):
     reward = load_reward("pickscore", path=clip)
-    save_level(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"level": 0, "lora": None})
+    save_level(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, level_about(reward, 0))
     with pytest.raises(BadInput, match="another reward"):
         load_level(reward, tmp_path / "other.safetensors")
     (tmp_path / "page.safetensors").write_text("<html>")
@@ -186,17 +185,11 @@ def test_a_loss_that_is_not_finite_is_said(clip):
         )
 
 
-def write_split(folder, name: str, groups: Groups) -> None:
-    """The image shard and label file that generate and label would have written."""
-    images = np.stack([groups.images(p) for p in range(len(PROMPTS))])[:, :, None]
-    write_shard(folder / f"{name}.h5", PROMPTS, [3], iter(images), {})
-    write_scores(folder / f"{name}.labels.h5", Scores(groups.targets[:, :, None], [3], PROMPTS, {}))
-
-
 @pytest.mark.parametrize(("lr", "kept"), [(3e-4, "trained"), (1e-12, "start")])
 def test_command_keeps_the_better_of_start_and_result(clip, tmp_path, lr, kept):
-    write_split(tmp_path, "train", data(0))
-    write_split(tmp_path, "validation", data(1, candidates=12))
+    reward = load_reward("pickscore", path=clip)
+    write_training(tmp_path, "train", data(0), reward)
+    write_training(tmp_path, "validation", data(1, candidates=12), reward)
     out, figures = tmp_path / "3.safetensors", tmp_path / "3.json"
     words = ["finetune", "--level", "3", "--kind", "pickscore", "--option", f"path={clip}"]
     for part in ("train", "validation"):

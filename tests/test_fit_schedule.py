@@ -32,7 +32,7 @@ def test_the_judge_agrees_with_the_simulator():
     tensor, schedule = example(), Schedule((1, 4), (0.5, 0.4))
     judged = Judge(tensor, BUDGETS, COSTS, "ttsnap", 200, np.random.default_rng(0))(schedule)
     curves = simulate([tensor], BUDGETS, COSTS, schedule, draws=200)
-    simulated = summarise(curves, BUDGETS, COSTS, 60)["gain"]["ttsnap"]
+    simulated = summarise(curves, BUDGETS, COSTS, [tensor])["gain"]["ttsnap"]
     assert judged == pytest.approx(simulated["value"], abs=0.05)
 
 

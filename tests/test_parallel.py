@@ -9,17 +9,16 @@ import sys
 import numpy as np
 import pytest
 import yaml
+from levels import write_training
 from safetensors.torch import load_file
 from small_run import snakemake
-from test_finetune import PROMPTS, data, settings
+from test_finetune import data, settings
 
 from ttsnap.finetune import train
 from ttsnap.finetune.parallel import Processes
 from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.levels import make_trainable
-from ttsnap.scores import Scores, write_scores
 from ttsnap.shapes.reward import save_untrained
-from ttsnap.tweedie import write_shard
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +68,6 @@ def test_reading_ahead_keeps_the_order():
         list(train.ahead(lambda x: 1 // x, [1, 0]))
 
 
-def write_split(folder, name, groups):
-    images = np.stack([groups.images(p) for p in range(len(PROMPTS))])[:, :, None]
-    write_shard(folder / f"{name}.h5", PROMPTS, [3], iter(images), {})
-    write_scores(folder / f"{name}.labels.h5", Scores(groups.targets[:, :, None], [3], PROMPTS, {}))
-
-
 def command(clip, folder, out, batch_size):
     words = ["finetune", "--level", "3", "--kind", "pickscore", "--option", f"path={clip}"]
     for part in ("train", "validation"):
@@ -95,8 +88,9 @@ def command(clip, folder, out, batch_size):
 @pytest.mark.slow
 def test_two_processes_are_as_one_with_double_batch(clip, tmp_path):
     """The command itself, with the environment that `accelerate launch` and torchrun give."""
-    write_split(tmp_path, "train", data(0))
-    write_split(tmp_path, "validation", data(1, candidates=6))
+    reward = load_reward("pickscore", path=clip)
+    write_training(tmp_path, "train", data(0), reward)
+    write_training(tmp_path, "validation", data(1, candidates=6), reward)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -9,6 +9,7 @@ import numpy as np
 import published
 import pytest
 import torch
+from levels import level_about
 from PIL import Image
 from safetensors.torch import load, save
 from torch import nn
@@ -279,7 +280,7 @@ def test_levels_are_swapped_in_place(options, kind, tmp_path):
             "post_layernorm",
         )  # not in this score; transformers' pooled token
         assert [n for n in dead if not any(u in n for u in unused)] == []
-        save_level(tmp_path / "3.safetensors", parameters, {"level": 3, "lora": lora})
+        save_level(tmp_path / "3.safetensors", parameters, level_about(reward, 3, lora))
         fresh = load_reward(kind, **options[kind])
         assert fresh(images, PROMPTS[:1]).item() == pytest.approx(base, abs=1e-6)
         load_level(fresh, tmp_path / "3.safetensors")

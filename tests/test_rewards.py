@@ -180,12 +180,19 @@ def test_a_reward_of_nan_is_said(tmp_path, capsys):
 
 def test_scores_of_other_settings_do_not_join(tmp_path):
     values = np.zeros((2, 3, 1), np.float32)
-    write_scores(tmp_path / "a.h5", Scores(values, [3], PROMPTS, {"version": "1"}))
-    write_scores(tmp_path / "b.h5", Scores(values, [3], PROMPTS, {"version": "2"}))
-    assert len(join_scores([tmp_path / "a.h5", tmp_path / "a.h5"]).prompts) == 4
-    with pytest.raises(BadInput, match="other settings"):
-        join_scores([tmp_path / "a.h5", tmp_path / "b.h5"])
-    with pytest.raises(BadInput, match="not a ttsnap score file"):
+    for name, version, digest in (("a", "1", "x"), ("b", "1", "y"), ("c", "2", "z")):
+        about = {"kind": "base", "made_from": {"version": version}}
+        scores = Scores(values, [3], PROMPTS, about, [digest, digest + "2"])
+        write_scores(tmp_path / f"{name}.h5", scores)
+    paths = {name: tmp_path / f"{name}.h5" for name in "abc"}
+    assert len(join_scores([paths["a"], paths["b"]], "base").prompts) == 4
+    with pytest.raises(BadInput, match="c.h5: made with made from version 2, .*a.h5 with 1"):
+        join_scores([paths["a"], paths["c"]], "base")
+    with pytest.raises(BadInput, match="come 2 times"):
+        join_scores([paths["a"], paths["a"]], "base")
+    with pytest.raises(BadInput, match="expected values of noise-aware checkpoints"):
+        join_scores([paths["a"]], "noise_aware")
+    with pytest.raises(BadInput, match="not a score file"):
         shard(tmp_path)
         read_scores(tmp_path / "s.h5")
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from levels import level_about
 
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.rewards.base import load_reward
@@ -259,5 +260,31 @@ def level_files(folder: Path, lora: dict | None, levels=(1, 3)) -> dict[int, Pat
         torch.manual_seed(level)
         parameters = make_trainable(reward, lora)
         noisy = {n: p.detach() + 0.02 * torch.randn_like(p) for n, p in parameters.items()}
-        save_level(path, noisy, {"level": level, "lora": lora, "version": f"v{level}"})
+        save_level(path, noisy, level_about(reward, level, lora))
     return files
+
+
+def in_place(images, prompt):
+    """Redness, by a function that spoils its input and gives the same memory every time."""
+    values = red(images, prompt)
+    images.zero_()
+    in_place.kept = getattr(in_place, "kept", torch.zeros(64))
+    in_place.kept[: len(values)] = values
+    return in_place.kept[: len(values)]
+
+
+def test_a_score_that_works_in_place_changes_nothing_for_others(sampler):
+    """Neither another score's values nor the picture, nor its own earlier values."""
+    clean = [FunctionVerifier(n, f, size=(32, 32)) for n, f in (("a", red), ("b", red))]
+    spoilt = [FunctionVerifier(n, f, size=(32, 32)) for n, f in (("a", in_place), ("b", red))]
+    schedule = Schedule((2,), (0.5,))
+    pairs = zip(
+        *(search_prompts(sampler, v, schedule, PROMPTS, range(4)) for v in (clean, spoilt)),
+        strict=True,
+    )
+    for expected, found in pairs:
+        np.testing.assert_array_equal(found.image, expected.image)
+        for look, wanted in zip(found.looks, expected.looks, strict=True):
+            np.testing.assert_array_equal(look.previews, wanted.previews)
+            for name in ("a", "b"):
+                np.testing.assert_array_equal(look.rewards[name], wanted.rewards[name])

@@ -156,7 +156,7 @@ def test_a_method_that_cannot_read_a_step_is_left_out_and_says_so():
     curves = simulate([tensor], budgets, costs, SCHEDULE)
     assert np.isnan(curves["ttsp"].by_prompt["clip"]).all()
     assert np.isfinite(curves["ttsnap"].by_prompt["clip"]).all()
-    result = summarise(curves, budgets, costs, 12)
+    result = summarise(curves, budgets, costs, [tensor])
     assert result["gain"]["ttsp"]["value"] is None and result["gain"]["ttsnap"]["value"] is not None
     assert [note for note in result["notes"] if note.startswith("ttsp: step 2: the tensor has no")]
     tensor.noise_aware[:, :, 2] = np.nan
@@ -166,7 +166,9 @@ def test_a_method_that_cannot_read_a_step_is_left_out_and_says_so():
 
 def test_over_best_of_n_is_the_difference_of_the_two_curves():
     tensor, budgets, costs = example(8, 12, name="hpsv2"), np.array([8.0, 16.0]), Costs(1.0, 0.5, 5)
-    curves = summarise(simulate([tensor], budgets, costs, SCHEDULE), budgets, costs, 12)["methods"]
+    curves = summarise(simulate([tensor], budgets, costs, SCHEDULE), budgets, costs, [tensor])[
+        "methods"
+    ]
     own, bon = curves["ttsnap"], curves["best_of_n"]
     np.testing.assert_allclose(own["over_best_of_n"], np.subtract(own["reward"], bon["reward"]))
     ends = zip(
@@ -244,8 +246,9 @@ def test_intervals_cover_prompts_and_draws():
     budgets, costs, truth, inside, draws_width = np.array([20.0]), Costs(1.0, 0.5, 5), [], 0, []
     ends = []
     for seed in range(120):
-        curves = simulate([example(30, 12, seed=seed)], budgets, costs, SCHEDULE, draws=5)
-        curve = summarise(curves, budgets, costs, 12)["methods"]["ttsnap"]
+        tensor = example(30, 12, seed=seed)
+        curves = simulate([tensor], budgets, costs, SCHEDULE, draws=5)
+        curve = summarise(curves, budgets, costs, [tensor])["methods"]["ttsnap"]
         truth.append(curve["reward"][0])
         ends.append((curve["low"][0], curve["high"][0]))
         draws_width.append(curve["high_draws"][0] - curve["low_draws"][0])
@@ -264,13 +267,13 @@ def test_a_method_of_ones_own_is_one_function():
     )
     mean = tensor.base[:, :, -1].mean()
     assert curves["first"].by_prompt["clip"].mean(1) == pytest.approx(mean, abs=0.05)
-    assert summarise(curves, budgets, costs, 6)["gain"]["first"]["value"] < 0
+    assert summarise(curves, budgets, costs, [tensor])["gain"]["first"]["value"] < 0
 
 
 def test_several_rewards_are_reported_each():
     tensors = [example(8, 12, seed=3), example(8, 12, seed=4, name="hpsv2")]
     budgets, costs = np.array([10.0, 20.0, 30.0]), Costs(1.0, 0.5, 5)
-    result = summarise(simulate(tensors, budgets, costs, SCHEDULE), budgets, costs, 12)
+    result = summarise(simulate(tensors, budgets, costs, SCHEDULE), budgets, costs, tensors)
     by_reward = result["methods"]["best_of_n"]["by_reward"]
     assert by_reward["clip"]["value"] == result["methods"]["best_of_n"]["reward"]
     assert set(result["gain"]["ttsnap"]["by_reward"]) == {"clip", "hpsv2"}
@@ -294,3 +297,26 @@ def test_looks_fall_back_to_base_and_refuse_steps_without_values():
         3,
         1,
     )
+
+
+def spoils_rewards(tensors, schedule, rng):
+    tensors[0].base[:] = 0
+    return METHODS["ttsp"](tensors, schedule, rng)
+
+
+def spoils_when_choosing(tensors, schedule, rng):
+    def choose(drawn, counts):
+        tensors[0].accepted[:] = 0
+
+    return choose
+
+
+@pytest.mark.parametrize("method", [spoils_rewards, spoils_when_choosing])
+def test_a_method_cannot_change_what_the_next_sees(method):
+    tensor, budgets, costs = example(), np.array([8.0, 12.0]), Costs(1.0, 0.5, 5)
+    before = tensor.base.copy(), tensor.accepted.copy()
+    with pytest.raises(BadInput, match=f"{method.__name__}: changes the tensors.*work on copies"):
+        simulate([tensor], budgets, costs, SCHEDULE, methods={"mine": method, **METHODS})
+    np.testing.assert_array_equal(tensor.base, before[0])
+    np.testing.assert_array_equal(tensor.accepted, before[1])
+    tensor.base[0, 0, 0] = 1  # one's own tensor stays one's own

@@ -4,7 +4,9 @@ The file is plain HDF5 with dimension scales `prompt`, `candidate` and `step`, s
 `xarray.open_dataset(path, engine="h5netcdf")` shows named dimensions. Rebuilding gives the same bytes.
 """
 
+import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,9 +15,10 @@ import numpy as np
 
 from ttsnap.errors import BadInput
 from ttsnap.files import replacing
+from ttsnap.units import Units
 
 SCHEMA = "ttsnap reward tensor"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DIMENSIONS = ("prompt", "candidate", "step")
 REWARDS = ("base", "noise_aware")
 
@@ -32,7 +35,9 @@ class RewardTensor:
     prompts      the P prompts, numbered if not given
     candidates   int [C], candidate ids, 0..C-1 if not given
     attrs        model, scheduler, reward, seed, levels, denoise_tflop and look_tflop (TFLOP of one
-                 denoiser evaluation and of one look), versions of the reward models, …
+                 denoiser evaluation and of one look), versions of the reward models, the reward's
+                 `units`, …
+    image_digests  of each prompt's images; [] where they are not known
     """
 
     base: np.ndarray
@@ -41,6 +46,7 @@ class RewardTensor:
     prompts: list[str] = field(default_factory=list)
     candidates: np.ndarray | None = None
     attrs: dict = field(default_factory=dict)
+    image_digests: list[str] = field(default_factory=list)
 
     def __post_init__(self):
         self.base = np.asarray(self.base, np.float32)
@@ -70,13 +76,38 @@ class RewardTensor:
         """Steps at which there is a noise-aware reward."""
         return [] if self.noise_aware is None else _steps_read(self.noise_aware)
 
+    @property
+    def reward(self) -> str:
+        """The reward's name."""
+        return str(self.attrs.get("reward", "reward"))
+
+    @property
+    def units(self) -> Units:
+        """The units in which its values are reported."""
+        return Units.from_json(self.attrs.get("units"), self.reward)
+
+    def digest(self) -> str:
+        """Names the tensor by all that it holds."""
+        about = [self.prompts, self.candidates.tolist(), self.attrs, self.image_digests]
+        found = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+        for name in (*REWARDS, "accepted"):
+            if (values := getattr(self, name)) is not None:
+                found.update(name.encode() + np.ascontiguousarray(values).tobytes())
+        return found.hexdigest()[:16]
+
     def select(self, prompts: slice) -> "RewardTensor":
         """The tensor of some of its prompts."""
         parts = {
             name: None if (values := getattr(self, name)) is None else values[prompts]
             for name in (*REWARDS, "accepted")
         }
-        return replace(self, **parts, prompts=self.prompts[prompts])
+        lists = {name: getattr(self, name)[prompts] for name in ("prompts", "image_digests")}
+        return replace(self, **parts, **lists)
+
+
+def sources(tensors: Iterable[RewardTensor]) -> list[dict]:
+    """What a result that was computed from tensors says of them: reward and digest of each."""
+    return [{"reward": tensor.reward, "tensor": tensor.digest()} for tensor in tensors]
 
 
 def check_tensor(tensor: RewardTensor, where: str | Path) -> None:
@@ -91,6 +122,8 @@ def check_tensor(tensor: RewardTensor, where: str | Path) -> None:
     for name, count in (("prompts", shape[0]), ("candidates", shape[1])):
         if len(getattr(tensor, name)) != count:
             raise BadInput(f"{where}: {len(getattr(tensor, name))} {name} for {count} in base")
+    if len(tensor.image_digests) not in (0, shape[0]):
+        raise BadInput(f"{where}: {len(tensor.image_digests)} image digests for {shape[0]} prompts")
     for name in REWARDS:
         if getattr(tensor, name) is not None:
             _check_finite(getattr(tensor, name), name, where)
@@ -117,6 +150,9 @@ def write_tensor(path: str | Path, tensor: RewardTensor) -> None:
             file[name] = values
             for axis, dimension in enumerate(DIMENSIONS):
                 file[name].dims[axis].attach_scale(file[dimension])
+        if tensor.image_digests:
+            file["image_digest"] = np.array(tensor.image_digests, "S16")
+            file["image_digest"].dims[0].attach_scale(file["prompt"])
         marks = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "levels": tensor.levels}
         for key, value in sorted({**tensor.attrs, **marks}.items()):
             if value is not None:
@@ -154,12 +190,15 @@ def _parse(file: h5py.File, path: str | Path) -> RewardTensor:
     steps = file["step"][()]
     if not np.array_equal(steps, np.arange(file["base"].shape[-1])):
         raise BadInput(f"{path}: its steps are {steps.tolist()}, not 0..S-1; build it again")
-    return RewardTensor(
+    tensor = RewardTensor(
         **{name: file[name][()] if name in file else None for name in (*REWARDS, "accepted")},
         prompts=list(file["prompt"].asstr()[()]),
         candidates=file["candidate"][()],
         attrs={key: _native(value) for key, value in file.attrs.items()},
+        image_digests=file["image_digest"].asstr()[()].tolist() if "image_digest" in file else [],
     )
+    _ = tensor.units  # ValueError or TypeError where they are none
+    return tensor
 
 
 def _steps_read(values: np.ndarray) -> list[int]:

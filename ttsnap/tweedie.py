@@ -1,9 +1,10 @@
 """The shard file: Tweedie images of the candidates of some prompts, one HDF5 file a shard."""
 
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import numpy as np
 
 from ttsnap.errors import BadInput
 from ttsnap.files import need_room, replacing
+from ttsnap.provenance import check_once, check_same
 
-SCHEMA = "ttsnap-images-1"
+SCHEMA = "ttsnap-images-2"
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Shard:
     candidates: int
     steps: list[int]  # the steps whose images are kept
     attributes: dict = field(default_factory=dict)
+    digests: list[str] = field(default_factory=list)  # of each prompt's images
 
     def images(self, step: int, prompt: int | None = None) -> np.ndarray:
         """Images of one step: uint8 [P,C,H,W,3], or [C,H,W,3] of one prompt."""
@@ -65,8 +68,9 @@ def write_shard(
         file.attrs["attributes"] = json.dumps(attributes)
         file["steps"] = np.array(steps, dtype=np.int32)
         file.create_dataset("prompts", data=prompts, dtype=h5py.string_dtype("utf-8"))
-        images = None
+        images, digests = None, []
         for number, row in enumerate(rows):
+            digests.append(hashlib.blake2b(np.ascontiguousarray(row), digest_size=8).hexdigest())
             if images is None:
                 shape, chunk = (len(prompts), *row.shape), (1, 1, 1, *row.shape[2:])
                 images = file.create_dataset(
@@ -81,6 +85,7 @@ def write_shard(
             need_room(temporary.parent, row.nbytes)
             images[number] = row
             file.flush()  # so that what is left of the disk shows
+        file["digests"] = np.array(digests, "S16")
 
 
 class Kept:
@@ -121,4 +126,27 @@ def read_shard(path: str | Path) -> Shard:
         prompts = [p.decode("utf-8") for p in file["prompts"][:]]
         steps = [int(s) for s in file["steps"][:]]
         candidates = file["images"].shape[1]
-        return Shard(Path(path), prompts, candidates, steps, json.loads(file.attrs["attributes"]))
+        attributes = json.loads(file.attrs["attributes"])
+        digests = [digest.decode("ascii") for digest in file["digests"][:]]
+        return Shard(Path(path), prompts, candidates, steps, attributes, digests)
+
+
+def read_shards(paths: Sequence[str | Path]) -> list[Shard]:
+    """Open shards of one set, in order.
+
+    Raises BadInput unless they were made alike and have no prompt in common.
+    """
+    shards = [read_shard(path) for path in paths]
+    for path, shard in zip(paths, shards, strict=True):
+        again = "generate all shards alike"
+        check_same(path, shard.attributes, paths[0], shards[0].attributes, again)
+        if shard.candidates != shards[0].candidates:
+            raise BadInput(
+                f"{path}: {shard.candidates} candidates, {paths[0]} has {shards[0].candidates}; {again}"
+            )
+    prompts, digests = (
+        [value for shard in shards for value in getattr(shard, name)]
+        for name in ("prompts", "digests")
+    )
+    check_once(prompts, digests, paths[-1])
+    return shards

@@ -31,6 +31,6 @@ def run(args: argparse.Namespace) -> dict:
         accepted, _ = judge.check(images.reshape(-1, *images.shape[2:]), prompts)
         verdicts.append(accepted.reshape(images.shape[:2]))
     values = np.stack(verdicts, axis=2).astype(np.float32)
-    about = {"reward": "checker", "version": args.checker, "images": shard.attributes}
-    write_scores(args.out, Scores(values, shard.steps, shard.prompts, about))
+    about = {"kind": "checker", "reward": "checker", "version": args.checker}
+    write_scores(args.out, Scores.of_shard(shard, values, shard.steps, about))
     return {"steps": shard.steps, "accepted": values.mean((0, 1)).tolist()}

@@ -43,6 +43,12 @@ def _read(folder: Path) -> dict:
             f"{folder}: no finished search here; `ttsnap search --out {folder}` ends with one"
         )
     summary, seconds = (read_json(folder / f"{name}.json") for name in ("summary", "seconds"))
+    if not all({"made_from", "units"} <= set(r) for r in summary["settings"]["rewards"]):
+        raise BadInput(f"{folder}: by an earlier version of ttsnap; search again")
+    if len(summary["prompts"]) != len(seconds["prompts"]):
+        raise BadInput(
+            f"{folder}: summary.json and seconds.json are of different runs; search again"
+        )
     return {"summary": summary, "seconds": seconds, "where": folder}
 
 

@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> dict:
     if (args.classifier is None) == (args.features is None):
         raise BadInput("give either --classifier or --features")
     device = pick_device(args)
-    from ttsnap.models import resolve
+    from ttsnap.models import model_version, resolve
+    from ttsnap.provenance import check_same
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.metrics import images_of, reconstruction_figures, to_bytes
     from ttsnap.sft.records import read_assigned
@@ -51,12 +52,17 @@ def run(args: argparse.Namespace) -> dict:
     model, base = (
         load_generator(p, size=args.size, device=device) for p in (args.model, args.base)
     )
-    read = _classifier(args.classifier) if args.classifier else _clip(resolve(args.features))
+    judge = args.classifier or resolve(args.features)
+    read = _classifier(judge, args.data) if args.classifier else _clip(judge)
     results: dict = {"way": args.way, "cycle": args.cycle, "seed": args.seed}
-    results |= {"model": model.version, "base": base.version}
+    results |= {"model": model.version, "base": base.version, "judge": model_version(judge)}
     kept, data = {}, {}
     for split in ("train", "test"):
-        data[split] = read_assigned([getattr(args, f"{split}_manifest")])
+        path = getattr(args, f"{split}_manifest")
+        data[split] = read_assigned([path])
+        made_for = {"model": model.version}
+        again = "assign noise for this very model"
+        check_same(path, data[split].made_from, args.model, made_for, again, only=("model",))
         condition = model.embed(data[split].conditions)
         images, targets = images_of(model, data[split].noise, condition), data[split].pixels()
         results[split] = reconstruction_figures(images, targets, data[split].losses)
@@ -112,10 +118,13 @@ def _fresh(model, base, conditions, real, read, args, kept) -> dict:
     return {"fresh": fresh, "drift": drift}
 
 
-def _classifier(path: str):
+def _classifier(path: str, data: str | None):
     from ttsnap.sft.classifier import load_classifier
 
-    return load_classifier(path).read
+    net = load_classifier(path)
+    if data not in (None, net.data):
+        raise BadInput(f"--classifier: {path} was trained on {net.data}, --data is {data}")
+    return net.read
 
 
 def _clip(path: str):

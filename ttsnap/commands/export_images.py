@@ -25,11 +25,11 @@ def run(args: argparse.Namespace) -> dict:
 
     from ttsnap.files import write_json
     from ttsnap.tree import PROMPTS, write_image
-    from ttsnap.tweedie import read_shard
+    from ttsnap.tweedie import read_shards
 
     if args.limit is not None and args.limit < 1:
         raise BadInput(f"--limit: {args.limit} is too few; give 1 or more")
-    shards = [read_shard(path) for path in args.images]
+    shards = read_shards(args.images)
     steps = sorted(set(args.steps or shards[0].steps))
     for shard in shards:
         if missing := set(steps) - set(shard.steps):

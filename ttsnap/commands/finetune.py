@@ -58,18 +58,30 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.finetune.tau import kendall_tau
     from ttsnap.finetune.train import predict_together as predict
     from ttsnap.finetune.train import train_level
+    from ttsnap.provenance import check_same
     from ttsnap.rewards.levels import load_level, make_trainable, save_level
 
     lora = Lora(rank=args.lora_rank, alpha=args.lora_alpha) if args.lora_rank else None
     names = [name for name in Finetune.model_fields if name not in ("lora", "lr_at")]
     settings = Finetune(lora=lora, **{name: getattr(args, name) for name in names}).at(args.level)
     processes, device = join(pick_device(args))
-    train = _groups(args.train_images, args.train_labels, args.level)
-    validation = _groups(args.validation_images, args.validation_labels, args.level)
+    train, labels = _groups(args.train_images, args.train_labels, args.level)
+    validation, held_out = _groups(args.validation_images, args.validation_labels, args.level)
+    check_same(
+        args.validation_labels[0], held_out, args.train_labels[0], labels, "generate and label both alike",
+        only=("made_from", "images"), apart_from=("images.seed",),
+    )  # fmt: skip
     reward = open_reward(args, device)
+    check_same(
+        args.train_labels[0],
+        labels["made_from"],
+        "this reward",
+        reward.made_from,
+        "run label again",
+    )
     torch.manual_seed(args.seed)
-    if args.start:
-        load_level(reward, args.start)
+    if args.start and load_level(reward, args.start)["lora"] != settings["lora"]:
+        raise BadInput(f"--start: {args.start} has other LoRA settings; finetune all levels alike")
     parameters = make_trainable(reward, settings["lora"])
     start = {name: value.detach().clone() for name, value in parameters.items()}
 
@@ -102,35 +114,37 @@ def run(args: argparse.Namespace) -> dict:
         "validation_tau_start": tau_start,
         "validation_tau_trained": tau_trained,
     }
-    about = {**figures, "lora": settings["lora"], "version": digest.hexdigest()[:12]}
+    figures["version"] = digest.hexdigest()[:12]
+    about = {"lora": settings["lora"], "reward": reward.made_from, "images": labels["images"]}
     if processes.first:
-        save_level(args.out, chosen, about)
+        save_level(args.out, chosen, figures | about)
     if args.state and processes.first:
         Path(args.state).unlink(missing_ok=True)
     return {**figures, "reward": args.kind, "images": int(train.targets.size), "loss": history}
 
 
 def _groups(images: list[str], labels: list[str], level: int):
-    """The images of one step of several shards, read as they are needed, with their labels."""
+    """The images of one step of several shards, read as they are needed, with their labels; the labels' attributes."""
     import numpy as np
 
     from ttsnap.rewards.groups import Groups
-    from ttsnap.scores import join_scores
-    from ttsnap.tweedie import read_shard
+    from ttsnap.scores import check_images, join_scores
+    from ttsnap.tweedie import read_shards
 
     if len(images) != len(labels):
         raise BadInput(
             f"{len(images)} image shards and {len(labels)} label files; give one for each"
         )
-    shards = [read_shard(path) for path in images]
-    joined = join_scores(labels)
+    shards, joined = read_shards(images), join_scores(labels, "base")
     where = [(shard, p) for shard in shards for p in range(len(shard.prompts))]
-    if joined.prompts != [shard.prompts[p] for shard, p in where]:
-        raise BadInput(
-            f"{labels[0]}: labels are of other prompts than {images[0]}; run label again"
-        )
-    return Groups(
+    prompts, digests = [s.prompts[p] for s, p in where], [s.digests[p] for s, p in where]
+    check_images(labels[0], joined, images[0], shards[0].attributes, prompts, digests)
+    last = shards[0].attributes.get("steps", joined.steps[-1] + 1) - 1
+    if joined.steps[-1] != last:
+        raise BadInput(f"{labels[0]}: holds no rewards of the final step {last}; run label")
+    groups = Groups(
         joined.prompts,
         functools.lru_cache(maxsize=KEPT)(lambda p: where[p][0].images(level, where[p][1])),
         np.ascontiguousarray(joined.values[:, :, -1]),
     )
+    return groups, joined.attributes

@@ -15,7 +15,7 @@ from ttsnap.simulate.options import (
     parse_prompts,
     read_schedule,
 )
-from ttsnap.tensor import read_tensor
+from ttsnap.tensor import read_tensor, sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +55,7 @@ def run(args: argparse.Namespace) -> dict:
     for option, value in (("evaluations", args.evaluations), ("most-looks", args.most_looks)):
         if value < 1:
             raise BadInput(f"--{option}: {value} is too few; give 1 or more")
-    incumbent = (
-        read_schedule(args.incumbent).check(costs.num_steps) if args.incumbent else BEST_OF_N
-    )
+    incumbent = read_schedule(args.incumbent, costs.num_steps) if args.incumbent else BEST_OF_N
     settings = Settings(evaluations=args.evaluations, most_looks=args.most_looks)
     given = (costs, args.method, check_seed(args.seed), settings)
     parts = (tensor.select(fit), tensor.select(test))
@@ -72,12 +70,14 @@ def run(args: argparse.Namespace) -> dict:
             {"budget": budget, **fit_schedule(*parts, budgets[i : i + 1], *given)}
             for i, budget in enumerate(budgets.tolist())
         ]
+    result["made_from"] = sources([tensor])
     result["settings"] = {
         "method": args.method,
         "incumbent": incumbent.as_json(),
         "denoise_cost": costs.denoise,
         "look_cost": costs.look,
         "accounting": costs.accounting,
+        "num_steps": costs.num_steps,
         "budgets": budgets.tolist(),
         "fit_prompts": [fit.start, fit.stop],
         "test_prompts": [test.start, test.stop],

@@ -11,6 +11,7 @@ import yaml
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json
 from ttsnap.tensor import RewardTensor, write_tensor
+from ttsnap.units import UNITS
 
 NAME = re.compile(r"p(\d+)_i(\d+)_s(\d+)\.ya?ml")
 REWARDS = {"imr": "imagereward", "hps": "hpsv2", "pic": "pickscore", "pick": "pickscore"}
@@ -27,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="by default the first word of the folder's name")
     parser.add_argument("--reward", help="by default from the second word of the folder's name")
+    parser.add_argument(
+        "--kind", choices=sorted(set(REWARDS.values())),
+        help="whose values they are, and so their units; by default as the folder's name says",
+    )  # fmt: skip
     parser.add_argument("--num-steps", type=int, help="by default the last step found, plus 1")
     parser.add_argument("--prompts-file", metavar="FILE", help="JSON list of the prompts' text")
     parser.add_argument(
@@ -41,10 +46,20 @@ def run(args: argparse.Namespace) -> dict:
     num_steps = args.num_steps or max(base) + 1
     if num_steps - 1 not in base:
         raise BadInput(f"--base: {args.base} has no values of the final step {num_steps - 1}")
-    words = [*Path(args.base).name.split("_"), "", ""]
+    words = _words(args.base)
+    if (
+        noise_aware
+        and "" not in (*words, *(others := _words(args.noise_aware)))
+        and words != others
+    ):
+        raise BadInput(
+            f"--noise-aware: {args.noise_aware} is of {' '.join(others)} by its name, --base of {' '.join(words)}"
+        )
+    kind = args.kind or REWARDS.get(words[1], words[1])
     attrs = {
         "model": args.model or words[0],
-        "reward": args.reward or REWARDS.get(words[1], words[1]) or "reward",
+        "reward": args.reward or kind or "reward",
+        "units": UNITS[kind].to_json() if kind in UNITS else None,
         "denoise_tflop": args.denoise_cost,
         "look_tflop": args.look_cost,
         "source": "published values",
@@ -67,6 +82,11 @@ def run(args: argparse.Namespace) -> dict:
         "levels": tensor.levels,
         **tensor.attrs,
     }
+
+
+def _words(folder: str) -> list[str]:
+    """Model and reward by a folder's name, as published: flux_imr_val_base."""
+    return [*Path(folder).resolve().name.split("_"), "", ""][:2]
 
 
 def read_values(folder: str | Path) -> dict[int, np.ndarray]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json, write_text
-from ttsnap.tensor import read_tensor
+from ttsnap.simulate.montecarlo import check_tensors
+from ttsnap.tensor import read_tensor, sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,10 +63,12 @@ def _budget(args: argparse.Namespace) -> dict:
 def _tau(args: argparse.Namespace) -> dict:
     from ttsnap.report.figures import tau_per_step
 
-    looks = []
+    looks, alignment = [], _one(args, "alignment")
     if args.simulation:
-        looks = _one(args, "simulation")["schedules"]["ttsnap"]["steps"]
-    tau_per_step(_one(args, "alignment"), args.out, looks)
+        simulation = _one(args, "simulation")
+        _check_made_from(args.alignment[0], alignment, args.simulation[0], simulation["made_from"])
+        looks = simulation["schedules"]["ttsnap"]["steps"]
+    tau_per_step(alignment, args.out, looks)
     return {}
 
 
@@ -73,33 +76,48 @@ def _cost(args: argparse.Namespace) -> dict:
     from ttsnap.report.tables import cost_table
 
     tensors = [read_tensor(path) for path in _some(args, "tensor")]
-    return _page(args, "cost", cost_table(_one(args, "simulation"), tensors))
+    simulation = _one(args, "simulation")
+    _check_made_from(args.simulation[0], simulation, args.tensor[0], sources(tensors))
+    return _page(args, "cost", cost_table(simulation, tensors))
 
 
 def _levels(args: argparse.Namespace) -> dict:
     from ttsnap.report.tables import levels_table
 
-    levels = [_read(path, "level") for path in args.level]
-    return _page(args, "levels", levels_table(_one(args, "alignment"), levels))
+    levels, alignment = [_read(path, "level") for path in args.level], _one(args, "alignment")
+    versions = alignment["level_versions"].split(",")
+    for path, level in zip(args.level, levels, strict=True):
+        if level["level"] in alignment["levels"] and (
+            f"{level['level']}:{level['version']}" not in versions
+        ):
+            raise BadInput(f"{path}: of other weights than {args.alignment[0]} was made with")
+    return _page(args, "levels", levels_table(alignment, levels))
 
 
 def _gain(args: argparse.Namespace) -> dict:
     from ttsnap.report.tables import gain_table
 
-    schedules = [_read(path, "schedule") for path in args.schedule]
-    return _page(args, "gain", gain_table(_one(args, "simulation"), schedules))
+    schedules, simulation = (
+        [_read(path, "schedule") for path in args.schedule],
+        _one(args, "simulation"),
+    )
+    for path, fit in zip(args.schedule, schedules, strict=True):
+        if fit["schedule"] != simulation["schedules"].get(fit["settings"]["method"]):
+            raise BadInput(f"{path}: not the schedule that {args.simulation[0]} was made with")
+    return _page(args, "gain", gain_table(simulation, schedules))
 
 
 def _gallery(args: argparse.Namespace) -> dict:
     from ttsnap.report.gallery import gallery
-    from ttsnap.tweedie import read_shard
+    from ttsnap.tweedie import read_shards
 
     for option in ("prompts", "candidates"):
         if getattr(args, option) < 1:
             raise BadInput(f"--{option}: {getattr(args, option)} is too few; give 1 or more")
-    shards = [read_shard(path) for path in _some(args, "images")]
-    tensor = read_tensor(_some(args, "tensor")[0])
-    shown = gallery(tensor, shards, _one(args, "simulation"), args.prompts, args.candidates)
+    shards = read_shards(_some(args, "images"))
+    tensor, simulation = read_tensor(_some(args, "tensor")[0]), _one(args, "simulation")
+    _check_made_from(args.simulation[0], simulation, args.tensor[0], sources([tensor]))
+    shown = gallery(tensor, shards, simulation, args.prompts, args.candidates)
     _page(args, "gallery", shown)
     return shown["outcome"]
 
@@ -111,6 +129,10 @@ def _summary(args: argparse.Namespace) -> dict:
     tensors = [read_tensor(path) for path in _some(args, "tensor")]
     simulations = [_read(path, "simulation") for path in _some(args, "simulation")]
     alignments = [_read(path, "alignment") for path in args.alignment]
+    check_tensors(tensors)
+    results = zip([*args.simulation, *args.alignment], [*simulations, *alignments], strict=True)
+    for path, result in results:
+        _check_made_from(path, result, "the tensors given", sources(tensors))
     summary = summarise_run(tensors, simulations, alignments)
     verdicts = {name: verdict(search) for name, search in summary["searches"].items()}
     figure = png_uri(Path(args.figure).read_bytes()) if args.figure else None
@@ -128,6 +150,15 @@ def _search(args: argparse.Namespace) -> dict:
     from ttsnap.report.searches import search_page
 
     return _page(args, "search", search_page(_one(args, "comparison")))
+
+
+def _check_made_from(path: str, result: dict, other: str, known: list[dict]) -> None:
+    """Raise BadInput unless a result was computed from tensors that are `known`."""
+    for source in result["made_from"]:
+        if source not in known:
+            raise BadInput(
+                f"{path}: made from another tensor of {source['reward']} than {other}; run it again on that one"
+            )
 
 
 def _page(args: argparse.Namespace, template: str, values: dict) -> dict:
@@ -159,9 +190,9 @@ def _read(path: str, option: str) -> dict:
 
 
 WRITTEN_BY = {
-    "simulation": ("simulate", {"methods", "gain", "schedules", "settings"}),
-    "alignment": ("align", {"reward", "steps", "levels"}),
-    "level": ("finetune", {"level", "kept"}),
+    "simulation": ("simulate", {"methods", "gain", "schedules", "settings", "made_from"}),
+    "alignment": ("align", {"reward", "steps", "levels", "level_versions", "made_from"}),
+    "level": ("finetune", {"level", "kept", "version"}),
     "comparison": ("compare-search", {"rows", "differing", "compared"}),
     "schedule": ("fit-schedule", {"schedule", "gain", "settings"}),
 }

@@ -75,6 +75,8 @@ def _grid(args: argparse.Namespace) -> dict:
             if not rows:
                 titles = about["test"]
                 rows["held-out target"] = file.get_tensor("test_target")
+            if about["test"] != titles:
+                raise BadInput(f"{path}: shows other targets than {args.images[0]}")
             rows[name] = file.get_tensor("test_image")
             fresh[f"fresh: {name}"] = file.get_tensor("fresh")
     image_grid(rows | fresh, titles, args.out)

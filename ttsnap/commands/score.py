@@ -23,10 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Score the shard; return the mean reward of each step."""
-    from ttsnap.rewards.levels import read_about
+    from ttsnap.rewards.levels import by_level
 
-    levels = {read_about(path)["level"]: path for path in args.checkpoint}
-    return score(args, levels=levels)
+    return score(args, levels=by_level(args.checkpoint))
 
 
 def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = False) -> dict:
@@ -36,17 +35,23 @@ def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = F
 
     from ttsnap.rewards.base import reward_tflop
     from ttsnap.rewards.groups import Groups, predict
-    from ttsnap.rewards.levels import load_level
+    from ttsnap.rewards.levels import check_noise_levels, load_level
     from ttsnap.scores import Scores, write_scores
     from ttsnap.tweedie import read_shard
 
     device = pick_device(args)
     shard = read_shard(args.images)
+    for path in levels.values():
+        check_noise_levels(path, args.images, shard.attributes)
     reward = open_reward(args, device)
-    about = {"reward": args.name or args.kind, "version": reward.version}
-    about["reward_tflop"] = reward_tflop(reward)
-    if reward.raw != (1.0, 0.0):
-        about["raw"] = list(reward.raw)
+    about = {
+        "kind": "noise_aware" if levels else "base",
+        "reward": args.name or args.kind,
+        "made_from": reward.made_from,
+        "raw": list(reward.raw),
+        "units": reward.units.to_json(),
+        "reward_tflop": reward_tflop(reward),
+    }
     steps = sorted(levels) or (shard.steps[-1:] if final_only else shard.steps)
     none = np.zeros((len(shard.prompts), shard.candidates), np.float32)
     values, used = [], {}
@@ -59,7 +64,7 @@ def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = F
                 reward, Groups(shard.prompts, images.__getitem__, none), device, args.batch_size
             )
         )
-    about |= {"levels": used, "images": shard.attributes}
-    scores = Scores(np.stack(values, axis=2), steps, shard.prompts, about)
+    about["levels"] = used
+    scores = Scores.of_shard(shard, np.stack(values, axis=2), steps, about)
     write_scores(args.out, scores)
     return {"steps": steps, "mean": scores.values.mean((0, 1)).tolist()}

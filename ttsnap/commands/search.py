@@ -4,13 +4,14 @@ import argparse
 import importlib
 
 from ttsnap.commands.check import CHECKERS
-from ttsnap.commands.model_options import add_model, open_model
+from ttsnap.commands.model_options import add_model, model_settings, open_model
 from ttsnap.commands.options import add_device, pick_device
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
 from ttsnap.simulate.costs import BEST_OF_N, REAL_METHODS, UNITS, Schedule
 from ttsnap.simulate.options import check_seed, numbers, read_schedule
+from ttsnap.units import Units
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,14 +81,15 @@ def run(args: argparse.Namespace) -> dict:
     """Search every prompt that is not finished; return the summary."""
     from tqdm import tqdm
 
+    from ttsnap.rewards.levels import check_noise_levels
     from ttsnap.search import search_prompts
     from ttsnap.search.folder import Folder, summarise, trace
     from ttsnap.search.plan import make_plan, pick_batches, prompts_at_once
 
     device = pick_device(args)
     prompts = read_prompts(args.prompts)[: args.limit]
-    schedule = _schedule(args)
     _check(args)
+    schedule = _schedule(args, model_settings(args).steps)
     model, sampler = open_model(args, device)
     if sampler.pusher:
         raise BadInput(
@@ -95,6 +97,8 @@ def run(args: argparse.Namespace) -> dict:
         )
     schedule.check(sampler.steps, args.schedule or "--steps/--keep")
     levels = _levels(args, schedule)
+    for path in [path for checkpoints in levels for path in checkpoints.values()]:
+        check_noise_levels(path, "this search", sampler.describe())
     verifiers = _verifiers(args, levels, device)
     batches = pick_batches(sampler, verifiers, getattr(args, "batch_size", 0))
     folder = Folder(args.out)
@@ -140,11 +144,11 @@ def _check(args: argparse.Namespace) -> None:
         raise BadInput(f"--name: two rewards are called the same in {names}; name one otherwise")
 
 
-def _schedule(args: argparse.Namespace) -> Schedule:
+def _schedule(args: argparse.Namespace, num_steps: int) -> Schedule:
     if args.method == "best_of_n":
         return BEST_OF_N
     if args.schedule:
-        return read_schedule(args.schedule)
+        return read_schedule(args.schedule, num_steps)
     return Schedule(
         tuple(numbers(args.look_at, "--steps", int)), tuple(numbers(args.keep, "--keep"))
     )
@@ -152,16 +156,11 @@ def _schedule(args: argparse.Namespace) -> Schedule:
 
 def _levels(args: argparse.Namespace, schedule: Schedule) -> list[dict[int, str]]:
     """{step: checkpoint} of each reward, of the steps that the schedule looks at."""
-    from ttsnap.rewards.levels import read_about
+    from ttsnap.rewards.levels import by_level
 
     found = []
     for reward in args.rewards:
-        levels: dict[int, str] = {}
-        for path in reward["checkpoints"]:
-            level = read_about(path)["level"]
-            if level in levels:
-                raise BadInput(f"--checkpoint: {levels[level]} and {path} are both of step {level}")
-            levels[level] = path
+        levels = by_level(reward["checkpoints"])
         if args.method != "ttsnap":
             levels = {}
         found.append({step: levels[step] for step in schedule.steps if step in levels})
@@ -201,6 +200,8 @@ def _settings(args: argparse.Namespace, model: str, sampler, verifiers, schedule
             {
                 "name": verifier.name,
                 "version": verifier.version,
+                "made_from": verifier.made_from,
+                "units": verifier.units.to_json(),
                 "levels": {str(k): v for k, v in sorted(verifier.weights.version.items())},
             }
             for verifier in verifiers
@@ -264,7 +265,14 @@ def _print(summary: dict, seconds: list[dict], out: str) -> None:
     import sys
 
     mean, budget = summary["mean"], summary["budget_tflop"]
-    rewards = ", ".join(f"{name} {value:.4g}" for name, value in mean["rewards"].items())
+    units = {
+        reward["name"]: Units.from_json(reward["units"], reward["name"])
+        for reward in summary["settings"]["rewards"]
+    }
+    rewards = ", ".join(
+        f"{units[name].label} {units[name].reported(value):.4g}"
+        for name, value in mean["rewards"].items()
+    )
     total = sum(of["total"] for of in seconds) / len(seconds)
     spent = mean["spent_tflop"]["total"]
     print(f"{len(seconds)} prompts, {summary['candidates']} candidates of each: {rewards}")

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     """Train, write checkpoint-best and -final (and -epoch-NNN), history and summary; return the summary."""
     settings, device = take_settings(args, Train), pick_device(args)
+    from ttsnap.provenance import check_same
     from ttsnap.report.sft_figures import loss_curves
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.records import read_assigned
@@ -52,6 +53,10 @@ def run(args: argparse.Namespace) -> dict:
         device = str(accelerator.device)
     data = read_assigned(args.manifest)
     generator = load_generator(args.model, size=args.size, device=device)
+    if args.noise == "assigned":
+        made_for = {"model": generator.version}
+        again = "assign noise for this very model, or take --noise random"
+        check_same(args.manifest[0], data.made_from, args.model, made_for, again, only=("model",))
     teacher = load_generator(args.teacher or args.model, size=args.size, device=device)
     if teacher.noise_shape != generator.noise_shape or (
         tuple(data.noise.shape[1:]) != generator.noise_shape

@@ -22,7 +22,7 @@ from ttsnap.simulate.options import (
     read_schedule,
 )
 from ttsnap.simulate.summary import summarise
-from ttsnap.tensor import read_tensor
+from ttsnap.tensor import read_tensor, sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +54,11 @@ def run(args: argparse.Namespace) -> dict:
     prompts = parse_prompts(args.prompts, len(tensors[0].prompts))
     costs = costs_of(args, *tensors)
     budgets = budgets_of(args, costs)
+    made_from = sources(tensors)
     tensors = [tensor.select(prompts) for tensor in tensors]
     schedule, schedules = _schedule(args, costs.num_steps), {}
     if args.ttsp_schedule:
-        own = read_schedule(args.ttsp_schedule).check(costs.num_steps, args.ttsp_schedule)
-        schedules["ttsp"] = own
+        schedules["ttsp"] = read_schedule(args.ttsp_schedule, costs.num_steps)
     methods = {**METHODS, **dict(_own_method(text) for text in args.method)}
     curves = simulate(
         tensors,
@@ -70,12 +70,12 @@ def run(args: argparse.Namespace) -> dict:
         draws=args.draws,
         seed=check_seed(args.seed),
     )
-    pool = tensors[0].base.shape[1]
-    result = summarise(curves, budgets, costs, pool, args.seed)
+    result = summarise(curves, budgets, costs, tensors, args.seed)
     fallback = sorted({s for tensor in tensors for s in fallback_steps(tensor, schedule.steps)})
     if fallback:
         result["notes"].append(f"ttsnap: base reward at steps {fallback}, which have no other")
     result |= {
+        "made_from": made_from,
         "fallback_steps": fallback,
         "schedules": {name: curve.schedule.as_json() for name, curve in curves.items()},
         "settings": {
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> dict:
             "draws": args.draws,
             "seed": args.seed,
             "prompts": [prompts.start, prompts.stop],
-            "pool": pool,
+            "pool": tensors[0].base.shape[1],
         },
     }
     if args.csv:
@@ -113,7 +113,7 @@ def as_csv(methods: dict) -> str:
 
 def _schedule(args: argparse.Namespace, num_steps: int) -> Schedule:
     if args.schedule:
-        return read_schedule(args.schedule).check(num_steps, args.schedule)
+        return read_schedule(args.schedule, num_steps)
     steps, keep = numbers(args.steps, "--steps", int), numbers(args.keep, "--keep")
     return Schedule(tuple(steps), tuple(keep)).check(num_steps, "--steps/--keep")
 

@@ -1,8 +1,6 @@
-"""`ttsnap tensor`: join scored shards into one reward tensor (HDF5, DESIGN §5)."""
+"""`ttsnap tensor`: join scored shards into one reward tensor (HDF5)."""
 
 import argparse
-
-from ttsnap.errors import BadInput
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,41 +17,49 @@ def run(args: argparse.Namespace) -> dict:
     """Join and write; return the tensor's shape and attributes."""
     import numpy as np
 
-    from ttsnap.scores import join_scores
+    from ttsnap.provenance import check_same
+    from ttsnap.scores import check_images, join_scores
     from ttsnap.tensor import RewardTensor, write_tensor
 
-    base = join_scores(args.base)
-    parts = {"base": base}
-    for name, paths in (("noise_aware", args.noise_aware), ("accepted", args.accepted)):
-        if paths:
-            parts[name] = join_scores(paths)
-            if parts[name].prompts != base.prompts:
-                raise BadInput(
-                    f"{paths[0]}: is of other prompts than {args.base[0]}; run score again"
-                )
-    images, reward = base.attributes["images"], base.attributes["reward_tflop"]
+    base = join_scores(args.base, "base")
+    images, about = base.attributes["images"], base.attributes
+    aware = join_scores(args.noise_aware, "noise_aware") if args.noise_aware else None
+    checked = join_scores(args.accepted, "checker") if args.accepted else None
+    for paths, scores in ((args.noise_aware, aware), (args.accepted, checked)):
+        if scores:
+            check_images(paths[0], scores, args.base[0], images, base.prompts, base.digests)
+    if aware:
+        same = ("reward", "made_from", "raw", "units")
+        again = "run score again with one reward"
+        check_same(args.noise_aware[0], aware.attributes, args.base[0], about, again, only=same)
+    scale, shift = np.float32(about["raw"])  # tensors hold raw values, as published ones do
 
     def spread(scores) -> np.ndarray:
         full = np.full((*base.values.shape[:2], images["steps"]), np.nan, np.float32)
-        scale, shift = scores.attributes.get("raw", (1, 0))  # tensors hold raw values (DESIGN §3)
-        full[:, :, scores.steps] = scores.values * np.float32(scale) + np.float32(shift)
+        full[:, :, scores.steps] = scores.values
         return full
 
-    levels = parts["noise_aware"].attributes["levels"] if args.noise_aware else {}
+    levels = aware.attributes["levels"] if aware else {}
     tensor = RewardTensor(
-        base=spread(base),
-        noise_aware=spread(parts["noise_aware"]) if args.noise_aware else None,
-        accepted=spread(parts["accepted"]).astype(np.uint8) if args.accepted else None,
+        base=spread(base) * scale + shift,
+        noise_aware=spread(aware) * scale + shift if aware else None,
+        accepted=np.nan_to_num(spread(checked)).astype(np.uint8) if checked else None,
         prompts=base.prompts,
         attrs={
             **images,
-            "reward": base.attributes["reward"],
-            "reward_version": base.attributes["version"],
-            "levels": sorted(int(level) for level in levels),
+            "reward": about["reward"],
+            "reward_version": about["made_from"]["version"],
+            "reward_made_from": about["made_from"],
+            "units": about["units"],
             "level_versions": ",".join(f"{level}:{version}" for level, version in levels.items()),
-            "reward_tflop": reward,
-            **({"look_tflop": images["decode_tflop"] + reward} if "decode_tflop" in images else {}),
+            "reward_tflop": about["reward_tflop"],
+            **(
+                {"look_tflop": images["decode_tflop"] + about["reward_tflop"]}
+                if "decode_tflop" in images
+                else {}
+            ),
         },
+        image_digests=base.digests,
     )
     write_tensor(args.out, tensor)
-    return {"shape": list(tensor.base.shape), **tensor.attrs}
+    return {"shape": list(tensor.base.shape), "levels": tensor.levels, **tensor.attrs}

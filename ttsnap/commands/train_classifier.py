@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.sft.data import load_images
 
     splits = [load_images(args.data, args.folder, split) for split in ("train", "test")]
-    net, figures = train_classifier(*splits, args.seed, device, args.epochs)
+    net, figures = train_classifier(*splits, args.seed, device, args.epochs, args.data)
     save_classifier(net, args.out)
     print(f"{args.data}: {figures['test_accuracy']:.1%} of the test split right")
     return figures

@@ -9,7 +9,7 @@ import numpy as np
 from ttsnap.finetune.tau import kendall_tau
 from ttsnap.simulate.intervals import interval, resampling
 from ttsnap.simulate.methods import ranks
-from ttsnap.tensor import RewardTensor
+from ttsnap.tensor import RewardTensor, sources
 
 CUTS = np.arange(1, 20) / 20  # α = 0.05 … 0.95
 METRICS = ("tau", "tacc", "tgap", "mse")
@@ -54,8 +54,10 @@ def align(tensor: RewardTensor, seed: int = 0) -> dict:
 
     `base` and `noise_aware` hold each of METRICS as {"value", "low", "high"}, None at a step
     without that reward; `tau_difference` is the paired noise_aware − base, None without both.
+    Tgap is in the reward's reporting units, MSE in their square.
     """
-    final, rows = tensor.base[:, :, -1], []
+    final, rows, scale = tensor.base[:, :, -1], [], tensor.units.scale
+    in_units = {"tgap": scale, "mse": scale**2}
     for step in sorted(set(tensor.base_steps) | set(tensor.levels)):
         kinds = {
             kind: alignment(getattr(tensor, kind)[:, :, step], final)
@@ -66,7 +68,10 @@ def align(tensor: RewardTensor, seed: int = 0) -> dict:
         for kind in ("base", "noise_aware"):
             row[kind] = (
                 kind in kinds
-                and {name: mean_with_interval(kinds[kind][name], seed) for name in METRICS}
+                and {
+                    name: mean_with_interval(kinds[kind][name] * in_units.get(name, 1), seed)
+                    for name in METRICS
+                }
                 or None
             )
         row["tau_difference"] = None
@@ -77,6 +82,9 @@ def align(tensor: RewardTensor, seed: int = 0) -> dict:
     prompts, candidates, _ = tensor.base.shape
     return {
         "reward": tensor.attrs.get("reward"),
+        "unit": tensor.units.label,
+        "made_from": sources([tensor]),
+        "level_versions": tensor.attrs.get("level_versions", ""),
         "prompts": prompts,
         "candidates": candidates,
         "levels": tensor.levels,

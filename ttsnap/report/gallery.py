@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from ttsnap.errors import BadInput
+from ttsnap.provenance import check_same, images_record
 from ttsnap.report.pages import thumbnail
 from ttsnap.report.words import decimals
 from ttsnap.simulate.costs import Costs, Schedule
 from ttsnap.simulate.methods import METHODS, fallback_steps, noise_aware_looks
-from ttsnap.simulate.units import reporting_units
 from ttsnap.tensor import RewardTensor
 from ttsnap.tweedie import Shard
 
@@ -42,7 +42,9 @@ def looks_survived(
     if aware is not None:
         aware = np.repeat(aware[prompt : prompt + 1], count, axis=0)
     names = [tensor.prompts[prompt]] * count
-    probe = replace(tensor, base=base, noise_aware=aware, accepted=None, prompts=names)
+    probe = replace(
+        tensor, base=base, noise_aware=aware, accepted=None, prompts=names, image_digests=[]
+    )
     survived = [
         picked(probe, method, Schedule(schedule.steps[:j], schedule.keep[:j]), count) == asked
         for j in range(1, len(schedule.steps) + 1)
@@ -68,21 +70,24 @@ def gallery(
     affordable = max(1, int(costs.within(budget * (1 + 1e-9), schedule)))
     started = min(affordable, pool)
     tensor = tensor.select(slice(0, prompts))
+    check_same(
+        shards[0].path, shards[0].attributes, "the tensor", images_record(tensor.attrs),
+        "give the images that were scored", known=True,
+    )  # fmt: skip
     picks = {
         "best_of_n": picked(tensor, "ttsp", Schedule(), finished),
         "ttsnap": picked(tensor, "ttsnap", schedule, started),
     }
     columns = list(schedule.steps) or _some_steps(tensor)
     looks = noise_aware_looks(tensor, columns)
-    shift, scale, unit = reporting_units(simulation["reward"])
-    looks, final = (looks - shift) * scale, (tensor.base[:, :, -1] - shift) * scale
+    looks, final = (tensor.units.reported(v) for v in (looks, tensor.base[:, :, -1]))
     rows = [
         _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt)
         for prompt in range(len(tensor.prompts))
     ]
     return {
         "reward": simulation["reward"],
-        "unit": unit,
+        "unit": tensor.units.label,
         "schedule": schedule.as_json(),
         "columns": columns,
         "last": steps - 1,
@@ -116,7 +121,9 @@ def _prompt(
     tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt
 ) -> dict:
     """One prompt: the two picks, TTSnap's strips and best-of-N's row."""
-    images = _images(shards, tensor.prompts[prompt], [*columns, len(tensor.steps) - 1])
+    digest = tensor.image_digests[prompt] if tensor.image_digests else None
+    steps = [*columns, len(tensor.steps) - 1]
+    images = _images(shards, tensor.prompts[prompt], digest, steps)
     survived = np.full(started, len(columns))
     if schedule.steps:
         survived = looks_survived(tensor, "ttsnap", schedule, started, prompt)
@@ -161,9 +168,16 @@ def _prompt(
     }
 
 
-def _images(shards: Sequence[Shard], prompt: str, steps: list[int]) -> list[np.ndarray]:
-    """Images uint8 [C, H, W, 3] of one prompt at each of `steps`."""
+def _images(
+    shards: Sequence[Shard], prompt: str, digest: str | None, steps: list[int]
+) -> list[np.ndarray]:
+    """Images uint8 [C, H, W, 3] of one prompt at each of `steps`; digest: what they must have, if known."""
     for shard in shards:
         if prompt in shard.prompts:
-            return [shard.images(step, shard.prompts.index(prompt)) for step in steps]
+            at = shard.prompts.index(prompt)
+            if digest not in (None, shard.digests[at]):
+                raise BadInput(
+                    f"{shard.path}: holds other images of {prompt[:60]!r} than were scored; give those"
+                )
+            return [shard.images(step, at) for step in steps]
     raise BadInput(f"{prompt[:60]!r}: in none of the image shards given; give the one that has it")

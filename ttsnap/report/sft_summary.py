@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from ttsnap.errors import BadInput
+from ttsnap.provenance import check_same
 
 BASE, DIRECT, MATCHED = "base", "direct", "matched"
 NAMES = {BASE: "original model", DIRECT: "direct SFT, random noise", MATCHED: "latent-matched SFT"}
@@ -55,6 +56,12 @@ def summarise_sft(comparisons: list[dict]) -> dict:
     for one in comparisons:
         by_model.setdefault((one["way"], one["cycle"]), {})[one["seed"]] = one
     seeds = sorted({one["seed"] for one in comparisons})
+    first = {one["seed"]: one for one in reversed(comparisons)}
+    for one in comparisons:
+        where = f"comparison of {one['way']} after cycle {one['cycle']}, seed {one['seed']}"
+        again = "compare with one original model and one judge"
+        expected = first[one["seed"]]
+        check_same(where, one, "the first of its seed", expected, again, only=("base", "judge"))
     for (way, cycle), found in by_model.items():
         if sorted(found) != seeds:
             raise BadInput(

@@ -1,14 +1,18 @@
 """What every reward has in common, and the registry that finds one by its kind."""
 
 import importlib
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from ttsnap.errors import BadInput
 from ttsnap.flop import count_flop
+from ttsnap.models import model_version, resolve
 from ttsnap.rewards.preprocess import FITS
-from ttsnap.rewards.registry import reward_target
+from ttsnap.rewards.registry import KINDS, reward_target
+from ttsnap.stages import code
+from ttsnap.units import Units
 
 
 class Reward(nn.Module):
@@ -16,7 +20,8 @@ class Reward(nn.Module):
 
     `fit` says how an image becomes a square (one of `preprocess.FITS`); the option `fit` of any
     reward overrides what its published code does. `raw`: raw value = score · raw[0] + raw[1]; reward
-    tensors hold raw values, reports the published normalisation.
+    tensors hold raw values. `units`: how raw values are reported. `made_from`: kind, weights and options,
+    as `load_reward` found them.
     """
 
     name: str
@@ -26,6 +31,13 @@ class Reward(nn.Module):
     std: tuple[float, float, float]
     fit: str = "crop"
     raw: tuple[float, float] = (1.0, 0.0)
+    units: Units = Units()
+    made_from: dict
+
+    @property
+    def score_units(self) -> Units:
+        """How values of `score` are reported."""
+        return self.units.before(*self.raw)
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         """Values [n] of preprocessed pixels [n,3,image_size,image_size]."""
@@ -83,7 +95,21 @@ def load_reward(kind: str, device: str = "cpu", **options: object) -> Reward:
         raise BadInput(f"reward kind {kind!r} does not take these options: {error}") from error
     if fit:
         reward.fit = fit
+        options["fit"] = fit
+    reward.made_from = _made_from(kind, module_name, reward, options)
     return reward.to(device).eval().requires_grad_(False)
+
+
+def _made_from(kind: str, module: str, reward: Reward, options: dict) -> dict:
+    """What a reward's values depend on besides images and prompts: its weights, options and, of one's own, code."""
+    chosen = {key: resolve(str(value)) for key, value in sorted(options.items())}
+    if kind in KINDS:  # what files they name is in the version
+        chosen = {key: value for key, value in chosen.items() if not Path(value).exists()}
+        written = {}
+    else:
+        chosen = {key: model_version(value) for key, value in chosen.items()}
+        written = {"code": code(module)}
+    return {"kind": kind, "version": getattr(reward, "version", ""), "options": chosen, **written}
 
 
 def reward_tflop(reward: Reward) -> float:

@@ -13,6 +13,7 @@ from ttsnap.models import model_version, resolve
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
+from ttsnap.units import UNITS
 
 FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
 
@@ -23,6 +24,7 @@ class HPSv2(Reward):
     name = "hpsv2"
     mean, std = OPENAI_MEAN, OPENAI_STD
     fit = "pad"
+    units = UNITS["hpsv2"]
 
     def __init__(
         self, path: str = "models/HPSv2", version: str = "v2.1", architecture: str = "ViT-H-14"

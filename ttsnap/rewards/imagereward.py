@@ -13,6 +13,7 @@ from ttsnap.models import model_version, resolve
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD, linear_head, precise
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
+from ttsnap.units import UNITS
 
 MEAN, STD = 0.16717362830052426, 1.0333394966054072  # of the raw values, as published
 PROMPT_TOKENS = 35
@@ -42,6 +43,7 @@ class ImageReward(Reward):
     mean, std = OPENAI_MEAN, OPENAI_STD
     fit = "crop-torchvision"
     raw = (STD, MEAN)
+    units = UNITS["imagereward"]
 
     def __init__(self, path: str = "models/ImageReward", file: str = "ImageReward.pt"):
         """path: a folder with the weights `file`, BLIP's med_config.json and BERT's vocab.txt."""

@@ -1,6 +1,7 @@
 """Level checkpoints: full weights or LoRA adapters of a reward, as safetensors, swapped in place."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput
 from ttsnap.files import replacing
+from ttsnap.provenance import NOISE_LEVELS, check_same
 from ttsnap.rewards.base import Reward
 
 
@@ -26,6 +28,7 @@ def make_trainable(reward: Reward, lora: dict | None) -> dict[str, torch.nn.Para
             init_lora_weights=True,
         )
         inject_adapter_in_model(config, reward)
+        reward.adapters = lora
     learning = {}
     for name, parameter in reward.named_parameters():
         parameter.requires_grad_(not lora or "lora_" in name)
@@ -35,7 +38,11 @@ def make_trainable(reward: Reward, lora: dict | None) -> dict[str, torch.nn.Para
 
 
 def save_level(path: str | Path, parameters: dict[str, torch.Tensor], about: dict) -> None:
-    """Write a level's checkpoint. `about` (level, lora, figures) goes into its metadata as JSON."""
+    """Write a level's checkpoint. `about` goes into its metadata as JSON.
+
+    It holds level, lora, version, `reward`: what the base reward was made from, `images`: what made the training
+    images, and figures.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in parameters.items()}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"ttsnap": json.dumps(about, sort_keys=True)})
@@ -45,16 +52,56 @@ def read_about(path: str | Path) -> dict:
     """The metadata of a level's checkpoint. Raises BadInput when the file is not one."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["ttsnap"])
+            about = json.loads((file.metadata() or {})["ttsnap"])
     except FileNotFoundError:
         raise BadInput(f"{path}: no such checkpoint") from None
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise BadInput(f"{path}: not a level checkpoint of ttsnap ({error})") from None
+    try:
+        level, lora, _, _, _ = (
+            about[key] for key in ("level", "lora", "version", "reward", "images")
+        )
+        if (
+            type(level) is not int
+            or level < 0
+            or not {"rank", "alpha"} <= set(lora or ("rank", "alpha"))
+        ):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(f"{path}: does not say what it was made from; run finetune again") from None
+    return about
+
+
+def by_level(paths: Iterable[str]) -> dict[int, str]:
+    """{level: checkpoint} of checkpoints. Raises BadInput for two of one level."""
+    levels: dict[int, str] = {}
+    for path in paths:
+        level = read_about(path)["level"]
+        if level in levels:
+            raise BadInput(f"--checkpoint: {levels[level]} and {path} are both of step {level}")
+        levels[level] = path
+    return levels
+
+
+def check_noise_levels(path: str | Path, where: object, images: Mapping) -> None:
+    """Raise BadInput where a checkpoint was finetuned for other noise levels than those of some images.
+
+    where: what is made as `images` says. Step 5 of 20 is not as noisy as step 5 of 10.
+    """
+    about = read_about(path)["images"]
+    remedy = "finetune on images of the same steps"
+    check_same(path, about, where, images, remedy, only=NOISE_LEVELS, known=True)
 
 
 def load_level(reward: Reward, path: str | Path) -> dict:
     """Swap a level's weights into `reward` (adapters are added on first use); returns its metadata."""
     about = read_about(path)
+    check_same(path, about["reward"], "this reward", reward.made_from, "finetune it from this one")
+    adapters = getattr(reward, "adapters", None)
+    if any("lora_" in name for name, _ in reward.named_parameters()) and adapters != about["lora"]:
+        raise BadInput(
+            f"{path}: has LoRA {about['lora']}, a checkpoint before it {adapters}; finetune all levels alike"
+        )
     if about["lora"]:
         make_trainable(reward, about["lora"])
         reward.requires_grad_(False)
@@ -66,7 +113,12 @@ def load_level(reward: Reward, path: str | Path) -> dict:
             raise BadInput(f"{path}: weights are of another reward (first difference: {odd})")
         with torch.no_grad():
             for name in wanted:
-                own[name].copy_(file.get_tensor(name))
+                value = file.get_tensor(name)
+                if value.shape != own[name].shape:
+                    raise BadInput(
+                        f"{path}: {name} is {list(value.shape)}, the reward's {list(own[name].shape)}"
+                    )
+                own[name].copy_(value)
     return about
 
 
@@ -81,10 +133,16 @@ class LevelWeights:
         """checkpoints: level → file. Raises BadInput as `load_level` does. `reward` is taken over."""
         self.reward, self.version = reward, {}
         about = {level: read_about(path) for level, path in checkpoints.items()}
-        for lora in [of["lora"] for of in about.values() if of["lora"]][:1]:
-            make_trainable(reward, lora)
+        loras = [found["lora"] for found in about.values()]
+        for path, lora in zip(checkpoints.values(), loras, strict=True):
+            if lora != loras[0]:
+                raise BadInput(
+                    f"{path}: has LoRA {lora}, a checkpoint before it {loras[0]}; finetune all levels alike"
+                )
+        if loras and loras[0]:
+            make_trainable(reward, loras[0])
             reward.requires_grad_(False)
-        adapted = bool(about) and all(of["lora"] for of in about.values())
+        adapted = bool(loras and loras[0])
         self.parameters = {
             name: parameter
             for name, parameter in (reward.named_parameters() if about else ())

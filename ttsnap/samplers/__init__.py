@@ -8,6 +8,7 @@ from diffusers import DiffusionPipeline
 
 from ttsnap.assets import how_to_get
 from ttsnap.errors import BadInput
+from ttsnap.models import model_version
 from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.base import Sampler, candidate_seed, run, to_bytes
 from ttsnap.samplers.batches import MicroBatches
@@ -77,6 +78,7 @@ def load_sampler(
     sampler = sampler_class(
         pipe, steps=steps, guidance=guidance, height=height, width=width, name=name
     )
+    sampler.version = model_version(str(path))
     if negtome:
         sampler.push_apart(negtome)
     return sampler

@@ -34,6 +34,7 @@ class Sampler:
     patch = 1  # side of a token, in latents
     text_tokens: int  # tokens of a prompt that the denoiser attends to
     pusher: Pusher | None = None  # NegToMe, see push_apart
+    version = ""  # of the weights and configs, where they come from files
 
     def __init__(self, pipe, *, steps: int, guidance: float, height: int, width: int, name: str):
         """Wrap a diffusers pipeline. `height`, `width` in pixels; `name` is for `describe`."""
@@ -107,8 +108,10 @@ class Sampler:
     def describe(self) -> dict:
         """What made the images, for the attributes of files: plain strings and numbers."""
         negtome = {"negtome": self.pusher.describe()} if self.pusher else {}
+        version = {"model_version": self.version} if self.version else {}
         return {
             "model": self.name,
+            **version,
             "family": self.family,
             "scheduler": type(self.scheduler).__name__,
             "prediction_type": self.scheduler.config.get("prediction_type", "flow"),

@@ -18,6 +18,7 @@ from ttsnap.samplers import MicroBatches, Sampler, candidate_seed, run, to_bytes
 from ttsnap.search.verifiers import Verifier
 from ttsnap.simulate.costs import Schedule, survivors
 from ttsnap.simulate.methods import best_first, ranks
+from ttsnap.units import Units
 
 SIDE = 128  # pixels of a preview's longer side, at most
 
@@ -48,6 +49,7 @@ class Found:
     """The best image of a prompt and how it was found.
 
     image        uint8 [H, W, 3] of candidate `pick`, whose final base rewards are `rewards`
+    units        in which each reward is reported
     looks        one for each step of the schedule, and the final one
     evaluations  of the denoiser, one for each candidate and step; `readings`: images looked at
     seconds      {"encode", "denoise", "decode", "reward", "total", "cpu"}, as measured: this
@@ -58,6 +60,7 @@ class Found:
     pick: int = -1
     image: np.ndarray | None = None
     rewards: dict[str, float] = field(default_factory=dict)
+    units: dict[str, Units] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
     evaluations: int = 0
     readings: int = 0
@@ -117,7 +120,8 @@ class _Judge:
         self.candidates, self.batches, self.clock = candidates, batches, clock
         left = survivors(len(candidates), schedule.keep)
         self.keep = dict(zip(schedule.steps, left, strict=True)) | {sampler.steps - 1: 1}
-        self.found = [Found(prompt) for prompt in prompts]
+        units = {verifier.name: verifier.units for verifier in verifiers}
+        self.found = [Found(prompt, units=units) for prompt in prompts]
 
     def __call__(self, step: int, ids: list[int], denoised: torch.Tensor) -> list[int] | None:
         self.clock.lap("denoise")
@@ -167,7 +171,9 @@ class _Judge:
             images = to_bytes(self.sampler.decode(denoised[part]), prompts[part])
             self.clock.lap("decode")
             seen = images.float() / 255
-            values = np.stack([v.read(seen, prompts[part], step) for v in self.verifiers])
+            # A copy each: a score function that works in place must not change what others see.
+            values = [v.read(seen.clone(), prompts[part], step) for v in self.verifiers]
+            values = np.stack(values)
             self.clock.lap("reward")
             return values, _pixels(images) if step is None else None, _pixels(_small(seen))
 

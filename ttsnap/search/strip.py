@@ -42,7 +42,7 @@ def strip(found: Found) -> Image.Image:
         for column, look in enumerate(found.looks):
             if candidate in look.ids:
                 at = (left + 20 + column * cell[0], y)
-                _cell(sheet, draw, at, look, candidate, found.pick, look is last)
+                _cell(sheet, draw, at, look, candidate, found, look is last)
     return sheet
 
 
@@ -55,11 +55,14 @@ def _order(found: Found) -> list[int]:
 
 
 def _caption(found: Found) -> str:
-    rewards = ", ".join(f"{name} {value:.4g}" for name, value in found.rewards.items())
+    rewards = ", ".join(
+        f"{found.units[name].label} {found.units[name].reported(value):.4g}"
+        for name, value in found.rewards.items()
+    )
     return f"{len(found.looks[0].ids)} candidates; the pick is {found.pick}: {rewards}"
 
 
-def _cell(sheet, draw, at, look: Look, candidate: int, pick: int, last: bool) -> None:
+def _cell(sheet, draw, at, look: Look, candidate: int, found: Found, last: bool) -> None:
     place = look.ids.index(candidate)
     image = Image.fromarray(look.previews[place])
     image.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
@@ -73,12 +76,14 @@ def _cell(sheet, draw, at, look: Look, candidate: int, pick: int, last: bool) ->
     if dropped and not last:
         draw.line(box, fill=DROPPED, width=2)
         draw.line((box[0], box[3], box[2], box[1]), fill=DROPPED, width=2)
-    if candidate == pick:
+    won = candidate == found.pick
+    if won:
         draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), outline=WON, width=3)
     for number, (name, values) in enumerate(look.rewards.items()):
-        text = f"{values[place]:.4g}" + ("" if last or look.noise_aware[name] else " base")
+        value = found.units[name].reported(values[place])
+        text = f"{value:.4g}" + ("" if last or look.noise_aware[name] else " base")
         where = (at[0], at[1] + CELL + 2 + LINE * number)
-        _text(draw, where, text, WON if candidate == pick else INK, 10)
+        _text(draw, where, text, WON if won else INK, 10)
 
 
 def _text(draw, at, text: str, colour: str, size: int = 11) -> None:

@@ -12,6 +12,7 @@ from ttsnap.flop import count_flop
 from ttsnap.rewards.base import Reward, reward_tflop
 from ttsnap.rewards.groups import autocast
 from ttsnap.rewards.levels import LevelWeights
+from ttsnap.units import Units
 
 Score = Callable[[torch.Tensor, str], object]
 
@@ -22,12 +23,16 @@ class Verifier:
     name, version  what the trace calls it
     levels         the steps it reads with noise-aware weights; all others with the base reward
     tflop          of reading one image, the encoding of its prompt included
+    units          in which its values are reported
+    made_from      kind, weights and options of the reward; {} of a function
     """
 
     name: str
     version: str = ""
     levels: frozenset[int] = frozenset()
     tflop: float
+    units: Units
+    made_from: dict
 
     def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
         """Values float32 [n] of images [n, 3, H, W] in [0, 1] for their n prompts, seen at `step`;
@@ -42,7 +47,8 @@ class RewardVerifier(Verifier):
     def __init__(
         self, name: str, reward: Reward, checkpoints: Mapping[int, str | Path] | None = None
     ):
-        self.name, self.version = name, reward.version
+        self.name, self.version, self.made_from = name, reward.version, reward.made_from
+        self.units = Units.from_json(reward.score_units.to_json(), name)
         self.weights = LevelWeights(reward, dict(checkpoints or {}))
         self.tflop = reward_tflop(reward)  # with the adapters that a checkpoint may have brought
         self.levels = frozenset(self.weights.version)
@@ -75,6 +81,7 @@ class FunctionVerifier(Verifier):
         device: torch.device | str = "cpu",
     ):
         self.name, self.score, self.looks = name, score, dict(looks or {})
+        self.units, self.made_from = Units(label=name), {}
         self.levels = frozenset(self.looks)
         if tflop is None:
             image = torch.zeros(1, 3, *size, device=device)
@@ -92,7 +99,9 @@ class FunctionVerifier(Verifier):
     def _values(self, values: object, count: int) -> np.ndarray:
         if isinstance(values, torch.Tensor):
             values = values.detach().float().cpu()
-        values = np.asarray(values, np.float32).reshape(-1)
+        values = np.array(values, np.float32).reshape(
+            -1
+        )  # a copy: it may use the same memory again
         if len(values) != count:
             raise BadInput(
                 f"{self.name}: gave {len(values)} values for {count} images; give one each"

@@ -12,6 +12,7 @@ from ttsnap.errors import BadInput
 from ttsnap.files import write_json
 from ttsnap.noise import diagnostics
 from ttsnap.noise.assign import assign
+from ttsnap.provenance import check_same
 from ttsnap.sft import records
 from ttsnap.sft.gan import to_unit
 from ttsnap.sft.generators import Generator, base_noise
@@ -38,6 +39,11 @@ def build(
     """
     started, out = time.monotonic(), Path(out)
     identity = _identity(generator, settings, seed)
+    if start:
+        same, again = ("seed", "size", "form", "patch"), "go on with the same ones"
+        check_same(
+            "the earlier assignment", start.made_from, "this one", identity, again, only=same
+        )
     blocks = records.read_blocks(out)
     for block in [b for b in blocks if b.settings != identity]:
         if not mirror:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
@@ -20,8 +21,9 @@ FEATURES, EPOCHS, BATCH = 64, 8, 128
 class Classifier(nn.Module):
     """Images [B, C, H, W] in [0, 1] → features [B, 64] → logits [B, classes]."""
 
-    def __init__(self, channels: int, classes: int):
+    def __init__(self, channels: int, classes: int, data: str = ""):
         super().__init__()
+        self.data = data  # name of the data set
         self.body = nn.Sequential(
             nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveMaxPool2d(4),
@@ -41,13 +43,21 @@ class Classifier(nn.Module):
 
 
 def train_classifier(
-    train: Images, test: Images, seed: int = 0, device: str = "cpu", epochs: int | None = None
+    train: Images,
+    test: Images,
+    seed: int = 0,
+    device: str = "cpu",
+    epochs: int | None = None,
+    data: str = "",
 ) -> tuple[Classifier, dict]:
-    """Train on one split, judge on the other; at least some 400 updates. Returns it and its figures."""
+    """Train on one split, judge on the other; at least some 400 updates. Returns it and its figures.
+
+    data: the data set's name.
+    """
     started = time.monotonic()
     torch.manual_seed(seed)
     images, labels = to_unit(train.images), torch.from_numpy(train.labels)
-    net = Classifier(images.shape[1], len(train.classes)).to(device)
+    net = Classifier(images.shape[1], len(train.classes), data).to(device)
     steps = -(-len(images) // BATCH)
     epochs = epochs or max(EPOCHS, -(-400 // steps))
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
@@ -67,15 +77,18 @@ def train_classifier(
 
 def save_classifier(net: Classifier, path: str | Path) -> None:
     """Write its weights (safetensors)."""
+    weights = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
     with replacing(path) as temporary:
-        save_file({k: v.cpu().contiguous() for k, v in net.state_dict().items()}, temporary)
+        save_file(weights, temporary, metadata={"data": net.data})
 
 
 def load_classifier(path: str | Path) -> Classifier:
     """Open what `save_classifier` wrote. Raises BadInput when it is something else."""
     try:
         weights = load_file(path)
-        net = Classifier(weights["body.0.weight"].shape[1], len(weights["head.bias"]))
+        with safe_open(path, framework="pt") as file:
+            data = (file.metadata() or {}).get("data", "")
+        net = Classifier(weights["body.0.weight"].shape[1], len(weights["head.bias"]), data)
         net.load_state_dict(weights)
     except Exception as error:  # a foreign file can be broken in any way
         raise BadInput(

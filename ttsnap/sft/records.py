@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput
 from ttsnap.files import replacing, write_text
+from ttsnap.provenance import check_same
 
 
 @dataclass
@@ -93,6 +94,7 @@ class Assigned:
     base: torch.Tensor
     images: torch.Tensor  # uint8 [n, H, W, C]
     state: torch.Tensor  # what a next assignment starts from
+    made_from: dict  # model, image size, seed and settings of the assignment
 
     def pixels(self, rows=slice(None)) -> torch.Tensor:
         """The targets, or those of some rows, as float32 [n, C, H, W] in [0, 1]."""
@@ -100,15 +102,21 @@ class Assigned:
 
 
 def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
-    """Read every sample that the manifests name. Raises BadInput when one is broken, empty, or misses a block."""
-    lines, tensors = [], []
+    """Read every sample that the manifests name.
+
+    Raises BadInput when one is broken, empty, misses a block, or was assigned otherwise than the first.
+    """
+    lines, tensors, made_from = [], [], None
     for manifest in map(Path, manifests):
         folder, opened = manifest.parent, {}
         for number, line in enumerate(_read_lines(manifest)):
             try:
                 name, row = str(line["block"]), int(line["row"])
                 if name not in opened:
-                    opened[name] = _open_block(folder, name)
+                    opened[name], settings = _open_block(folder, name)
+                    made_from = made_from or settings
+                    again = "give datasets that were assigned alike"
+                    check_same(folder / name, settings, manifests[0], made_from, again)
                 block = opened[name]
                 row_of = {key: value[row] for key, value in block.items()}
                 lines.append((line["id"], line["prompt"], float(line["loss"])))
@@ -125,7 +133,7 @@ def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
     except (KeyError, RuntimeError):
         raise BadInput(f"{manifests[0]}: samples of different models or settings") from None
     joined.setdefault("state", joined["noise"])
-    return Assigned(keys, conditions, losses, **joined_fields(joined))
+    return Assigned(keys, conditions, losses, **joined_fields(joined), made_from=made_from)
 
 
 def has_samples(manifest: str | Path) -> bool:
@@ -151,12 +159,14 @@ def _read_lines(path: Path) -> list[dict]:
         raise BadInput(f"{path}: cannot be read as a manifest ({error})") from None
 
 
-def _open_block(folder: Path, name: str) -> dict[str, torch.Tensor]:
+def _open_block(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], dict]:
+    """Tensors and settings of a block."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise BadInput(f"{folder / 'manifest.jsonl'}: {name} leaves the dataset")
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}
+            settings = json.loads((file.metadata() or {})["ttsnap"])["settings"]
+            return {key: file.get_tensor(key) for key in file.keys()}, settings
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{path}: cannot be read ({error}); run assign again") from None

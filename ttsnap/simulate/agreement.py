@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ttsnap.errors import BadInput
+from ttsnap.provenance import check_once, check_same, images_record
 from ttsnap.simulate.costs import REAL_METHODS, Schedule
 from ttsnap.simulate.intervals import interval, resampling
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import best_of_n, check_tensors, names, run_method
-from ttsnap.simulate.units import reporting_units
 from ttsnap.tensor import RewardTensor
+from ttsnap.units import Units
 
 
 def join_searches(parts: Sequence[Mapping]) -> list[dict]:
@@ -32,11 +33,20 @@ def join_searches(parts: Sequence[Mapping]) -> list[dict]:
         if key not in joined:
             joined[key] = {**summary, "prompts": [], "seconds": []}
         whole = joined[key]
-        for setting in ("schedule", "budget_unit", "sampler", "rewards", "seed", "first_candidate"):
-            if summary["settings"][setting] != whole["settings"][setting]:
-                raise BadInput(f"{part['where']}: another {setting} than the searches before it")
+        check_same(
+            part["where"], summary["settings"], "the searches before it", whole["settings"],
+            "compare searches made alike", apart_from=("code",),
+        )  # fmt: skip
+        if summary["candidates"] != whole["candidates"]:
+            raise BadInput(
+                f"{part['where']}: started {summary['candidates']} candidates, the searches before it"
+                f" {whole['candidates']}; compare searches made alike"
+            )
         whole["prompts"] += summary["prompts"]
         whole["seconds"] += part["seconds"]["prompts"]
+    for whole in joined.values():
+        rows = whole["prompts"]
+        check_once((row["prompt"] for row in rows), (row["file"] for row in rows), "searches")
     return [joined[key] for key in sorted(joined)]
 
 
@@ -61,6 +71,8 @@ def compare(
             )
     if tensors[0].prompts[: len(prompts)] != prompts:
         raise BadInput("tensors: they do not begin with the prompts that were searched")
+    for search in searches:
+        _check_made_alike(search, first, tensors)
     tensors = [tensor.select(slice(0, len(prompts))) for tensor in tensors]
     sample = Sample(len(prompts), seed)
     rows = [_row(search, tensors, draws, seed, sample) for search in searches]
@@ -70,11 +82,11 @@ def compare(
         del row["_values"]
     return {
         "rewards": rewards,
-        "unit": reporting_units(rewards[0])[2],
+        "unit": tensors[0].units.label,
         "budget_unit": first["settings"]["budget_unit"],
         "prompts": len(prompts),
         "pool": tensors[0].base.shape[1],
-        "fresh": first["settings"]["first_candidate"] >= tensors[0].base.shape[1],
+        "fresh": _fresh(first["settings"], tensors[0]),
         "first_candidate": first["settings"]["first_candidate"],
         "draws": draws,
         "rows": rows,
@@ -82,6 +94,33 @@ def compare(
         "differing": sum(len(row["differs"]) for row in rows),
         "notes": list(dict.fromkeys(note for search in searches for note in search["notes"])),
     }
+
+
+def _check_made_alike(search: Mapping, first: Mapping, tensors: Sequence[RewardTensor]) -> None:
+    """Raise BadInput unless a search was with the model and the rewards of the first, and of the tensors."""
+    mine, remedy = search["settings"], "compare what was made alike"
+    where = f"search by {mine['method']}, budget {mine['budget']:g}"
+    keys = ("budget_unit", "sampler", "weights", "seed", "first_candidate", "checker")
+    check_same(where, mine, "the first search", first["settings"], remedy, only=keys)
+    images = images_record(tensors[0].attrs)
+    other = {"seed", "dtype"}  # of a check by other candidates, on another machine
+    check_same(where, mine["sampler"], "the tensor", images, remedy, apart_from=other, known=True)
+    for reward, tensor in zip(mine["rewards"], tensors, strict=True):
+        made = {key: tensor.attrs[key] for key in ("reward_made_from",) if key in tensor.attrs}
+        used = {"reward_made_from": reward["made_from"]}
+        check_same(where, used, f"the tensor of {tensor.reward}", made, remedy, known=True)
+        versions = dict(
+            v.split(":") for v in tensor.attrs.get("level_versions", "").split(",") if v
+        )
+        check_same(
+            where, reward["levels"], f"the tensor of {tensor.reward}", versions, remedy, known=True
+        )
+
+
+def _fresh(settings: Mapping, tensor: RewardTensor) -> bool:
+    """Whether no candidate of a search is in the tensor."""
+    other_seed = settings["seed"] != tensor.attrs.get("seed", settings["seed"])
+    return other_seed or settings["first_candidate"] > int(max(tensor.candidates))
 
 
 class Sample:
@@ -128,11 +167,11 @@ def _row(search: Mapping, tensors, draws: int, seed: int, sample: Sample) -> dic
 
 def _realised(search: Mapping) -> dict[str, np.ndarray]:
     """{reward: [P] of the picks, in reporting units, "accepted": [P]}."""
-    rows = search["prompts"]
-    values = {
-        name: _units(name, np.array([row["rewards"][name] for row in rows]))
-        for name in rows[0]["rewards"]
-    }
+    rows, values = search["prompts"], {}
+    for reward in search["settings"]["rewards"]:
+        units = Units.from_json(reward["units"], reward["name"])
+        picks = np.array([row["rewards"][reward["name"]] for row in rows])
+        values[reward["name"]] = units.reported(picks)
     if "accepted" in rows[0]:
         values["accepted"] = np.array([float(row["accepted"]) for row in rows])
     return values
@@ -148,15 +187,10 @@ def _foretold(settings: Mapping, count: int, tensors, draws: int, seed: int) -> 
     else:
         prune = METHODS["ttsp" if method == "best_of_n" else method]
         by_prompt, _ = run_method(tensors, prune, schedule, counts, draws, seed)
+    units = {tensor.reward: tensor.units for tensor in tensors}
     return {
-        name: values[0] if name == "accepted" else _units(name, values[0])
-        for name, values in by_prompt.items()
+        name: units.get(name, Units()).reported(values[0]) for name, values in by_prompt.items()
     }
-
-
-def _units(name: str, values: np.ndarray) -> np.ndarray:
-    shift, scale, _ = reporting_units(name)
-    return (values - shift) * scale
 
 
 def _against_best_of_n(rows: list[dict], sample: Sample) -> None:

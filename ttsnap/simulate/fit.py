@@ -209,7 +209,7 @@ def _decide(finalists, fit, test, budgets, costs, method, seed, settings, incumb
         curves = simulate(
             [tensor], budgets, its_costs, chosen, methods=only, draws=draws, seed=seed
         )
-        return _gain(summarise(curves, budgets, its_costs, tensor.base.shape[1], seed), method)
+        return _gain(summarise(curves, budgets, its_costs, [tensor], seed), method)
 
     nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
     gains = {"fit": nothing, "held_out": nothing, "held_out_realised": nothing}

@@ -3,15 +3,16 @@
 `simulate` gives the curves; `ttsnap.simulate.summary.summarise` adds intervals and gains.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ttsnap.errors import BadInput
+from ttsnap.provenance import check_same, images_record
 from ttsnap.simulate.costs import Costs, Schedule
-from ttsnap.simulate.methods import METHODS, Method, Unread, noise_aware_looks, ttsp
-from ttsnap.tensor import RewardTensor
+from ttsnap.simulate.methods import METHODS, Choose, Method, Unread, noise_aware_looks, ttsp
+from ttsnap.tensor import REWARDS, RewardTensor
 
 BLOCK = 4_000_000  # candidates drawn at a time: bounds the memory
 
@@ -104,12 +105,19 @@ def check_tensors(tensors: Sequence[RewardTensor]) -> None:
             raise BadInput(
                 f"tensors: {names(tensors)} are not of the same prompts, candidates and steps"
             )
+        about = [images_record(tensor.attrs) for tensor in (other, first)]
+        where = [f"tensor of {name}" for name in names([other, first])]
+        again = "score the same images with both"
+        check_same(where[0], about[0], where[1], about[1], again, known=True)
+        digests = first.image_digests, other.image_digests
+        if all(digests) and digests[0] != digests[1]:
+            raise BadInput(f"{where[0]}: read from other images than {where[1]}; {again}")
     if len(set(names(tensors))) < len(tensors):
         raise BadInput(f"tensors: two of them have the same reward name in {names(tensors)}")
 
 
 def names(tensors: Sequence[RewardTensor]) -> list[str]:
-    return [str(tensor.attrs.get("reward", "reward")) for tensor in tensors]
+    return [tensor.reward for tensor in tensors]
 
 
 def draw_candidates(
@@ -175,7 +183,7 @@ def run_method(
     prompts, pool = tensors[0].base.shape[:2]
     finals = _finals(tensors)
     rng = np.random.default_rng([seed, 0])
-    choose = method(tensors, schedule, np.random.default_rng([seed, 1]))
+    choose = _choice(method, tensors, schedule, np.random.default_rng([seed, 1]))
     possible = (candidates >= 1) & (candidates <= pool)
     counts = np.unique(candidates[possible])
     by_prompt = {name: np.full((len(candidates), prompts), np.nan) for name in finals}
@@ -197,6 +205,31 @@ def run_method(
     for name in finals:
         by_prompt[name][possible] = sums[name][place] / draws
     return by_prompt, by_draw
+
+
+def _choice(method: Method, tensors, schedule, rng) -> Choose:
+    """The method's `choose`; what others see of the tensors it cannot change."""
+    shared = [replace(t, prompts=list(t.prompts), attrs=dict(t.attrs)) for t in tensors]
+    for tensor in shared:
+        for name in (*REWARDS, "accepted"):
+            if (values := getattr(tensor, name)) is not None:
+                view = values.view()
+                view.flags.writeable = False
+                setattr(tensor, name, view)
+
+    def watched(function: Callable, *arguments):
+        try:
+            return function(*arguments)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            name = getattr(method, "__name__", str(method))
+            raise BadInput(
+                f"method {name}: changes the tensors it is given; work on copies"
+            ) from None
+
+    choose = watched(method, shared, schedule, rng)
+    return lambda drawn, counts: watched(choose, drawn, counts)
 
 
 def _checked(chosen: object, shape: tuple, pool: int, method: Method) -> np.ndarray:

@@ -120,18 +120,28 @@ def parse_prompts(text: str | None, count: int, option: str = "--prompts") -> sl
     return slice(first, last)
 
 
-def read_schedule(path: str) -> Schedule:
-    """The schedule of a JSON file, such as fit-schedule writes: key `schedule: {steps, keep}`."""
+def read_schedule(path: str, num_steps: int) -> Schedule:
+    """The schedule of a JSON file, such as fit-schedule writes: key `schedule: {steps, keep}`.
+
+    Raises BadInput for another file, and for a schedule that does not suit a loop of `num_steps` steps or was fitted
+    for another.
+    """
     content = read_json(path)
     try:
         schedule = content["schedule"]
         steps, keep = schedule["steps"], schedule["keep"]
-        return Schedule(tuple(map(_whole, steps)), tuple(float(fraction) for fraction in keep))
-    except (KeyError, TypeError, ValueError):
+        found = Schedule(tuple(map(_whole, steps)), tuple(float(fraction) for fraction in keep))
+        fitted = content.get("settings", {}).get("num_steps", num_steps)
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(
             f"{path}: no schedule in it; it needs a key schedule with steps and keep, as "
             "fit-schedule writes"
         ) from None
+    if fitted != num_steps:
+        raise BadInput(
+            f"{path}: fitted for {fitted} steps, here there are {num_steps}; fit it again"
+        )
+    return found.check(num_steps, path)
 
 
 def _whole(step: object) -> int:

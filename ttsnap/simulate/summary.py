@@ -6,27 +6,33 @@ prompt has draws of its own, they cover the draws as well as the choice of promp
 prompt both are the second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ttsnap.simulate.costs import Costs
 from ttsnap.simulate.intervals import gain, interval, resampling
 from ttsnap.simulate.montecarlo import Curve
-from ttsnap.simulate.units import reporting_units
+from ttsnap.tensor import RewardTensor
+from ttsnap.units import Units
 
 
 def summarise(
-    curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, pool: int, seed: int = 0
+    curves: Mapping[str, Curve],
+    budgets: np.ndarray,
+    costs: Costs,
+    tensors: Sequence[RewardTensor],
+    seed: int = 0,
 ) -> dict:
-    """{"methods": …, "gain": …, "gain_difference": …, "notes": …} of `simulate`'s curves.
+    """{"methods": …, "gain": …, "gain_difference": …, "notes": …} of `simulate`'s curves of `tensors`.
 
-    Rewards are in reporting units (DESIGN §3), gains Ω fractions; None where there is no value.
+    Rewards are in their reporting units, gains Ω fractions; None where there is no value.
     With several rewards `reward` and `gain` are of the first, `by_reward` has them all.
     """
     budgets = np.asarray(budgets, float)
     sample = _Resamples(curves, seed)
-    rewards = [name for name in curves["best_of_n"].by_prompt if name != "accepted"]
+    units = {tensor.reward: tensor.units for tensor in tensors}
+    rewards, pool = list(units), tensors[0].base.shape[1]
     gains, replicates, without = {}, {}, []
     for name in curves:
         if name == "best_of_n":
@@ -48,9 +54,9 @@ def summarise(
         notes.append("one prompt: intervals cover the draws only")
     return {
         "reward": rewards[0],
-        "unit": reporting_units(rewards[0])[2],
+        "unit": units[rewards[0]].label,
         "methods": {
-            name: _method(sample, curve, curves["best_of_n"], rewards, budgets)
+            name: _method(sample, curve, curves["best_of_n"], units, budgets)
             for name, curve in curves.items()
         },
         "gain": gains,
@@ -78,9 +84,10 @@ class _Resamples:
         return self.of_prompts @ curve.by_prompt[name].T, by_draw
 
 
-def _method(sample: _Resamples, curve: Curve, bon: Curve, rewards: list, budgets) -> dict:
+def _method(
+    sample: _Resamples, curve: Curve, bon: Curve, units: Mapping[str, Units], budgets
+) -> dict:
     def values(name: str) -> dict:
-        shift, scale, _ = reporting_units(name) if name in rewards else (0.0, 1.0, "")
         over_prompts, over_draws = sample.replicates(curve, name)
         columns = dict(
             zip(
@@ -89,32 +96,32 @@ def _method(sample: _Resamples, curve: Curve, bon: Curve, rewards: list, budgets
                 strict=True,
             )
         )
-        return {key: _plain((column - shift) * scale) for key, column in columns.items()}
+        reported = units.get(name, Units()).reported
+        return {key: _plain(reported(column)) for key, column in columns.items()}
 
     of = {name: values(name) for name in curve.by_prompt}
-    first = of[rewards[0]]
+    first_name, first_units = next(iter(units.items()))
+    first = of[first_name]
     result = {"budget": budgets.tolist(), "reward": first["value"], **first}
     del result["value"]
     result |= {"candidates": curve.candidates.tolist(), "spent": curve.spent.tolist()}
-    result |= _over(sample, curve, bon, rewards[0])
+    result |= _over(sample, curve, bon, first_name, first_units.scale)
     if "accepted" in of:
         checked = of["accepted"]
         result["accepted"] = checked["value"]
         result |= {f"accepted_{end}": checked[end] for end in ("low", "high")}
-    if len(rewards) > 1:
-        result["by_reward"] = {name: of[name] for name in rewards}
+    if len(units) > 1:
+        result["by_reward"] = {name: of[name] for name in units}
     return result
 
 
-def _over(sample: _Resamples, curve: Curve, bon: Curve, reward: str) -> dict:
+def _over(sample: _Resamples, curve: Curve, bon: Curve, reward: str, scale: float) -> dict:
     """What it reaches over best-of-N at each budget, paired: a difference in reporting units."""
     mean = (curve.by_prompt[reward] - bon.by_prompt[reward]).mean(1)
     pair = [sample.replicates(of, reward)[0] for of in (curve, bon)]
     keys = ("over_best_of_n", "over_best_of_n_low", "over_best_of_n_high")
     columns = (mean, *interval(pair[0] - pair[1]))
-    return {
-        key: _plain(of * reporting_units(reward)[1]) for key, of in zip(keys, columns, strict=True)
-    }
+    return {key: _plain(column * scale) for key, column in zip(keys, columns, strict=True)}
 
 
 def _gain(
