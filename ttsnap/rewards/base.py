@@ -32,7 +32,7 @@ class Reward(nn.Module):
     fit: str = "crop"
     raw: tuple[float, float] = (1.0, 0.0)
     units: Units = Units()
-    made_from: dict
+    made_from: dict = {}
 
     @property
     def score_units(self) -> Units:
