@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import os
 from pathlib import Path
 
 from ttsnap.commands.options import add_device, pick_device
@@ -89,6 +90,7 @@ def run(args: argparse.Namespace) -> dict:
         state=Path(args.state) if args.state else None,
         name=f"level {args.level}",
         processes=processes,
+        about=_about(args),
     )
     tau_trained = tau()
     kept = "trained" if tau_trained > tau_start else "start"
@@ -108,6 +110,17 @@ def run(args: argparse.Namespace) -> dict:
     if args.state and processes.first:
         Path(args.state).unlink(missing_ok=True)
     return {**figures, "reward": args.kind, "images": int(train.targets.size), "loss": history}
+
+
+def _about(args: argparse.Namespace) -> list:
+    """What a saved state depends on besides weights, targets and settings: pictures, the reward's files, code."""
+    from ttsnap.rewards.registry import identity, reward_module
+    from ttsnap.stages import code
+
+    options = dict(pair.split("=", 1) for pair in args.option)
+    pictures = [[status.st_size, status.st_mtime_ns] for status in map(os.stat, args.train_images)]
+    modules = ("ttsnap.commands.finetune", reward_module(args.kind))
+    return [identity(args.kind, options), pictures, code(*modules)]
 
 
 def _groups(images: list[str], labels: list[str], level: int):

@@ -114,7 +114,7 @@ class Aesthetic(ClipReward):
         file = resolve(head)
         state = read_weights(file, "ttsnap download --only Aesthetic puts it under models/")
         self.head = linear_head(state, file, activation)
-        self.version += "+" + Path(head).stem
+        self.version += "+" + model_version(file)
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         return precise(self.head, self.image_features(pixels))[:, 0]

@@ -4,7 +4,7 @@ import ast
 import importlib.util
 
 from ttsnap.errors import BadInput
-from ttsnap.models import check_there
+from ttsnap.models import check_there, weights_digest
 from ttsnap.stages import module_file
 
 REQUIRED = object()
@@ -59,6 +59,16 @@ def check_options(kind: str, options: dict, key: str) -> None:
             raise BadInput(f"{key}.options.{option}: is missing; {kind} needs it")
         if isinstance(value, str):
             check_there(value, f"{key}.options.{option}")
+
+
+def identity(kind: str, options: dict) -> dict:
+    """What a reward is made with, defaults included, its files by content."""
+    defaults = parameters(*reward_target(kind)) or {}
+    known = {key: value for key, value in defaults.items() if value not in (REQUIRED, None)}
+    return {
+        key: weights_digest(value) if isinstance(value, str) else value
+        for key, value in sorted((known | options).items())
+    }
 
 
 def parameters(module: str, name: str) -> dict[str, object] | None:
