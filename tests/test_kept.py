@@ -44,7 +44,7 @@ def test_only_the_added_prompt_is_made_and_the_bytes_are_the_same(generate, tmp_
     assert len(list((tmp_path / "state").iterdir())) == 1
 
 
-@pytest.mark.parametrize("change", [("--seed", 1), ("--steps", 4), ("--version", "new")])
+@pytest.mark.parametrize("change", [("--seed", 1), ("--steps", 4), ("--guidance", 2)])
 def test_with_another_setting_nothing_is_taken_over(generate, change):
     generate(OLD)
     assert generate(OLD, *change)[0] == OLD

@@ -18,14 +18,17 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def imported(path: Path) -> set[str]:
-    """Names that a source file imports, at its head or inside functions."""
+def imported(path: Path, name: str = "") -> set[str]:
+    """Names that a source file imports, at its head or inside functions. name: of its module, for relative imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - (path.name == "__init__.py")
+            package = name.split(".")[: -up or None] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
     return names
 
 
@@ -39,7 +42,9 @@ def sources(module: str, apart_from: tuple[str, ...] = ()) -> set[Path]:
         if path is None or path in found or name.startswith(apart_from):
             continue
         found.add(path)
-        todo |= imported(path)
+        todo |= imported(path, name)
+        if package := name.rpartition(".")[0]:
+            todo.add(package)  # its __init__ runs first
     return found
 
 

@@ -37,17 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     """Build or complete the dataset; return its summary."""
     settings, device = take_settings(args, Assign), pick_device(args)
+    from ttsnap.models import weights_digest
     from ttsnap.sft.build import build
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.records import has_samples, read_assigned
+    from ttsnap.stages import code
 
     targets = open_targets(args)
     generator = load_generator(args.model, size=args.size, device=device)
     earlier = [manifest for manifest in args.start if has_samples(manifest)]
     start = read_assigned(earlier) if earlier else None
+    made_by = {"code": code("ttsnap.commands.assign"), "weights": weights_digest(args.model)}
     summary = build(
-        generator, targets, args.out, settings, seed=args.seed, start=start, mirror=args.mirror
-    )
+        generator, targets, args.out, settings, seed=args.seed, start=start, mirror=args.mirror,
+        about=made_by if args.mirror else {},
+    )  # fmt: skip
     if not summary["samples"]:
         message = f"no target could be used; {args.out}/failures.jsonl says why"
         if not args.mirror:

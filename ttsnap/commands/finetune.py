@@ -101,6 +101,7 @@ def run(args: argparse.Namespace) -> dict:
         state=Path(args.state) if args.state else None,
         name=f"level {args.level}",
         processes=processes,
+        about=_about(args, labels),
     )
     tau_trained = tau()
     kept = "trained" if tau_trained > tau_start else "start"
@@ -121,6 +122,14 @@ def run(args: argparse.Namespace) -> dict:
     if args.state and processes.first:
         Path(args.state).unlink(missing_ok=True)
     return {**figures, "reward": args.kind, "images": int(train.targets.size), "loss": history}
+
+
+def _about(args: argparse.Namespace, labels: dict) -> list:
+    """What a saved state depends on besides weights, targets and settings: the images, the reward, code."""
+    from ttsnap.rewards.registry import reward_module
+    from ttsnap.stages import code
+
+    return [labels, code("ttsnap.commands.finetune", reward_module(args.kind))]
 
 
 def _groups(images: list[str], labels: list[str], level: int):
@@ -147,4 +156,4 @@ def _groups(images: list[str], labels: list[str], level: int):
         functools.lru_cache(maxsize=KEPT)(lambda p: where[p][0].images(level, where[p][1])),
         np.ascontiguousarray(joined.values[:, :, -1]),
     )
-    return groups, joined.attributes
+    return groups, joined.attributes | {"digests": joined.digests}

@@ -26,9 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state", help="where to keep the shard for a rerun, which takes over the prompts it has"
     )
-    parser.add_argument(
-        "--version", default="", help="of code and weights: with another one nothing is taken over"
-    )
     add_device(parser)
 
 
@@ -38,8 +35,10 @@ def run(args: argparse.Namespace) -> dict:
     from tqdm import tqdm
 
     from ttsnap.cost import sampler_cost
+    from ttsnap.models import weights_digest
     from ttsnap.samplers import candidate_seed, to_bytes
     from ttsnap.samplers import run as denoise
+    from ttsnap.stages import code
     from ttsnap.tweedie import Kept, write_shard
 
     if args.candidates < 1:
@@ -83,7 +82,8 @@ def run(args: argparse.Namespace) -> dict:
         "denoise_tflop": cost["denoise"],
         "decode_tflop": cost["decode"],
     }
-    about = [args.version, attributes, keep, args.candidates, group, settings.batch_size, device]
+    made_of = [weights_digest(settings.path), code("ttsnap.commands.generate")]
+    about = [made_of, attributes, keep, args.candidates, group, settings.batch_size, device]
     identity = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     kept = Kept(args.state, identity)
     if taken := [prompt for prompt in prompts if prompt in kept.old]:

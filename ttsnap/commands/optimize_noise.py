@@ -33,9 +33,11 @@ def run(args: argparse.Namespace) -> dict:
     settings, device = take_settings(args, Optimise), pick_device(args)
     from tqdm import tqdm
 
-    from ttsnap.models import model_version
+    from ttsnap.models import weights_digest
     from ttsnap.prompts import read_prompts
+    from ttsnap.rewards.registry import identity, reward_module
     from ttsnap.sft.generators import load_generator
+    from ttsnap.stages import code
 
     prompts = [args.prompt.strip()] if args.prompt else read_prompts(args.prompts)
     if not prompts[0]:
@@ -48,7 +50,9 @@ def run(args: argparse.Namespace) -> dict:
     about = {
         "model": generator.version, "size": list(generator.image_shape[1:]), "seed": args.seed,
         "reward": args.name or args.kind,
-        "reward_options": {k: model_version(v) if Path(v).exists() else v for k, v in options.items()},
+        "weights": weights_digest(args.model), "reward_kind": args.kind,
+        "reward_options": identity(args.kind, options),
+        "code": code("ttsnap.commands.optimize_noise", reward_module(args.kind)),
         "settings": {k: v for k, v in settings.items() if k != "batch_size"},
     }  # fmt: skip
     out = Path(args.out)

@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> dict:
     verifiers = _verifiers(args, levels, device)
     batches = pick_batches(sampler, verifiers, getattr(args, "batch_size", 0))
     folder = Folder(args.out)
-    settings = _settings(args, model.path, sampler, verifiers, schedule)
+    settings = _settings(args, model.path, sampler, verifiers, schedule) | _files(args, levels)
     measured = _measured_before(folder, settings)
     plan = make_plan(
         sampler, verifiers, schedule, args.budget, args.budget_unit, batches, measured
@@ -208,6 +208,19 @@ def _settings(args: argparse.Namespace, model: str, sampler, verifiers, schedule
         ],
         "checker": args.checker,
         "code": code("ttsnap.commands.search", *modules),
+    }
+
+
+def _files(args: argparse.Namespace, levels: list[dict[int, str]]) -> dict:
+    """What the rewards are made with and their checkpoints, by content."""
+    from ttsnap.models import weights_digest
+    from ttsnap.rewards.registry import identity
+
+    return {
+        "options": [identity(reward["kind"], reward["options"]) for reward in args.rewards],
+        "checkpoints": [
+            {str(step): weights_digest(path) for step, path in sorted(of.items())} for of in levels
+        ],
     }
 
 

@@ -41,12 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     """Train, write checkpoint-best and -final (and -epoch-NNN), history and summary; return the summary."""
     settings, device = take_settings(args, Train), pick_device(args)
+    from ttsnap.models import weights_digest
     from ttsnap.provenance import check_same
     from ttsnap.report.sft_figures import loss_curves
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.records import read_assigned
     from ttsnap.sft.train import Trainer
     from ttsnap.sft.weights import merged
+    from ttsnap.stages import code
 
     accelerator = _accelerator(device)
     if accelerator:
@@ -64,8 +66,10 @@ def run(args: argparse.Namespace) -> dict:
         raise BadInput(f"--model: makes images of noise {generator.noise_shape}, the manifests hold "
                        f"{tuple(data.noise.shape[1:])}, the teacher takes {teacher.noise_shape}")  # fmt: skip
     out, version = Path(args.out), generator.version
+    made_by = [weights_digest(args.model), weights_digest(args.teacher or args.model)]
     trainer = Trainer(
-        generator, teacher, data, settings, noise=args.noise, seed=args.seed, accelerator=accelerator
+        generator, teacher, data, settings, noise=args.noise, seed=args.seed, accelerator=accelerator,
+        about=[*made_by, code("ttsnap.commands.sft")],
     )  # fmt: skip
 
     means: list[float] = []

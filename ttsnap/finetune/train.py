@@ -59,13 +59,15 @@ def train_level(
     state: Path | None = None,
     name: str = "level",
     processes: Processes = ALONE,
+    about: list | None = None,
 ) -> list[float]:
     """Train `parameters` of `reward` in place; returns the loss of every step.
 
     settings: the keys of config.Finetune. state: where to keep progress; a run killed half-way and started again with
-    the same arguments ends with the same weights. An optimiser step takes `batch_size` images times `accumulate` times
-    the processes, each of which does its share; how they are split does not change the result, but for
-    `standardise: batch`, which is within one forward pass. Raises TtsnapError when the loss is not finite.
+    the same arguments ends with the same weights; `about`: what else they depend on. An optimiser step takes
+    `batch_size` images times `accumulate` times the processes, each of which does its share; how they are split does
+    not change the result, but for `standardise: batch`, which is within one forward pass. Raises TtsnapError when the
+    loss is not finite.
     """
     candidates = data.targets.shape[1]
     together = processes.count * settings["accumulate"]
@@ -78,7 +80,7 @@ def train_level(
         optimiser,
         lambda step: rate_factor(step, len(plan), settings["decay"], settings["warmup"]),
     )
-    identity = _identity(parameters, data, settings, [seed, together])
+    identity = _identity(parameters, data, settings, [seed, together, about])
     history = _restore(state, identity, parameters, optimiser, schedule)
     if history and processes.first:
         print(f"{name}: goes on after step {len(history)} of {len(plan)}", file=sys.stderr)
@@ -170,7 +172,7 @@ def _add_up_gradients(parameters: dict, loss: torch.Tensor, processes: Processes
         processes.add_up([*(p.grad for p in parameters.values()), loss])
 
 
-def _identity(parameters: dict, data: Groups, settings: dict, seed: list[int]) -> str:
+def _identity(parameters: dict, data: Groups, settings: dict, seed: list) -> str:
     """What a saved state belongs to: start weights, targets, prompts and settings."""
     digest = hashlib.sha256(json.dumps([settings, seed, data.prompts], sort_keys=True).encode())
     digest.update(np.ascontiguousarray(data.targets).tobytes())

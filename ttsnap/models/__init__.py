@@ -1,9 +1,10 @@
 """The weights that ship with ttsnap, and how a config names a model: a folder, a hub id or `embedded:NAME`."""
 
-import hashlib
 import os
+import re
 from pathlib import Path
 
+from ttsnap import identity
 from ttsnap.assets import how_to_get, local_copy
 from ttsnap.errors import BadInput
 
@@ -58,18 +59,51 @@ def check_model(path: str, key: str) -> None:
         raise BadInput(f"{key}: {path!r}: no such folder; {hint}")
 
 
-def model_version(path: str) -> str:
-    """The model's name and the first 12 hex digits of its weights' SHA-256 (the name alone for a hub id)."""
-    place = Path(path)
-    files = sorted(place.rglob("*.safetensors")) if place.is_dir() else [place]
-    if not files or not files[0].is_file():
-        return path
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return f"{place.name}@{digest.hexdigest()[:12]}"
+def model_version(path: str | Path, only: tuple[str, ...] = (), *, times: bool = False) -> str:
+    """The model's name and 12 hex digits of its files' contents: weights, configs, scheduler, tokenizer.
+
+    Of a hub id: the commit that lies in the hub's cache, or the id alone. only, times: see `identity.digest`.
+    """
+    found = identity.digest(path, only, times) if str(path) else None
+    if found:
+        return f"{Path(path).resolve().name}@{found}"
+    commit = _cached_commit(str(path))
+    return f"{path}@{commit[:12]}" if commit else str(path)
 
 
-def weights_digest(path: str) -> str:
-    """`model_version` of an embedded model; the name alone of any other, whose weights may be many gigabytes."""
-    return model_version(resolve(path)) if path.startswith("embedded:") else path
+def weights_digest(path: str | Path) -> str:
+    """What a config or an option names, by content, so that an edit in place is always noticed.
+
+    An embedded model, a folder, a file; a hub id by its commit, in the cache or, before it is fetched, on the hub;
+    any other text is itself.
+    """
+    version = model_version(resolve(path), times=True)
+    if version != str(path) or not _is_hub_id(version):
+        return version
+    from huggingface_hub import HfApi
+
+    try:
+        return f"{path}@{HfApi().model_info(version, timeout=5).sha[:12]}"
+    except Exception:  # offline, or no such model: a job that needs it says so
+        return version
+
+
+def _is_hub_id(name: str) -> bool:
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
+
+
+def _cached_commit(repo: str) -> str | None:
+    """The commit of a hub id in the hub's cache; no network is asked."""
+    if not _is_hub_id(repo):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    for name in ("model_index.json", "config.json"):
+        try:
+            found = try_to_load_from_cache(repo, name)
+        except HFValidationError:
+            return None
+        if isinstance(found, str):
+            return Path(found).parts[-2]
+    return None

@@ -1,16 +1,14 @@
 """What every reward has in common, and the registry that finds one by its kind."""
 
 import importlib
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from ttsnap.errors import BadInput
 from ttsnap.flop import count_flop
-from ttsnap.models import model_version, resolve
 from ttsnap.rewards.preprocess import FITS
-from ttsnap.rewards.registry import KINDS, reward_target
+from ttsnap.rewards.registry import KINDS, identity, reward_target
 from ttsnap.stages import code
 from ttsnap.units import Units
 
@@ -102,14 +100,9 @@ def load_reward(kind: str, device: str = "cpu", **options: object) -> Reward:
 
 def _made_from(kind: str, module: str, reward: Reward, options: dict) -> dict:
     """What a reward's values depend on besides images and prompts: its weights, options and, of one's own, code."""
-    chosen = {key: resolve(str(value)) for key, value in sorted(options.items())}
-    if kind in KINDS:  # what files they name is in the version
-        chosen = {key: value for key, value in chosen.items() if not Path(value).exists()}
-        written = {}
-    else:
-        chosen = {key: model_version(value) for key, value in chosen.items()}
-        written = {"code": code(module)}
-    return {"kind": kind, "version": getattr(reward, "version", ""), "options": chosen, **written}
+    written = {} if kind in KINDS else {"code": code(module)}
+    options = identity(kind, options, times=False)
+    return {"kind": kind, "version": getattr(reward, "version", ""), "options": options, **written}
 
 
 def reward_tflop(reward: Reward) -> float:

@@ -46,6 +46,8 @@ class HPSv2(Reward):
         with_linear_attention(self.clip)
         self.image_size = self.clip.visual.image_size[0]
         self.version = model_version(file)
+        if architecture.endswith(".json"):
+            self.version += "+" + model_version(architecture)
         tokenizer = SimpleTokenizer(context_length=self.clip.context_length)
         self._tokens = functools.lru_cache(maxsize=100_000)(lambda p: tokenizer(p)[0].tolist())
 

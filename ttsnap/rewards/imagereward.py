@@ -76,7 +76,7 @@ class ImageReward(Reward):
         ]
         self.head = linear_head(head, weights, "none")
         self.image_size = self.vision.config.image_size
-        self.version = model_version(weights)
+        self.version = model_version(folder, (file, "med_config.json", "vocab.txt"))
         self.tokenizer = bert_tokenizer(folder / "vocab.txt", hint)
         self._tokens = functools.lru_cache(maxsize=100_000)(self._encode)
 

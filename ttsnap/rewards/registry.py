@@ -4,7 +4,7 @@ import ast
 import importlib.util
 
 from ttsnap.errors import BadInput
-from ttsnap.models import check_there
+from ttsnap.models import check_there, model_version, resolve, weights_digest
 from ttsnap.stages import module_file
 
 REQUIRED = object()
@@ -59,6 +59,15 @@ def check_options(kind: str, options: dict, key: str) -> None:
             raise BadInput(f"{key}.options.{option}: is missing; {kind} needs it")
         if isinstance(value, str):
             check_there(value, f"{key}.options.{option}")
+
+
+def identity(kind: str, options: dict, *, times: bool = True) -> dict:
+    """What a reward is made with, defaults included, its files by content (of large ones the times, too)."""
+    defaults = parameters(*reward_target(kind)) or {}
+    known = {key: value for key, value in defaults.items() if value not in (REQUIRED, None)}
+    texts = {key: str(value) for key, value in sorted((known | options).items())}
+    named = weights_digest if times else lambda text: model_version(resolve(text))
+    return {key: named(text) for key, text in texts.items()}
 
 
 def parameters(module: str, name: str) -> dict[str, object] | None:

@@ -28,17 +28,18 @@ def build(
     seed: int = 0,
     start: records.Assigned | None = None,
     mirror: bool = False,
+    about: dict | None = None,
     total: int | None = None,
 ) -> dict:
     """Assign every target that has none yet; write manifest, failures, summary, diagnostics; return the summary.
 
     settings: the keys of settings.Assign. start: an earlier assignment to go on from; a target whose start has
     changed is done again. What is done stays, also when its target is no longer given; with `mirror` the folder holds
-    just the targets given. Raises BadInput when the folder
-    holds assignments by another model, seed or settings; with `mirror` those are done again.
+    just the targets given. about: what else a noise depends on. Raises BadInput when the folder
+    holds assignments by another model, seed, settings or `about`; with `mirror` those are done again.
     """
     started, out = time.monotonic(), Path(out)
-    identity = _identity(generator, settings, seed)
+    identity = _identity(generator, settings, seed) | (about or {})
     if start:
         same, again = ("seed", "size", "form", "patch"), "go on with the same ones"
         check_same(

@@ -52,9 +52,7 @@ def load_images(name: str, folder: str | Path | None = None, split: str = "train
         raise BadInput(f"split {split!r} is unknown: use train or test")
     if name == "digits":
         return _digits(split)
-    if folder is None:
-        packaged = [DEBIAN_FASHION] if name == "fashion_mnist" else []
-        folder = next((place for place in (home(name), *packaged) if place.is_dir()), None)
+    folder = folder or _own_folder(name)
     if folder is None:
         raise BadInput(f"{name}: name its folder, or fetch it: `ttsnap download --only {name}`")
     reader = _cifar if name == "cifar10" else _mnist
@@ -64,6 +62,20 @@ def load_images(name: str, folder: str | Path | None = None, split: str = "train
     if len(labels) and labels.max() >= len(CLASSES[name]):
         raise BadInput(f"{folder}: label {labels.max()} is no class of {name}")
     return Images(images, labels, CLASSES[name])
+
+
+def data_files(name: str, folder: str | Path | None, split: str) -> list[Path]:
+    """The files that `load_images` reads, there or not; none where there is no folder, and for digits."""
+    folder = None if name == "digits" else folder or _own_folder(name)
+    if folder is None:
+        return []
+    names = _cifar_files if name == "cifar10" else _mnist_files
+    return [_place(path) for path in names(Path(folder), split)]
+
+
+def _own_folder(name: str) -> Path | None:
+    packaged = [DEBIAN_FASHION] if name == "fashion_mnist" else []
+    return next((place for place in (home(name), *packaged) if place.is_dir()), None)
 
 
 def _digits(split: str) -> Images:
@@ -77,10 +89,14 @@ def _digits(split: str) -> Images:
 
 
 def _mnist(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    start = "train" if split == "train" else "t10k"
-    images = read_idx(folder / f"{start}-images-idx3-ubyte", 3)
-    labels = read_idx(folder / f"{start}-labels-idx1-ubyte", 1)
+    first, second = _mnist_files(folder, split)
+    images, labels = read_idx(first, 3), read_idx(second, 1)
     return images[..., None], labels.astype(np.int64)
+
+
+def _mnist_files(folder: Path, split: str) -> list[Path]:
+    start = "train" if split == "train" else "t10k"
+    return [folder / f"{start}-images-idx3-ubyte", folder / f"{start}-labels-idx1-ubyte"]
 
 
 def read_idx(path: str | Path, dimensions: int) -> np.ndarray:
@@ -97,12 +113,9 @@ def read_idx(path: str | Path, dimensions: int) -> np.ndarray:
 
 def _cifar(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """CIFAR-10, binary version: rows of a label and 3×32×32 bytes."""
-    inner = folder / "cifar-10-batches-bin"
-    folder = inner if inner.is_dir() else folder
-    train = [f"data_batch_{n}.bin" for n in range(1, 6)]
     parts = []
-    for name in train if split == "train" else ["test_batch.bin"]:
-        path, data = _read(folder / name)
+    for path in _cifar_files(folder, split):
+        path, data = _read(path)
         if not data or len(data) % 3073:
             raise BadInput(
                 f"{path}: {len(data)} bytes are not whole rows of 3073 (CIFAR-10 binary)"
@@ -113,12 +126,24 @@ def _cifar(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(images), rows[:, 0].astype(np.int64)
 
 
+def _cifar_files(folder: Path, split: str) -> list[Path]:
+    inner = folder / "cifar-10-batches-bin"
+    folder = inner if inner.is_dir() else folder
+    train = [f"data_batch_{n}.bin" for n in range(1, 6)]
+    return [folder / name for name in (train if split == "train" else ["test_batch.bin"])]
+
+
+def _place(path: Path) -> Path:
+    """A file, or its gzipped sibling where only that is there."""
+    zipped = path.with_name(path.name + ".gz")
+    return zipped if zipped.exists() and not path.exists() else path
+
+
 def _read(path: Path) -> tuple[Path, bytes]:
     """The bytes of a file, or of its gzipped sibling."""
-    zipped = path.with_name(path.name + ".gz")
+    path, name = _place(path), path.name
     try:
-        if path.exists() or not zipped.exists():
-            return path, path.read_bytes()
-        return zipped, gzip.decompress(zipped.read_bytes())
+        data = path.read_bytes()
+        return path, data if path.name == name else gzip.decompress(data)
     except (OSError, EOFError, gzip.zlib.error) as error:
         raise BadInput(f"{path}: cannot be read ({error})") from None

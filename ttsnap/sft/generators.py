@@ -80,7 +80,7 @@ class Gan(Generator):
         self.noise_shape = (config["latent"],)
         self.image_shape = (config["channels"], config["size"], config["size"])
         self.classes = {name: number for number, name in enumerate(config["classes"])}
-        self.version = model_version(str(folder))
+        self.version = model_version(folder, ("config.json", "generator.safetensors"))
 
     def embed(self, conditions):
         try:

@@ -37,7 +37,8 @@ class Trainer:
     """One finetuning run. `generator` learns in place; `teacher`, the frozen original model, does not.
 
     settings: the keys of settings.Train. accelerator: of `accelerate`, or None for one process; several processes
-    share each batch and end with the weights of one. Weights stay float32; products are bfloat16 where that is fast.
+    share each batch and end with the weights of one. about: what else a saved state depends on. Weights stay float32;
+    products are bfloat16 where that is fast.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Trainer:
         noise: str = "assigned",
         seed: int = 0,
         accelerator=None,
+        about: list[str] | None = None,
     ):
+        self.about = about or []
         self.generator, self.teacher, self.settings = generator, teacher, settings
         self.noise, self.seed, self.accelerator = noise, seed, accelerator
         self.rank = accelerator.process_index if accelerator else 0
@@ -178,7 +181,8 @@ class Trainer:
 
     def _identity(self, data: Assigned) -> str:
         """What a saved state belongs to: weights, targets, noise and settings."""
-        settings = [self.settings, self.noise, self.seed, self.teacher.version, data.keys]
+        versions = [self.generator.version, self.teacher.version, *self.about]
+        settings = [self.settings, self.noise, self.seed, versions, data.keys]
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         digest.update(data.noise.numpy().tobytes())
         for value in self.parameters.values():

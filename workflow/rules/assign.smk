@@ -20,16 +20,16 @@ rule assign:
         runtime=minutes(240),
     params:
         targets=lambda w: target_arguments("train", int(w.shard)),
-        digest=lambda w: targets_digest("train"),
+        digest=lambda w: targets_digest("train", int(w.shard)),
         model=lambda w: model_path(w.seed, "matched", int(w.cycle) - 1),
-        weights=sft_weights(),
+        weights=lambda w: sft_weights(),
         size=size_argument(),
         start=lambda w, input: with_flag("--from", input.start),
         settings=words(SFT.assign.model_dump()),
         out=subpath(output.manifest, parent=True),
         code=code("ttsnap.commands.assign"),
     shell:
-        "python -m ttsnap assign {params.targets} --model {params.model:q} {params.size}"
+        "python -m ttsnap.devices {resources.gpu} python -m ttsnap assign {params.targets} --model {params.model:q} {params.size}"
         " {params.start} {params.settings} --mirror --seed {wildcards.seed} --out {params.out}"
         " --threads {threads} > {log} 2>&1"
 
@@ -54,12 +54,12 @@ rule probe:
         targets=lambda w: target_arguments(w.part),
         digest=lambda w: targets_digest(w.part),
         model=lambda w: model_path(w.seed, w.way, w.cycle),
-        weights=sft_weights(),
+        weights=lambda w: sft_weights(),
         size=size_argument(),
         settings=words(SFT.assign.model_dump()),
         out=subpath(output.manifest, parent=True),
         code=code("ttsnap.commands.assign"),
     shell:
-        "python -m ttsnap assign {params.targets} --model {params.model:q} {params.size}"
+        "python -m ttsnap.devices {resources.gpu} python -m ttsnap assign {params.targets} --model {params.model:q} {params.size}"
         " {params.settings} --mirror --seed {wildcards.seed} --out {params.out}"
         " --threads {threads} > {log} 2>&1"

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
+from ttsnap.devices import SHARED, visible
+from ttsnap.forced import forget
+
 GPU = min(1, CONFIG.limits.gpu)
 # Images that one level's training holds at once: those of its step
 LEVEL_IMAGES = sum(
@@ -22,6 +25,26 @@ PROMPT_IMAGES = (
     * CONFIG.model.steps
     * max(getattr(CONFIG.prompts, split).candidates for split in SHARDS)
 )
+
+
+def share_gpus():
+    """Where jobs run on this machine: no more of them want a GPU at once than there are, and each gets its own."""
+    settings = workflow.resource_settings
+    # Executors that submit jobs have both, the local one at most either.
+    submits = settings.nodes is not None and settings.default_resources is not None
+    if submits or not workflow.is_main_process:
+        return
+    gpus = visible()
+    asked = workflow.global_resources.get("gpu")
+    asked = getattr(asked, "value", asked)
+    workflow.register_resource(
+        "gpu", len(gpus) if asked is None else min(asked, len(gpus))
+    )
+    if gpus:
+        os.environ[SHARED] = ",".join(gpus)
+
+
+share_gpus()
 
 
 def memory(megabytes):
@@ -125,3 +148,4 @@ BEGAN = time.time()
 
 onstart:
     cancel_orphans(workflow.dag.needrun_jobs(), os.getcwd())
+    forget(workflow.dag.needrun_jobs(), workflow.dag_settings)

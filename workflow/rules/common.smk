@@ -10,9 +10,9 @@ from snakemake.exceptions import WorkflowError
 from ttsnap.commands.check import CHECKERS
 from ttsnap.config import parse_config
 from ttsnap.errors import BadInput
-from ttsnap.models import resolve, weights_digest
+from ttsnap.models import weights_digest
 from ttsnap.prompts import shards
-from ttsnap.rewards.registry import reward_module
+from ttsnap.rewards.registry import identity, reward_module
 from ttsnap.stages import code
 
 LOGS = "results/logs"
@@ -30,15 +30,10 @@ try:
         )
         for split in ("train", "validation", "test")
     }
-    WEIGHTS = {
-        path: weights_digest(path)
-        for path in [CONFIG.model.path]
-        + [
-            v
-            for r in CONFIG.rewards.values()
-            for v in r.options.values()
-            if isinstance(v, str)
-        ]
+    WEIGHTS = weights_digest(CONFIG.model.path)
+    REWARD_WEIGHTS = {
+        name: identity(reward.kind, reward.options)
+        for name, reward in CONFIG.rewards.items()
     }
 except BadInput as error:
     raise WorkflowError(str(error)) from None
@@ -103,10 +98,8 @@ def reward_arguments(name):
 
 
 def reward_weights(name):
-    """Digests of the embedded weights behind a reward."""
-    return [
-        WEIGHTS[v] for v in CONFIG.rewards[name].options.values() if isinstance(v, str)
-    ]
+    """What a reward is made with, its files by content."""
+    return REWARD_WEIGHTS[name]
 
 
 def reward_code(name):

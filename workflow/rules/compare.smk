@@ -15,9 +15,10 @@ rule sft_classifier:
         runtime=minutes(60),
     params:
         data=f"--data {SFT.data.kind} {folder_argument()}",
+        digest=lambda w: labelled_digest("train", "test"),
         code=code("ttsnap.commands.train_classifier"),
     shell:
-        "python -m ttsnap train-classifier {params.data} --out {output.weights}"
+        "python -m ttsnap.devices {resources.gpu} python -m ttsnap train-classifier {params.data} --out {output.weights}"
         " --json {output.figures} --threads {threads} > {log} 2>&1"
 
 
@@ -42,7 +43,7 @@ rule sft_compare:
     params:
         model=lambda w: model_path(w.seed, w.way, w.cycle),
         base=lambda w: model_path(w.seed, "base", 0),
-        weights=sft_weights(),
+        weights=lambda w: sft_weights(),
         size=size_argument(),
         judge=lambda w, input: (
             f"--features {shlex.quote(SFT.features)}"
@@ -55,10 +56,11 @@ rule sft_compare:
             if SFT.data.kind == "pairs"
             else f"--data {SFT.data.kind} {folder_argument()}"
         ),
+        digest=lambda w: labelled_digest("train"),
         fresh=SFT.fresh,
         code=code("ttsnap.commands.compare_sft"),
     shell:
-        "python -m ttsnap compare-sft --model {params.model:q} --base {params.base:q} {params.size}"
+        "python -m ttsnap.devices {resources.gpu} python -m ttsnap compare-sft --model {params.model:q} --base {params.base:q} {params.size}"
         " --train-manifest {input.train} --test-manifest {input.test} {params.judge}"
         " {params.checker} {params.data} --fresh {params.fresh} --way {wildcards.way}"
         " --cycle {wildcards.cycle} --seed {wildcards.seed} --json {output.figures}"

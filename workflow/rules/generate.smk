@@ -39,7 +39,7 @@ rule generate:
         runtime=minutes(240),
     params:
         model=model_arguments(),
-        weights=WEIGHTS[CONFIG.model.path],
+        weights=WEIGHTS,
         candidates=lambda w: prompt_settings(w).candidates,
         steps=lambda w: ",".join(
             map(
@@ -56,8 +56,7 @@ rule generate:
         # Outside the outputs: Snakemake deletes those before a rerun.
         state="results/state/images",
     shell:
-        "python -m ttsnap generate {input} --out {output} {params.model}"
+        "python -m ttsnap.devices {resources.gpu} python -m ttsnap generate {input} --out {output} {params.model}"
         " --candidates {params.candidates} --keep-steps {params.steps} --seed {params.seed}"
         " --state {params.state}/{wildcards.split}.{wildcards.shard}"
-        " --version {params.code}.{params.weights:q}"
         " --threads {threads} > {log} 2>&1"

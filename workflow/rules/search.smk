@@ -28,10 +28,13 @@ rule search:
     params:
         folder=subpath(output.summary, parent=True),
         model=model_arguments(steps="model-steps"),
-        weights=lambda w: [WEIGHTS[CONFIG.model.path], *reward_weights(w.reward)],
+        weights=lambda w: [WEIGHTS, reward_weights(w.reward)],
         reward=lambda w: reward_arguments(w.reward),
         levels=lambda w, input: " ".join(f"--checkpoint {p}" for p in input.levels),
         schedule=search_arguments,
+        own=lambda w: (
+            own_schedule() if not FITTED and w.search_method != "best_of_n" else ""
+        ),
         unit=CONFIG.search.unit,
         first=CONFIG.prompts.test.candidates if CONFIG.search.fresh else 0,
         limit=search_limit,
@@ -39,7 +42,7 @@ rule search:
         seed=CONFIG.seed,
         code=search_code,
     shell:
-        "python -m ttsnap search {input.prompts} --out {params.folder} {params.model}"
+        "python -m ttsnap.devices {resources.gpu} python -m ttsnap search {input.prompts} --out {params.folder} {params.model}"
         " {params.reward} {params.levels} --method {wildcards.search_method} {params.schedule}"
         " --budget {wildcards.budget} --budget-unit {params.unit}"
         " --first-candidate {params.first} --limit {params.limit} {params.checker}"

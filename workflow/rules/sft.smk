@@ -25,11 +25,12 @@ rule sft_gan:
         runtime=minutes(240),
     params:
         data=f"--data {SFT.data.kind} {folder_argument()}",
+        digest=lambda w: labelled_digest("train"),
         settings=words(SFT.gan.model_dump()),
         out=subpath(output.weights, parent=True),
         code=code("ttsnap.commands.train_gan"),
     shell:
-        "python -m ttsnap train-gan {params.data} {params.settings} --seed {wildcards.seed}"
+        "python -m ttsnap.devices {resources.gpu} python -m ttsnap train-gan {params.data} {params.settings} --seed {wildcards.seed}"
         " --out {params.out} --json {output.figures} --threads {threads} > {log} 2>&1"
 
 
@@ -60,7 +61,7 @@ rule sft_train:
         launch=lambda w, resources: launcher(resources),
         model=lambda w: model_path(w.seed, w.way, int(w.cycle) - 1),
         teacher=lambda w: model_path(w.seed, "base", 0),
-        weights=sft_weights(),
+        weights=lambda w: sft_weights(),
         size=size_argument(),
         noise=lambda w: "assigned" if w.way == "matched" else "random",
         settings=words(SFT.train.model_dump()),
@@ -70,7 +71,7 @@ rule sft_train:
         state="results/state/sft",
         code=code("ttsnap.commands.sft"),
     shell:
-        "{params.launch} ttsnap sft --manifest {input.manifests} --model {params.model:q}"
+        "python -m ttsnap.devices {resources.gpu} {params.launch} ttsnap sft --manifest {input.manifests} --model {params.model:q}"
         " --teacher {params.teacher:q} {params.size} --noise {params.noise} {params.settings}"
         " --every-epoch --seed {params.number} --out {params.out}"
         " --state {params.state}/{wildcards.seed}.{wildcards.way}.{wildcards.cycle}.pt"

@@ -1,8 +1,8 @@
 # What the rules of the second method share: targets and their shards, models and where they come from
 import functools
-from pathlib import Path
 
 from ttsnap.commands.settings_options import words
+from ttsnap.sft.digests import data_digest, pair_lines, pairs_digest
 from ttsnap.sft.settings import SIZES
 
 SFT = CONFIG.sft
@@ -17,12 +17,12 @@ wildcard_constraints:
     part="train|test",
 
 
-def pairs_in(part):
-    """The lines of a part's pairs file, as they stand."""
-    path = SFT.data.file if part == "train" else SFT.data.test_file
-    return [line for line in Path(path).read_bytes().splitlines() if line.strip()]
+def pairs_file(part):
+    """The pairs file of a part."""
+    return SFT.data.file if part == "train" else SFT.data.test_file
 
 
+@functools.cache
 def extent(part):
     """(split, first target, how many) of the training or of the held-out targets."""
     data = SFT.data
@@ -32,7 +32,7 @@ def extent(part):
     if of_test and data.split == "test" and data.kind != "pairs":
         first = data.start + (data.limit or 0)  # behind the training ones
     if data.kind == "pairs":
-        there = len(pairs_in(part))
+        there = len(pair_lines(pairs_file(part)))
     else:
         there = SIZES[data.kind][split]
     count = max(
@@ -48,23 +48,25 @@ def sft_shards():
     return range(-(-extent("train")[2] // SFT.data.shard_size))
 
 
-def target_arguments(part, shard=None):
-    """The command-line options that name the targets of a part, or of one shard of it."""
+def targets_of(part, shard=None):
+    """(split, first target, how many) of a part, or of one shard of it."""
     data, (split, first, count) = SFT.data, extent(part)
     if shard is not None:
-        first, count = (
-            first + shard * data.shard_size,
-            min(data.shard_size, count - shard * data.shard_size),
-        )
-    elif part == "train":
-        count = min(count, data.test_limit)  # as many as are held out
+        before = shard * data.shard_size
+        return split, first + before, min(data.shard_size, count - before)
+    # of the training targets as many as are held out
+    return split, first, min(count, data.test_limit)
+
+
+def target_arguments(part, shard=None):
+    """The command-line options that name the targets of a part, or of one shard of it."""
+    data, (split, first, count) = SFT.data, targets_of(part, shard)
     where = f"--start-index {first} --limit {count}"
     if data.kind != "pairs":
         return f"--data {data.kind} {folder_argument()} --split {split} {where}"
     root = f"--data-root {shlex.quote(data.folder)}" if data.folder else ""
-    file = data.file if part == "train" else data.test_file
     return (
-        f"--pairs {shlex.quote(file)} {root} --prompt-field {shlex.quote(data.prompt_field)}"
+        f"--pairs {shlex.quote(pairs_file(part))} {root} --prompt-field {shlex.quote(data.prompt_field)}"
         f" --image-field {shlex.quote(data.image_field)} {where}"
     )
 
@@ -75,18 +77,21 @@ def folder_argument():
 
 
 @functools.cache
-def targets_digest(part):
-    """What the targets are: for pairs the lines and the images' sizes and times."""
-    if SFT.data.kind != "pairs":
-        return SFT.data.kind
-    digest = hashlib.sha256(b"\n".join(pairs_in(part)))
-    path = Path(SFT.data.file if part == "train" else SFT.data.test_file)
-    root = Path(SFT.data.folder or path.parent)
-    for image in sorted(root.rglob("*")):
-        if image.is_file() and image != path:
-            stat = image.stat()
-            digest.update(f"{image.name} {stat.st_size} {stat.st_mtime_ns}".encode())
-    return digest.hexdigest()[:16]
+def targets_digest(part, shard=None):
+    """What those targets are, by content."""
+    data, (split, first, count) = SFT.data, targets_of(part, shard)
+    if data.kind != "pairs":
+        return data_digest(data.kind, data.folder, split)
+    fields = data.prompt_field, data.image_field
+    return pairs_digest(pairs_file(part), data.folder, *fields, first, count)
+
+
+def labelled_digest(*splits):
+    """What splits of a labelled data set are, by content; pairs have none."""
+    data = SFT.data
+    if data.kind == "pairs":
+        return []
+    return [data_digest(data.kind, data.folder, split) for split in splits]
 
 
 def model_path(seed, way, cycle):

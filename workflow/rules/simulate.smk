@@ -80,6 +80,8 @@ rule simulate:
         runtime=minutes(60),
     params:
         schedules=schedule_arguments,
+        # What a function of the input gives makes no job run again; this does.
+        own=own_schedule() if not FITTED else "",
         budgets=BUDGETS,
         accounting=CONFIG.simulate.accounting,
         draws=CONFIG.simulate.draws,

@@ -35,5 +35,5 @@ rule train_shapes_part:
         out=subpath(output[0], parent=True),
         code=code("ttsnap.commands.train_shapes"),
     shell:
-        "python -m ttsnap train-shapes {wildcards.part} --out {params.out}"
+        "python -m ttsnap.devices {resources.gpu} python -m ttsnap train-shapes {wildcards.part} --out {params.out}"
         " --threads {threads} > {log} 2>&1"

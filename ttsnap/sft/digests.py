@@ -1,0 +1,48 @@
+"""What the targets of the second method are, by content: only what is read, so that no neighbour counts."""
+
+import hashlib
+import json
+from itertools import islice
+from pathlib import Path
+
+from ttsnap.identity import contents
+from ttsnap.sft.data import data_files
+
+
+def data_digest(name: str, folder: str | None, split: str) -> str:
+    """16 hex digits of a split of a labelled data set."""
+    return _digest([name, split, contents(data_files(name, folder, split), times=True)])
+
+
+def pairs_digest(
+    path: str, root: str | None, prompt_field: str, image_field: str, start: int, limit: int
+) -> str:
+    """16 hex digits of `limit` pairs from `start` on: prompts, and names and bytes of the images.
+
+    A line that is no pair counts as it stands; the stage says what is wrong with it.
+    """
+    folder = Path(root) if root else Path(path).parent
+    pairs = [
+        _pair(line, prompt_field, image_field)
+        for line in islice(pair_lines(path), start, start + limit)
+    ]
+    images = [folder / pair[1] for pair in pairs if len(pair) == 2]
+    return _digest([pairs, contents(images, times=True)])
+
+
+def pair_lines(path: str) -> list[bytes]:
+    """The lines of a pairs file as they stand; blank ones are no lines."""
+    return [line for line in Path(path).read_bytes().split(b"\n") if line.strip()]
+
+
+def _pair(line: bytes, prompt_field: str, image_field: str) -> list[str]:
+    try:
+        values = json.loads(line.decode("utf-8-sig"))
+        prompt, image = values[prompt_field].strip(), values[image_field]
+        return [prompt, str(Path(image))] if "\0" not in image else [str(line)]
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return [str(line)]
+
+
+def _digest(value: list) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
