@@ -214,7 +214,8 @@ def test_sizes_are_compared_as_seen(tmp_path):
     tall = Image.fromarray(COLOURS[:, :8])
     exif = Image.Exif()
     exif[0x0112] = 6
-    for candidate, (image, options) in enumerate([(tall, {}), (tall.rotate(90, expand=True), {"exif": exif})]):  # fmt: skip
+    kinds = [(tall, {}), (tall.rotate(90, expand=True), {"exif": exif})]
+    for candidate, (image, options) in enumerate(kinds):
         path = tmp_path / "p0000" / f"id{candidate:03d}" / "s00.png"
         path.parent.mkdir(parents=True)
         image.save(path, **options)

@@ -138,20 +138,19 @@ def reading(path: str | Path, broken: str, remedy: str = "", missing: str = "") 
         if cause := why_unreadable(path, error):
             ask = missing if cause.startswith(CAUSES[errno.ENOENT]) else ""
             raise BadInput(f"{path}: {cause}{ask and '; ' + ask}") from None
-        why = f"{path}: {broken} ({first_line(error)})"
+        why = f"{path}: {broken} ({one_line(error)})"
         raise BadInput(f"{why}{remedy and '; ' + remedy}") from None
 
 
 def why_unreadable(path: str | Path, error: Exception) -> str | None:
     """Why the system did not let `path` be read, when `error` came of reading it; None when its bytes are at fault."""
-    text = str(error)
+    text = str(error)  # some libraries hide the system's number there
     if "already open for write" in text or "unable to lock file" in text:
         return LOCKED
     if isinstance(error, MemoryError):
         return CAUSES[errno.ENOMEM]
-    number = getattr(error, "errno", None)  # libraries hide it in their text
+    number = getattr(error, "errno", None) or _refused(path)
     number = number or next((int(found[1]) for found in NUMBER.finditer(text)), None)
-    number = number or _refused(path)
     return CAUSES.get(number, f"cannot be read ({os.strerror(number)})") if number else None
 
 
@@ -170,7 +169,6 @@ def _refused(path: str | Path) -> int | None:
     return None
 
 
-def first_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An error's text as one line that is not too long; its class where it has none."""
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines and lines[0].strip() else type(error).__name__
+    return " ".join(str(error).split())[:200] or type(error).__name__

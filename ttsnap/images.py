@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ttsnap.errors import BadInput
-from ttsnap.files import first_line, why_unreadable
+from ttsnap.files import one_line, why_unreadable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MOST_PIXELS = 64_000_000  # a larger image is a bomb
@@ -33,7 +33,7 @@ def read_rgb(path: str | Path, name: str = "") -> np.ndarray:
         raise
     except Exception as error:  # decoders raise whatever they like on foreign bytes
         reason = (
-            why_unreadable(path, error) or f"not an image: cannot be decoded ({first_line(error)})"
+            why_unreadable(path, error) or f"not an image: cannot be decoded ({one_line(error)})"
         )
         raise BadInput(f"{name}: {reason}") from None
 

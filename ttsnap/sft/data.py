@@ -9,6 +9,7 @@ import numpy as np
 
 from ttsnap.assets import home
 from ttsnap.errors import BadInput
+from ttsnap.files import reading
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 DIGITS = tuple("0123456789")
@@ -116,9 +117,8 @@ def _cifar(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 def _read(path: Path) -> tuple[Path, bytes]:
     """The bytes of a file, or of its gzipped sibling."""
     zipped = path.with_name(path.name + ".gz")
-    try:
-        if path.exists() or not zipped.exists():
+    if path.exists() or not zipped.exists():
+        with reading(path, "cannot be read"):
             return path, path.read_bytes()
+    with reading(zipped, "cannot be read", "fetch it again"):
         return zipped, gzip.decompress(zipped.read_bytes())
-    except (OSError, EOFError, gzip.zlib.error) as error:
-        raise BadInput(f"{path}: cannot be read ({error})") from None

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ttsnap.errors import BadInput
+from ttsnap.files import one_line, reading, why_unreadable
 from ttsnap.images import read_rgb
 from ttsnap.prompts import UNUSABLE
 from ttsnap.sft.data import Images
@@ -81,11 +82,9 @@ def of_pairs(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            yield from enumerate(line for line in file if line.strip())
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+    with reading(path, "cannot be read"), path.open("rb") as file:
+        lines = file.readlines()
+    yield from enumerate(line for line in lines if line.strip())
 
 
 def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: str) -> Target:
@@ -108,7 +107,7 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
             raise BadTarget(f"{image}: cannot be read (not a file)")
         key = key_of(prompt, place.read_bytes())
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        reason = getattr(error, "strerror", None) or error
+        reason = why_unreadable(root / image, error) or one_line(error)
         raise BadTarget(f"{image}: cannot be read ({reason})") from None
     return Target(key, index, prompt, image, lambda shape: read_image(place, shape, image))
 
