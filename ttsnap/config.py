@@ -17,6 +17,7 @@ from ttsnap.config_sections import (
     Simulate,
 )
 from ttsnap.errors import BadInput
+from ttsnap.files import reading
 from ttsnap.model_settings import Model
 from ttsnap.prompts import read_prompts
 from ttsnap.section import Section
@@ -99,10 +100,8 @@ def parse_config(values: object, source: str = "config") -> Config:
 
 def load_config(path: str | Path) -> Config:
     """Read and validate a YAML config file."""
-    try:
+    with reading(path, "cannot be read as YAML"):
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
     return parse_config(values, str(path))
 
 

@@ -5,8 +5,10 @@ import errno
 import glob
 import json
 import os
+import re
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,9 +88,87 @@ def write_json(path: str | Path, value: object) -> None:
 
 def read_json(path: str | Path) -> object:
     """Read a JSON file; a missing or broken one is a `BadInput` that names it."""
-    try:
+    with reading(path, "not a JSON file"):
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"{path}: not a JSON file ({error})") from None
+
+
+# What the system says of a file whose bytes may well be whole: nothing here asks to delete it.
+LOCKED = (
+    "locked: another process has it open for writing; wait for that one to end"
+    " (where the file system knows no locks, set HDF5_USE_FILE_LOCKING=FALSE)"
+)
+TOO_MANY = "too many files are open; close some, or raise the limit (ulimit -n), and run it again"
+DISK = "its disk gave an error; the file may be whole: look at the disk, then run it again"
+CAUSES = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file (a file stands where a folder of its path should be)",
+    errno.EISDIR: "a folder; name a file",
+    errno.EACCES: "this user may not read it; change its permissions",
+    errno.EPERM: "this user may not read it; change its permissions",
+    errno.EAGAIN: LOCKED,
+    errno.EDEADLK: LOCKED,
+    errno.ENOLCK: LOCKED,
+    errno.ETXTBSY: LOCKED,
+    errno.EBUSY: "in use by another process; wait for that one to end",
+    errno.EMFILE: TOO_MANY,
+    errno.ENFILE: TOO_MANY,
+    errno.EIO: DISK,
+    errno.ESTALE: DISK,
+    errno.ETIMEDOUT: DISK,
+    errno.ENOMEM: "memory ran out; free some and run it again",
+    errno.ELOOP: "a link that leads back to itself",
+    errno.ESPIPE: "not a file",
+    errno.ENAMETOOLONG: "no such file (the name is too long)",
+}
+NUMBER = re.compile(r"(?:errno = |os error |\[Errno )(\d+)")  # as HDF5, Rust and Python write it
+
+
+@contextlib.contextmanager
+def reading(path: str | Path, broken: str, remedy: str = "", missing: str = "") -> Iterator[None]:
+    """Within the block `path` is read: whatever goes wrong there becomes a `BadInput` that names it and tells why.
+
+    broken: what to call it when its bytes are at fault, and remedy: what to do then, and only then; missing: what to
+    do when there is no such file.
+    """
+    try:
+        yield
+    except TtsnapError:
+        raise
+    except Exception as error:  # libraries raise whatever they like on foreign bytes
+        if cause := why_unreadable(path, error):
+            ask = missing if cause.startswith(CAUSES[errno.ENOENT]) else ""
+            raise BadInput(f"{path}: {cause}{ask and '; ' + ask}") from None
+        why = f"{path}: {broken} ({one_line(error)})"
+        raise BadInput(f"{why}{remedy and '; ' + remedy}") from None
+
+
+def why_unreadable(path: str | Path, error: Exception) -> str | None:
+    """Why the system did not let `path` be read, when `error` came of reading it; None when its bytes are at fault."""
+    text = str(error)  # some libraries hide the system's number there
+    if "already open for write" in text or "unable to lock file" in text:
+        return LOCKED
+    if isinstance(error, MemoryError):
+        return CAUSES[errno.ENOMEM]
+    number = getattr(error, "errno", None) or _refused(path)
+    number = number or next((int(found[1]) for found in NUMBER.finditer(text)), None)
+    return CAUSES.get(number, f"cannot be read ({os.strerror(number)})") if number else None
+
+
+def _refused(path: str | Path) -> int | None:
+    """The system's number for why a file does not open, tried by opening it; None when it does."""
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            return errno.EISDIR
+        if not stat.S_ISREG(kind):  # opening a pipe would wait for ever
+            return errno.ESPIPE
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def one_line(error: Exception) -> str:
+    """An error's text as one line that is not too long; its class where it has none."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

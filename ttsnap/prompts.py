@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ttsnap.errors import BadInput
+from ttsnap.files import reading
 
 UNUSABLE = re.compile("[\0\ud800-\udfff]")  # no file system and no UTF-8 holds them
 
@@ -34,10 +35,8 @@ def read_entries(path: str | Path) -> list[str]:
         raise BadInput(
             f"{path}: prompts come as .txt, .json (list), .jsonl or .csv, not {path.suffix!r}"
         )
-    try:
+    with reading(path, "cannot be read"):
         data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ttsnap.errors import BadInput
 from ttsnap.files import replacing
+from ttsnap.tweedie import open_hdf5
 from ttsnap.units import Units
 
 SCHEMA = "ttsnap reward tensor"
@@ -165,16 +166,9 @@ def read_tensor(path: str | Path) -> RewardTensor:
     Raises `BadInput`, one line naming the file and what to do, for a missing, truncated or foreign
     file, another schema version, wrong shapes, and NaN (which names the prompt).
     """
-    if not Path(path).is_file():
-        raise BadInput(f"{path}: no such file; build it with `ttsnap tensor` or `import-values`")
-    try:
-        with h5py.File(path, "r") as file:
-            tensor = _parse(file, path)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise BadInput(
-            f"{path}: not a whole reward tensor ({error}); "
-            "build it again with `ttsnap tensor` or `ttsnap import-values`"
-        ) from None
+    build = "build it with `ttsnap tensor` or `ttsnap import-values`"
+    with open_hdf5(path, "not a whole reward tensor", build) as file:
+        tensor = _parse(file, path)
     check_tensor(tensor, path)
     return tensor
 

@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from ttsnap.errors import BadInput
 from ttsnap.files import need_room, replacing
+from ttsnap.images import read_rgb
 
 NAME = re.compile(r"p(\d+)/id(\d+)/s(\d+)\.png")
 PROMPTS = "prompts.json"  # beside p0000: the list that the numbers count in
@@ -32,17 +34,20 @@ class Tree:
         )
 
     def _image(self, place: tuple[int, int, int]) -> np.ndarray:
-        path, first = self.files[place], next(iter(self.files.values()))
-        try:
-            with Image.open(first) as wanted, Image.open(path) as image:
-                if image.size != wanted.size:
-                    raise BadInput(
-                        f"{path}: {image.width} × {image.height} pixels, {first} has {wanted.width} × {wanted.height};"
-                        " all must be of one size"
-                    )
-                return np.asarray(image.convert("RGB"))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise BadInput(f"{path}: not an image ({str(error).splitlines()[0]})") from None
+        path, (first, height, width) = self.files[place], self._first
+        image = read_rgb(path)
+        if image.shape[:2] != (height, width):
+            raise BadInput(
+                f"{path}: {image.shape[1]} × {image.shape[0]} pixels, {first} has {width} × {height};"
+                " all must be of one size"
+            )
+        return image
+
+    @cached_property
+    def _first(self) -> tuple[Path, int, int]:
+        """The first file, and its height and width."""
+        path = next(iter(self.files.values()))
+        return path, *read_rgb(path).shape[:2]
 
 
 def write_image(folder: str | Path, prompt: int, candidate: int, step: int, image: np.ndarray):

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.files import need_room, replacing
+from ttsnap.files import need_room, reading, replacing, why_unreadable
 from ttsnap.provenance import check_once, check_same
 
 SCHEMA = "ttsnap-images-2"
@@ -34,25 +34,29 @@ class Shard:
         if step not in self.steps:
             raise BadInput(f"{self.path}: holds no images of step {step}, only of {self.steps}")
         at = slice(None) if prompt is None else prompt
-        with open_hdf5(self.path) as file:
-            try:
-                return file["images"][at, :, self.steps.index(step)]
-            except OSError:
-                raise BadInput(
-                    f"{self.path}: the images of step {step} are damaged; delete it and run generate again"
-                ) from None
+        damaged = f"the images of step {step} are damaged"
+        with open_hdf5(self.path, damaged) as file:
+            return file["images"][at, :, self.steps.index(step)]
 
 
-def open_hdf5(path: str | Path) -> h5py.File:
-    """Open an HDF5 file for reading; BadInput when it is missing, truncated or something else."""
-    try:
-        return h5py.File(path, "r")
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file") from None
-    except OSError:
-        raise BadInput(
-            f"{path}: truncated or not HDF5; delete it and run its stage again"
-        ) from None
+@contextlib.contextmanager
+def open_hdf5(
+    path: str | Path, broken: str = "truncated or damaged", missing: str = ""
+) -> Iterator[h5py.File]:
+    """An HDF5 file open for reading; BadInput when it cannot be opened, or fails within the block.
+
+    broken: what is said when its bytes are at fault; missing: what to do where there is no such file.
+    """
+    remedy = "delete it and run its stage again"
+    with reading(path, broken, remedy, missing):
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            if why_unreadable(path, error) or h5py.is_hdf5(path):
+                raise
+            raise BadInput(f"{path}: not an HDF5 file; name one that ttsnap wrote") from None
+        with file:
+            yield file
 
 
 def write_shard(
@@ -104,7 +108,7 @@ class Kept:
     def row(self, prompt: str) -> np.ndarray | None:
         """uint8 [C,steps,H,W,3] of a prompt that is kept, and whole by its check sums."""
         if prompt in self.old:
-            with contextlib.suppress(OSError), open_hdf5(self.path) as file:
+            with contextlib.suppress(BadInput), open_hdf5(self.path) as file:
                 return file["images"][self.old[prompt]]
         return None
 

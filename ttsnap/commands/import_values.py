@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from ttsnap.errors import BadInput
-from ttsnap.files import read_json
+from ttsnap.files import read_json, reading
 from ttsnap.tensor import RewardTensor, write_tensor
 from ttsnap.units import UNITS
 
@@ -97,7 +97,9 @@ def read_values(folder: str | Path) -> dict[int, np.ndarray]:
     if not Path(folder).is_dir():
         raise BadInput(f"{folder}: no such folder")
     files = {}
-    for path in sorted(Path(folder).iterdir()):
+    with reading(folder, "cannot be read"):
+        names = sorted(Path(folder).iterdir())
+    for path in names:
         if match := NAME.fullmatch(path.name):
             step = int(match[3])
             if step in files:
@@ -110,10 +112,8 @@ def read_values(folder: str | Path) -> dict[int, np.ndarray]:
 
 def _read_step(path: Path) -> np.ndarray:
     prompts, images, _ = map(int, NAME.fullmatch(path.name).groups())
-    try:
+    with reading(path, "not a YAML file", "fetch it again"):
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not a YAML file ({error}); fetch it again") from None
     if not isinstance(content, dict) or sorted(map(str, content)) != sorted(
         map(str, range(prompts))
     ):

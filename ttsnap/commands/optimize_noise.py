@@ -128,11 +128,14 @@ def _summary(out: Path, folders: dict, about: dict, patch: int) -> dict:
     import torch
     from safetensors.torch import load_file
 
-    from ttsnap.files import read_json
+    from ttsnap.files import read_json, reading
     from ttsnap.noise import diagnostics
 
     metrics = [read_json(folder / "metrics.json") for folder in folders.values()]
-    noises = [load_file(folder / "noise.safetensors") for folder in folders.values()]
+    noises = []
+    for folder in folders.values():
+        with reading(path := folder / "noise.safetensors", "damaged", "delete its folder"):
+            noises.append(load_file(path))
     eps, z, state = (torch.stack([n[key] for n in noises]) for key in ("base", "noise", "state"))
     patch = patch if eps.ndim == 4 else 1
     q = state if state.ndim == 3 and state.shape[-1] == state.shape[-2] else None

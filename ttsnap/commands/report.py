@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ttsnap.errors import BadInput
-from ttsnap.files import read_json, write_json, write_text
+from ttsnap.files import read_json, reading, write_json, write_text
 from ttsnap.simulate.montecarlo import check_tensors
 from ttsnap.tensor import read_tensor, sources
 
@@ -135,7 +135,10 @@ def _summary(args: argparse.Namespace) -> dict:
         _check_made_from(path, result, "the tensors given", sources(tensors))
     summary = summarise_run(tensors, simulations, alignments)
     verdicts = {name: verdict(search) for name, search in summary["searches"].items()}
-    figure = png_uri(Path(args.figure).read_bytes()) if args.figure else None
+    figure = None
+    if args.figure:
+        with reading(args.figure, "cannot be read"):
+            figure = png_uri(Path(args.figure).read_bytes())
     page = render("overview", **summary, verdicts=verdicts, figure=figure)
     lines = "\n".join(headline(summary))
     folder = Path(args.out)

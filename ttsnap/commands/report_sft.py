@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from ttsnap.errors import BadInput
-from ttsnap.files import read_json, write_text
+from ttsnap.files import read_json, reading, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +70,10 @@ def _grid(args: argparse.Namespace) -> dict:
     for path in map(Path, _some(args, "images")):
         way, cycle = path.stem.split(".")
         name = NAMES[way] + (f", cycle {cycle}" if int(cycle) else "")
-        with safe_open(path, framework="np") as file:
+        with (
+            reading(path, "not the images of a training", "run sft again"),
+            safe_open(path, framework="np") as file,
+        ):
             about = json.loads(file.metadata()["ttsnap"])
             if not rows:
                 titles = about["test"]

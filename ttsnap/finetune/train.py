@@ -20,6 +20,7 @@ from ttsnap.finetune import losses
 from ttsnap.finetune.parallel import ALONE, Processes
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.groups import Groups, autocast, predict
+from ttsnap.states import read_state
 
 # Seconds between saved states
 SAVE_EVERY = float(os.environ.get("TTSNAP_SAVE_EVERY", 20))
@@ -197,10 +198,8 @@ def _save(state: Path, identity: str, parameters, optimiser, schedule, history) 
 
 def _restore(state: Path | None, identity: str, parameters, optimiser, schedule) -> list[float]:
     """Continue from a saved state when it belongs to this very run; returns the losses so far."""
-    if state is None or not state.exists():
-        return []
-    saved = torch.load(state, weights_only=True)
-    if saved["identity"] != identity:
+    parts = ("parameters", "optimiser", "schedule", "history")
+    if (saved := read_state(state, identity, parts, parameters)) is None:
         return []
     with torch.no_grad():
         for name, value in saved["parameters"].items():

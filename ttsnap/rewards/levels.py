@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput
-from ttsnap.files import replacing
+from ttsnap.files import reading, replacing
 from ttsnap.provenance import NOISE_LEVELS, check_same
 from ttsnap.rewards.base import Reward
 
@@ -50,13 +50,8 @@ def save_level(path: str | Path, parameters: dict[str, torch.Tensor], about: dic
 
 def read_about(path: str | Path) -> dict:
     """The metadata of a level's checkpoint. Raises BadInput when the file is not one."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["ttsnap"])
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such checkpoint") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise BadInput(f"{path}: not a level checkpoint of ttsnap ({error})") from None
+    with reading(path, "not a level checkpoint of ttsnap"), safe_open(path, framework="pt") as file:
+        about = json.loads((file.metadata() or {})["ttsnap"])
     try:
         level, lora, _, _, _ = (
             about[key] for key in ("level", "lora", "version", "reward", "images")
@@ -107,7 +102,7 @@ def load_level(reward: Reward, path: str | Path) -> dict:
         reward.requires_grad_(False)
     own = dict(reward.named_parameters())
     wanted = {name for name in own if not about["lora"] or "lora_" in name}
-    with safe_open(path, framework="pt") as file:
+    with reading(path, "damaged"), safe_open(path, framework="pt") as file:
         if set(file.keys()) != wanted:
             odd = sorted(set(file.keys()) ^ wanted)[0]
             raise BadInput(f"{path}: weights are of another reward (first difference: {odd})")

@@ -1,16 +1,15 @@
 """Opening weights that others published: safetensors, or a torch file of plain tensors; never a pickle with code."""
 
-import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from ttsnap.errors import BadInput
+from ttsnap.files import read_json, reading
 
 
 def read_weights(path: str | Path, hint: str = "") -> dict[str, torch.Tensor]:
@@ -20,34 +19,21 @@ def read_weights(path: str | Path, hint: str = "") -> dict[str, torch.Tensor]:
     page or other text saved as weights, a cut file, or a pickle that wants to run code.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(256)
-    except OSError:
-        raise BadInput(f"{path}: no such weights file{hint and '; ' + hint}") from None
+    with reading(path, "cannot be read", missing=hint), path.open("rb") as file:
+        head = file.read(256)
     if head.lstrip().startswith((b"<", b"version https://git-lfs")) or not head:
         raise BadInput(
             f"{path}: a web page, a Git LFS pointer or an empty file, not weights; download it again"
         )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "global" in str(error).lower():
-            raise BadInput(
-                f"{path}: holds Python objects that could run code; only tensors are loaded"
-            ) from None
-        raise BadInput(f"{path}: not a weights file") from None
-    except (
-        SafetensorError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        UnicodeDecodeError,
-    ) as error:
-        raise BadInput(f"{path}: cut short or not a weights file ({_short(error)})") from None
+    with reading(path, "cut short or not a weights file", "download it again"):
+        try:
+            if path.suffix == ".safetensors":
+                return load_file(path)
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            code = "holds Python objects that could run code; only tensors are loaded"
+            what = code if "global" in str(error).lower() else "not a weights file"
+            raise BadInput(f"{path}: {what}") from None
     state = found.get("state_dict", found) if isinstance(found, Mapping) else found
     if not isinstance(state, Mapping) or not all(
         isinstance(v, torch.Tensor) for v in state.values()
@@ -78,16 +64,7 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path)
 
 def read_architecture(path: str | Path) -> dict:
     """A JSON file of an architecture. Raises BadInput when it is missing or no table."""
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError:
-        raise BadInput(f"{path}: no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"{path}: not a JSON file ({_short(error)})") from None
+    found = read_json(path)
     if not isinstance(found, dict):
         raise BadInput(f"{path}: not a table of an architecture")
     return found
-
-
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

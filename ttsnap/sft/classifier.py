@@ -10,8 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
-from ttsnap.errors import BadInput
-from ttsnap.files import replacing
+from ttsnap.files import reading, replacing
 from ttsnap.sft.data import Images
 from ttsnap.sft.gan import to_unit
 
@@ -84,14 +83,10 @@ def save_classifier(net: Classifier, path: str | Path) -> None:
 
 def load_classifier(path: str | Path) -> Classifier:
     """Open what `save_classifier` wrote. Raises BadInput when it is something else."""
-    try:
+    with reading(path, "not a classifier of ttsnap"):
         weights = load_file(path)
         with safe_open(path, framework="pt") as file:
             data = (file.metadata() or {}).get("data", "")
         net = Classifier(weights["body.0.weight"].shape[1], len(weights["head.bias"]), data)
         net.load_state_dict(weights)
-    except Exception as error:  # a foreign file can be broken in any way
-        raise BadInput(
-            f"{path}: not a classifier of ttsnap ({str(error).splitlines()[0]})"
-        ) from None
     return net.eval()

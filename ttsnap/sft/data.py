@@ -9,6 +9,7 @@ import numpy as np
 
 from ttsnap.assets import home
 from ttsnap.errors import BadInput
+from ttsnap.files import reading
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 DIGITS = tuple("0123456789")
@@ -142,8 +143,6 @@ def _place(path: Path) -> Path:
 def _read(path: Path) -> tuple[Path, bytes]:
     """The bytes of a file, or of its gzipped sibling."""
     path, name = _place(path), path.name
-    try:
+    with reading(path, "cannot be read", "fetch it again"):
         data = path.read_bytes()
         return path, data if path.name == name else gzip.decompress(data)
-    except (OSError, EOFError, gzip.zlib.error) as error:
-        raise BadInput(f"{path}: cannot be read ({error})") from None

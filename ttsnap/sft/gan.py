@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tqdm import tqdm
 
 from ttsnap.errors import BadInput
-from ttsnap.files import replacing, write_json
+from ttsnap.files import reading, replacing, write_json
 from ttsnap.sft.data import Images
 
 KIND = "ttsnap-gan"
@@ -187,12 +187,12 @@ def save_gan(net: GanGenerator, folder: str | Path) -> None:
 def load_gan(folder: str | Path) -> GanGenerator:
     """Open what `save_gan` wrote. Raises BadInput when it is not whole."""
     folder = Path(folder)
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    about, weights = folder / "config.json", folder / "generator.safetensors"
+    with reading(about, "not a GAN of ttsnap"):
+        config = json.loads(about.read_text(encoding="utf-8"))
         if config.pop("kind") != KIND:
             raise ValueError("another kind of model")
         net = GanGenerator(**config)
-        net.load_state_dict(load_file(folder / "generator.safetensors"))
-    except Exception as error:  # a foreign folder can be broken in any way
-        raise BadInput(f"{folder}: not a GAN of ttsnap ({str(error).splitlines()[0]})") from None
+    with reading(weights, "not a GAN of ttsnap"):
+        net.load_state_dict(load_file(weights))
     return net.eval()

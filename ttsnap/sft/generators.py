@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.files import reading
 from ttsnap.models import model_version, resolve
 from ttsnap.seeds import candidate_seed
 from ttsnap.sft.gan import KIND, load_gan, save_gan
@@ -110,7 +111,9 @@ def load_generator(path: str, *, size: int | None = None, device: str = "cpu") -
     """
     path = resolve(path)
     config = Path(path) / "config.json"
-    if config.is_file() and KIND in config.read_text(encoding="utf-8", errors="replace"):
+    with reading(config, "not the config of a model"):
+        gan = config.is_file() and KIND in config.read_text(encoding="utf-8", errors="replace")
+    if gan:
         return Gan(path, device)
     from ttsnap.sft.pipeline import Pipeline  # diffusers takes seconds to import
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput
-from ttsnap.files import replacing, write_text
+from ttsnap.files import reading, replacing, write_text
 from ttsnap.provenance import check_same
 
 
@@ -47,16 +47,21 @@ def write_block(
 
 def read_blocks(folder: str | Path) -> list[Block]:
     """The headers of a dataset's whole blocks, in order; a folder that is not there has none."""
-    blocks = []
-    for path in sorted((Path(folder) / "blocks").glob("[0-9]*.safetensors")):
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["ttsnap"])
+    blocks, place = [], Path(folder) / "blocks"
+    with reading(place, "cannot be read"):
+        paths = sorted(place.iterdir()) if place.is_dir() else []
+    for path in paths:
+        if not path.match("[0-9]*.safetensors"):
+            continue
+        with (
+            reading(path, "not a whole block of an assigned dataset", "delete it"),
+            safe_open(path, framework="pt") as file,
+        ):
+            marks = file.metadata() or {}
+            if "ttsnap" not in marks:
+                raise BadInput(f"{path}: not a block of an assigned dataset; move it elsewhere")
+            about = json.loads(marks["ttsnap"])
             blocks.append(Block(path, about["settings"], about["records"], about["history"]))
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise BadInput(
-                f"{path}: not a block of an assigned dataset ({error}); delete it"
-            ) from None
     return blocks
 
 
@@ -152,11 +157,9 @@ def joined_fields(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _read_lines(path: Path) -> list[dict]:
-    try:
+    with reading(path, "cannot be read as a manifest"):
         text = path.read_text(encoding="utf-8")
         return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"{path}: cannot be read as a manifest ({error})") from None
 
 
 def _open_block(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], dict]:
@@ -164,9 +167,7 @@ def _open_block(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], dict]
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise BadInput(f"{folder / 'manifest.jsonl'}: {name} leaves the dataset")
-    try:
-        with safe_open(path, framework="pt") as file:
-            settings = json.loads((file.metadata() or {})["ttsnap"])["settings"]
-            return {key: file.get_tensor(key) for key in file.keys()}, settings
-    except (OSError, SafetensorError) as error:
-        raise BadInput(f"{path}: cannot be read ({error}); run assign again") from None
+    again = "run assign again"
+    with reading(path, "damaged", again, again), safe_open(path, framework="pt") as file:
+        settings = json.loads((file.metadata() or {})["ttsnap"])["settings"]
+        return {key: file.get_tensor(key) for key in file.keys()}, settings

@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ttsnap.errors import BadInput
+from ttsnap.files import one_line, reading, why_unreadable
+from ttsnap.images import read_rgb
 from ttsnap.prompts import UNUSABLE
 from ttsnap.sft.data import Images
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-LEAST_SIDE, MOST_PIXELS = 8, 64_000_000  # a smaller image says nothing; a larger one is a bomb
+LEAST_SIDE = 8  # a smaller image says nothing
 
 
 class BadTarget(Exception):
@@ -81,11 +82,9 @@ def of_pairs(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            yield from enumerate(line for line in file if line.strip())
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+    with reading(path, "cannot be read"), path.open("rb") as file:
+        lines = file.readlines()
+    yield from enumerate(line for line in lines if line.strip())
 
 
 def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: str) -> Target:
@@ -108,7 +107,7 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
             raise BadTarget(f"{image}: cannot be read (not a file)")
         key = key_of(prompt, place.read_bytes())
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        reason = getattr(error, "strerror", None) or error
+        reason = why_unreadable(root / image, error) or one_line(error)
         raise BadTarget(f"{image}: cannot be read ({reason})") from None
     return Target(key, index, prompt, image, lambda shape: read_image(place, shape, image))
 
@@ -116,41 +115,20 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
 def read_image(path: str | Path, shape: tuple[int, int, int], name: str = "") -> np.ndarray:
     """An image file cut at the centre and scaled to shape (C, H, W): uint8 [H, W, C], transparency over white.
 
-    Raises BadTarget for one that cannot be decoded, has a side below 8, more than 64 million pixels, or pixels that are
-    no integers of 8 or 16 bits.
+    Raises BadTarget for what `images.read_rgb` refuses, and for a side below 8.
     """
     name = name or str(path)
     channels, height, width = shape
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            size = image.size
-            if min(size) < LEAST_SIDE:
-                raise BadTarget(f"{name}: {size[0]}×{size[1]} pixels, a side is below {LEAST_SIDE}")
-            if size[0] * size[1] > MOST_PIXELS:
-                raise BadTarget(f"{name}: {size[0]}×{size[1]} is more than {MOST_PIXELS:,} pixels")
-            image = _eight_bits(ImageOps.exif_transpose(image), name)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert("L" if channels == 1 else "RGB")
-            image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-            return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
-    except BadTarget:
-        raise
-    except Exception as error:  # decoders raise whatever they like on foreign bytes
-        raise BadTarget(
-            f"{name}: cannot be decoded ({str(error) or type(error).__name__})"
-        ) from None
-
-
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """16 bits of grey as 8: Pillow's own conversion cuts them off at 255, so that all is white."""
-    if image.mode == "F":
-        raise BadTarget(f"{name}: its pixels are fractions; save it with 8 bits")
-    if not image.mode.startswith("I"):
-        return image
-    grey = np.asarray(image).astype(np.int64).clip(0, 65535)
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+        pixels = read_rgb(path, name)
+    except BadInput as error:
+        raise BadTarget(str(error)) from None
+    if min(pixels.shape[:2]) < LEAST_SIDE:
+        rows, columns = pixels.shape[:2]
+        raise BadTarget(f"{name}: {columns}×{rows} pixels, a side is below {LEAST_SIDE}")
+    image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
+    image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
 
 
 def _fits(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

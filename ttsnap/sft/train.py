@@ -19,6 +19,7 @@ from ttsnap.rewards.groups import autocast
 from ttsnap.sft.generators import Generator, rows
 from ttsnap.sft.records import Assigned
 from ttsnap.sft.weights import Average, trainable
+from ttsnap.states import read_state
 
 SAVE_EVERY = 30.0  # seconds between saved states
 NOISES = ("assigned", "random")
@@ -201,10 +202,9 @@ class Trainer:
     def _restore(self, state: Path | None) -> dict[str, list[float]]:
         """Go on from a saved state when it belongs to this very run; returns the losses so far."""
         history = {"total": [], "fit": [], "preserve": []}
-        if state is None or not Path(state).exists():
-            return history
-        saved = torch.load(state, weights_only=True, map_location=self.device)
-        if saved["identity"] != self.identity:
+        parts = ("values", "average", "optimiser", "history")
+        saved = read_state(state, self.identity, parts, self.parameters, self.device)
+        if saved is None:
             return history
         with torch.no_grad():
             for name, value in saved["values"].items():
