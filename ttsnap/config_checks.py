@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ttsnap.errors import BadInput
 from ttsnap.models import check_model, check_there, resolve
+from ttsnap.prompts import normal_form
 from ttsnap.rewards.registry import check_options
 
 MOST_BUDGETS, MOST_SHARDS = 1000, 10_000  # shards are numbered with four digits
@@ -120,7 +121,7 @@ def check_files(config) -> None:
 
 
 def _check_prompts(config) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, str]] = {}  # normal form: (split, prompt)
     for split in ("train", "validation", "test"):
         prompts, size = config.read_prompts(split), getattr(config.prompts, split).shard_size
         if len(prompts) > MOST_SHARDS * size:
@@ -129,12 +130,14 @@ def _check_prompts(config) -> None:
                 " give a larger one"
             )
         for prompt in prompts:
-            if prompt in seen:
+            form = normal_form(prompt)
+            other, text = seen.setdefault(form, (split, prompt))
+            if other != split:
+                written = "" if text == prompt else f" as {text[:60]!r}"
                 raise BadInput(
-                    f"prompts.{split}.file: {prompt[:60]!r} also stands in prompts.{seen[prompt]}.file; "
+                    f"prompts.{split}.file: {prompt[:60]!r} also stands in prompts.{other}.file{written}; "
                     "held-out prompts must be held out: remove it from one"
                 )
-            seen[prompt] = split
         if config.checker == "shapes":
             _check_captions(prompts, split)
         if split == "validation" and config.simulate.schedule == "fit" and len(prompts) < 2:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput
-from ttsnap.files import replacing, write_text
+from ttsnap.files import parse_json, replacing, write_text
 
 
 @dataclass
@@ -146,8 +146,8 @@ def joined_fields(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _read_lines(path: Path) -> list[dict]:
     try:
         text = path.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return [parse_json(line) for line in text.split("\n") if line.strip()]
+    except (OSError, ValueError) as error:
         raise BadInput(f"{path}: cannot be read as a manifest ({error})") from None
 
 

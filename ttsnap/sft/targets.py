@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ttsnap.errors import BadInput
-from ttsnap.prompts import UNUSABLE
+from ttsnap.files import parse_json
+from ttsnap.prompts import text_fault
 from ttsnap.sft.data import Images
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -82,23 +83,25 @@ def of_pairs(
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
-        with path.open("rb") as file:
-            yield from enumerate(line for line in file if line.strip())
+        yield from enumerate(line for line in path.read_bytes().splitlines() if line.strip())
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: str) -> Target:
     try:
-        values = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        raise BadTarget("not a line of JSON in UTF-8") from None
+        values = parse_json(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        what = "" if isinstance(error, json.JSONDecodeError | UnicodeError) else f" ({error})"
+        raise BadTarget(f"not a line of JSON in UTF-8{what}") from None
     if not isinstance(values, dict):
         raise BadTarget("not a JSON object")
     for field in (prompt_field, image_field):
         value = values.get(field)
-        if not isinstance(value, str) or not value.strip() or UNUSABLE.search(value):
+        if not isinstance(value, str) or not value.strip():
             raise BadTarget(f'needs a text under "{field}"')
+        if fault := text_fault(value):
+            raise BadTarget(f'"{field}" holds {fault}')
     prompt, image = values[prompt_field].strip(), values[image_field]
     try:
         place = (root / image).resolve()
