@@ -139,3 +139,52 @@ def test_a_pair_that_would_lose_something_is_a_failure(tmp_path, line, says):
 def test_json_that_is_none_is_refused(tmp_path, content, says):
     with pytest.raises(BadInput, match=says):
         read_json(saved(tmp_path, "x.json", content))
+
+
+@pytest.fixture
+def values():
+    import yaml
+
+    values = yaml.safe_load(Path("config.yaml").read_text())
+    return values
+
+
+@pytest.mark.parametrize(
+    "change", [str.upper, lambda p: p + ".", lambda p: p.replace(" ", "\u00a0"), lambda p: p]
+)
+def test_a_prompt_in_two_sets_is_refused_however_it_is_written(tmp_path, values, change):
+    from ttsnap.config import parse_config
+
+    train = read_prompts(values["prompts"]["train"]["file"])
+    again = change(train[0])
+    values["checker"] = None
+    values["prompts"]["validation"]["file"] = str(saved(tmp_path, "v.txt", f"a cat\n{again}\n"))
+    with pytest.raises(BadInput, match=r"prompts.validation.file: .* in prompts.train.file") as bad:
+        parse_config(values).check_files()
+    assert repr(again)[:50] in str(bad.value)
+    assert again == train[0] or repr(train[0])[:50] in str(bad.value)
+
+
+@pytest.mark.parametrize(
+    ("test_line", "leaks"),
+    [
+        ({"prompt": "a", "image": "0.png"}, True),  # the same file
+        ({"prompt": "b", "image": "copy.png"}, True),  # the same image
+        ({"prompt": "a", "image": "1.png"}, False),
+    ],
+)
+def test_held_out_pairs_are_held_out(tmp_path, values, test_line, leaks):
+    from ttsnap.config import parse_config
+
+    for name, content in {"0.png": b"same", "copy.png": b"same", "1.png": b"else"}.items():
+        saved(tmp_path, name, content)
+    files = {}
+    for key, line in (("file", {"prompt": "a", "image": "0.png"}), ("test_file", test_line)):
+        files[key] = str(saved(tmp_path, f"{key}.jsonl", json.dumps(line) + "\n"))
+    values["sft"] = {"model": "embedded:shapes-onestep", "features": "embedded:shapes-clip"}
+    values["sft"]["data"] = {"kind": "pairs", **files}
+    if leaks:
+        with pytest.raises(BadInput, match=r"sft.data.test_file: .* is also the training image"):
+            parse_config(values).check_files()
+    else:
+        parse_config(values).check_files()

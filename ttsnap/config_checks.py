@@ -117,7 +117,21 @@ def check_files(config) -> None:
             raise BadInput(
                 f"sft.model: {config.sft.model} is {what}, which takes {other}; sft.data.kind is {data.kind}"
             )
+    if data.kind == "pairs":
+        _check_pairs(data)
     _check_prompts(config)
+
+
+def _check_pairs(data) -> None:
+    from ttsnap.sft.targets import image_files, same_image
+
+    where = (data.folder, data.image_field)
+    train = image_files(data.file, *where, data.start, data.limit)
+    if found := same_image(train, image_files(data.test_file, *where, 0, data.test_limit)):
+        raise BadInput(
+            f"sft.data.test_file: {found[1]} is also the training image {found[0]} of sft.data.file; "
+            "held-out targets must be held out: remove it from one"
+        )
 
 
 def _check_prompts(config) -> None:

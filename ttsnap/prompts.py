@@ -21,7 +21,7 @@ WRONG = {  # what a wrong decoding, or joining of files, leaves in a text
     "\ufeff": "a byte order mark in its midst, as joined files have; remove it",
 }
 BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
-PLAIN = str.maketrans("“”„«»‘’‚–—", "\"\"\"\"\"'''--")
+PLAIN = str.maketrans("“”„«»‘’‚–—", '"""""\'\'\'--')
 
 
 def read_prompts(path: str | Path) -> list[str]:

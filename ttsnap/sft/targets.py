@@ -1,5 +1,6 @@
 """Targets: high-quality images with what they show, from pairs.jsonl or from a labelled data set."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -114,6 +115,38 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
         reason = getattr(error, "strerror", None) or error
         raise BadTarget(f"{image}: cannot be read ({reason})") from None
     return Target(key, index, prompt, image, lambda shape: read_image(place, shape, image))
+
+
+def image_files(
+    path: str | Path, root: str | Path | None, image_field: str, start: int, limit: int | None
+) -> list[Path]:
+    """The image files that some lines of a pairs.jsonl name and that are there; bad lines are left to `of_pairs`."""
+    files, root = [], Path(root or Path(path).parent)
+    for _, line in islice(_lines(Path(path)), start, None if limit is None else start + limit):
+        try:
+            file = root / str(json.loads(line.decode("utf-8-sig"))[image_field])
+            if file.is_file():
+                files.append(file)
+        except (OSError, ValueError, RecursionError, TypeError, KeyError):
+            continue
+    return files
+
+
+def same_image(train: list[Path], test: list[Path]) -> tuple[Path, Path] | None:
+    """The first image of `test` that is also one of `train`, by its bytes, with that one; None where there is none."""
+
+    @functools.cache
+    def digest(file: Path) -> bytes:
+        return hashlib.sha256(file.read_bytes()).digest()
+
+    of_size: dict[int, list[Path]] = {}  # only files of one size have to be read
+    for file in train:
+        of_size.setdefault(file.stat().st_size, []).append(file)
+    for file in test:
+        for other in of_size.get(file.stat().st_size, ()):
+            if file.samefile(other) or digest(file) == digest(other):
+                return other, file
+    return None
 
 
 def read_image(path: str | Path, shape: tuple[int, int, int], name: str = "") -> np.ndarray:

@@ -27,7 +27,7 @@ rule search:
         runtime=minutes(240),
     params:
         folder=subpath(output.summary, parent=True),
-        model=model_arguments(steps="model-steps"),
+        model=lambda w: model_arguments(steps="model-steps"),
         weights=lambda w: [WEIGHTS[CONFIG.model.path], *reward_weights(w.reward)],
         reward=lambda w: reward_arguments(w.reward),
         levels=lambda w, input: " ".join(f"--checkpoint {p}" for p in input.levels),

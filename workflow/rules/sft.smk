@@ -24,7 +24,7 @@ rule sft_gan:
         mem_mb=memory(8000),
         runtime=minutes(240),
     params:
-        data=f"--data {SFT.data.kind} {folder_argument()}",
+        data=lambda w: f"--data {SFT.data.kind} {folder_argument()}",
         settings=words(SFT.gan.model_dump()),
         out=subpath(output.weights, parent=True),
         code=code("ttsnap.commands.train_gan"),
