@@ -3,6 +3,7 @@
 import csv
 import difflib
 import functools
+import hashlib
 import io
 import json
 import re
@@ -106,6 +107,14 @@ def overlap(some: Iterable[str], others: Iterable[str]) -> tuple[str, str] | Non
         if (form := normal_form(prompt)) in seen:
             return seen[form], prompt
     return None
+
+
+def file_name(prompt: str) -> str:
+    """A name for a prompt's files: its first words in ASCII, and 10 digits of its SHA-256."""
+    plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
+    digest = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{words}-{digest}" if words else digest
 
 
 def _txt(path: Path, text: str) -> list[tuple[str, str]]:

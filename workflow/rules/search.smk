@@ -43,7 +43,7 @@ rule search:
         " {params.reward} {params.levels} --method {wildcards.search_method} {params.schedule}"
         " --budget {wildcards.budget} --budget-unit {params.unit}"
         " --first-candidate {params.first} --limit {params.limit} {params.checker}"
-        " --seed {params.seed} --threads {threads} > {log} 2>&1"
+        " --seed {params.seed} --replace --threads {threads} > {log} 2>&1"
 
 
 rule compare_search:

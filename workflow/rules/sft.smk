@@ -30,7 +30,7 @@ rule sft_gan:
         code=code("ttsnap.commands.train_gan"),
     shell:
         "python -m ttsnap train-gan {params.data} {params.settings} --seed {wildcards.seed}"
-        " --out {params.out} --json {output.figures} --threads {threads} > {log} 2>&1"
+        " --out {params.out} --replace --json {output.figures} --threads {threads} > {log} 2>&1"
 
 
 rule sft_train:
@@ -72,6 +72,6 @@ rule sft_train:
     shell:
         "{params.launch} ttsnap sft --manifest {input.manifests} --model {params.model:q}"
         " --teacher {params.teacher:q} {params.size} --noise {params.noise} {params.settings}"
-        " --every-epoch --seed {params.number} --out {params.out}"
+        " --every-epoch --seed {params.number} --out {params.out} --replace"
         " --state {params.state}/{wildcards.seed}.{wildcards.way}.{wildcards.cycle}.pt"
         " --threads {threads} > {log} 2>&1"
