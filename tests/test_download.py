@@ -118,6 +118,9 @@ def test_a_wrong_or_damaged_file_is_fetched_again_or_refused(hub, tmp_path, caps
     file.write_bytes(b"x" + BIG[1:])  # of the right size
     assert main(["download", "--only", "HPSv2"]) == 0
     assert file.read_bytes() == BIG
+    aside = file.with_name(f"{file.name}.replaced")
+    assert aside.read_bytes() == b"x" + BIG[1:], "whoever it belonged to still has it"
+    aside.unlink()
     file.unlink()
     hub.lie = b"<html>Sign in</html>"
     assert main(["download", "--only", "HPSv2"]) == 1

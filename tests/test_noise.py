@@ -219,14 +219,18 @@ def test_bad_orbits_are_refused():
 
 
 def test_noise_theory_command(tmp_path):
-    words = ["noise-theory", "--samples", "4096", "--out", str(tmp_path)]
+    words = ["noise-theory", "--samples", "4096", "--out", str(tmp_path / "a")]
     assert main([*words, "--json", str(tmp_path / "all.json")]) == 0
     results = json.loads((tmp_path / "all.json").read_text())
     assert results["agrees"] and set(results["maps"]) == {"exp", "cayley"}
     assert results["maps"]["exp"]["dimensions"] == 16
-    assert (tmp_path / "exp.png").read_bytes()[:4] == b"\x89PNG"
-    assert main(["noise-theory", "--samples", "3", "--out", str(tmp_path)]) == 2
-    words += ["--scale", "1e6"]  # beyond what the exponential can do in 32 bits
+    assert (tmp_path / "a/exp.png").read_bytes()[:4] == b"\x89PNG"
+    assert main(["noise-theory", "--samples", "3", "--out", str(tmp_path / "b")]) == 2
+    words[-1:] = [
+        str(tmp_path / "c"),
+        "--scale",
+        "1e6",
+    ]  # beyond what the exponential can do in 32 bits
     assert main([*words, "--json", str(tmp_path / "all.json")]) == 1
     results = json.loads((tmp_path / "all.json").read_text())
     assert results["maps"]["cayley"]["agrees"] and not results["maps"]["exp"]["agrees"]

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from ttsnap.cli import main
 from ttsnap.noise.assign import reconstruction
+from ttsnap.prompts import file_name
 from ttsnap.seeds import candidate_seed
 from ttsnap.sft.generators import base_noise, load_generator
 from ttsnap.sft.records import read_assigned
@@ -114,18 +115,31 @@ def test_optimise_noise_command(pipeline, tmp_path):
     summary = json.loads((tmp_path / "s.json").read_text())
     assert summary["prompts"] == 2 and summary["reward_best"] > summary["reward_first"]
     assert summary["largest_relative_norm_change"] < 1e-4
-    metrics = json.loads((tmp_path / "o/p0001/metrics.json").read_text())
+    blue = tmp_path / "o" / file_name("a blue square")
+    metrics = json.loads((blue / "metrics.json").read_text())
     assert metrics["prompt"] == "a blue square" and len(metrics["objective"]) == 9
     assert min(metrics["objective"]) == metrics["objective"][metrics["best_step"]]
-    assert Image.open(tmp_path / "o/p0001/best.png").size == (32, 32)
+    assert Image.open(blue / "best.png").size == (32, 32)
     for name in ("diagnostics_first.png", "diagnostics_best.json", "summary.json"):
         assert (tmp_path / "o" / name).exists()
-    written = (tmp_path / "o/p0001/noise.safetensors").stat().st_mtime_ns
+    written = (blue / "noise.safetensors").stat().st_mtime_ns
     assert main(words) == 0  # finished prompts are kept
-    assert (tmp_path / "o/p0001/noise.safetensors").stat().st_mtime_ns == written
+    assert (blue / "noise.safetensors").stat().st_mtime_ns == written
     assert main([*words, "--prompt", "both"]) == 2
-    assert main([*words, "--size", "16"]) == 0  # the one that was there is of another size
-    assert Image.open(tmp_path / "o/p0001/best.png").size == (16, 16)
+    more = [
+        *words[:1],
+        "--prompt",
+        " a green circle ",
+        *words[3:],
+        "--json",
+        str(tmp_path / "s.json"),
+    ]
+    assert main(more) == 0  # another prompt is added
+    assert json.loads((tmp_path / "s.json").read_text())["prompts"] == 3
+    assert (tmp_path / "o" / file_name("a green circle") / "best.png").is_file()
+    assert (blue / "noise.safetensors").stat().st_mtime_ns == written
+    assert main([*words, "--size", "16"]) == 2  # what is there is of another size
+    assert Image.open(blue / "best.png").size == (32, 32)
 
 
 def test_assignments_of_another_size_are_no_rerun(pipeline, tmp_path, capsys):

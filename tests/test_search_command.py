@@ -13,7 +13,7 @@ import tiny
 from test_search import CLIP, PROMPTS, STEPS, level_files
 
 from ttsnap.cli import main
-from ttsnap.search.folder import file_name
+from ttsnap.prompts import file_name
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,12 @@ def test_killed_run_goes_on_with_the_same_bytes(words, tmp_path):
     assert main([*words, "--out", str(cut)]) == 0
     assert fixed_files(cut) == fixed_files(whole)
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
-    assert not list(cut.rglob(".*")), "a temporary file was left"
-    assert main([*words, "--out", str(cut), "--seed", "1"]) == 0
+    assert [p.name for p in cut.rglob(".*")] == [".ttsnap.json"], "a temporary file was left"
+    assert main([*words, "--out", str(cut), "--seed", "1"]) == 2, "other settings, another folder"
+    assert fixed_files(cut) == fixed_files(whole)
+    other = [*words, "--out", str(cut), "--seed", "1", "--limit", "2", "--replace"]
+    assert main(other) == 0
+    assert len(list(cut.glob("images/*.png"))) == 2, "nothing of earlier prompts stays"
     assert fixed_files(cut)["summary.json"] != fixed_files(whole)["summary.json"]
 
 

@@ -8,6 +8,7 @@ import sys
 from ttsnap.allocator import keep_freed_memory
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import write_json
+from ttsnap.folders import check_outputs, claimed
 
 # name: one line of help. The module is ttsnap.commands.<name with _ for ->; it has
 # add_arguments(parser) and run(args) -> dict of results (what --json writes).
@@ -75,7 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        results = command_module(args.command).run(args)
+        check_outputs(args)
+        with claimed(args):
+            results = command_module(args.command).run(args)
         if args.json:
             write_json(args.json, results or {})
     except TtsnapError as error:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ttsnap.errors import BadInput
 from ttsnap.models import check_model, check_there, resolve
+from ttsnap.prompts import normal_form
 from ttsnap.rewards.registry import check_options
 
 MOST_BUDGETS, MOST_SHARDS = 1000, 10_000  # shards are numbered with four digits
@@ -116,11 +117,25 @@ def check_files(config) -> None:
             raise BadInput(
                 f"sft.model: {config.sft.model} is {what}, which takes {other}; sft.data.kind is {data.kind}"
             )
+    if data.kind == "pairs":
+        _check_pairs(data)
     _check_prompts(config)
 
 
+def _check_pairs(data) -> None:
+    from ttsnap.sft.targets import image_files, same_image
+
+    where = (data.folder, data.image_field)
+    train = image_files(data.file, *where, data.start, data.limit)
+    if found := same_image(train, image_files(data.test_file, *where, 0, data.test_limit)):
+        raise BadInput(
+            f"sft.data.test_file: {found[1]} is also the training image {found[0]} of sft.data.file; "
+            "held-out targets must be held out: remove it from one"
+        )
+
+
 def _check_prompts(config) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, str]] = {}  # normal form: (split, prompt)
     for split in ("train", "validation", "test"):
         prompts, size = config.read_prompts(split), getattr(config.prompts, split).shard_size
         if len(prompts) > MOST_SHARDS * size:
@@ -129,12 +144,14 @@ def _check_prompts(config) -> None:
                 " give a larger one"
             )
         for prompt in prompts:
-            if prompt in seen:
+            form = normal_form(prompt)
+            other, text = seen.setdefault(form, (split, prompt))
+            if other != split:
+                written = "" if text == prompt else f" as {text[:60]!r}"
                 raise BadInput(
-                    f"prompts.{split}.file: {prompt[:60]!r} also stands in prompts.{seen[prompt]}.file; "
+                    f"prompts.{split}.file: {prompt[:60]!r} also stands in prompts.{other}.file{written}; "
                     "held-out prompts must be held out: remove it from one"
                 )
-            seen[prompt] = split
         if config.checker == "shapes":
             _check_captions(prompts, split)
         if split == "validation" and config.simulate.schedule == "fit" and len(prompts) < 2:

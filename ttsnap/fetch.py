@@ -99,6 +99,7 @@ def _json_pages(url: str | None, repo: str):
 def fetch(remote: Remote, path: Path) -> bool:
     """Bring one file to `path`; False when it was there already and right.
 
+    A file of other content in its place is kept as `path`.replaced.
     A broken download goes on from `path`.part, also in a later run. Raises TtsnapError, with the
     address and what was wrong, when it cannot be had whole or is not the published file.
     """
@@ -129,6 +130,8 @@ def fetch(remote: Remote, path: Path) -> bool:
     if not is_right(part, remote):
         part.unlink()
         raise TtsnapError(f"{remote.url}: what came is not the published file; run it again")
+    if path.exists():  # who knows whose work it is
+        path.replace(path.with_name(path.name + ".replaced"))
     part.replace(path)
     return True
 

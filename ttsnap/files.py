@@ -86,10 +86,28 @@ def write_json(path: str | Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def parse_json(text: str) -> object:
+    """JSON as the standard has it: ValueError also for NaN, infinities, and a key that an object has twice."""
+    return json.loads(text, object_pairs_hook=_object, parse_constant=_not_a_number)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {twice[:60]!r} twice; remove one")
+    return found
+
+
+def _not_a_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def read_json(path: str | Path) -> object:
     """Read a JSON file; a missing or broken one is a `BadInput` that names it."""
     with reading(path, "not a JSON file"):
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
 
 
 # What the system says of a file whose bytes may well be whole: nothing here asks to delete it.

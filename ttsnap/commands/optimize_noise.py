@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int, help="image side in pixels; the model's own if not given"
     )
-    parser.add_argument("--out", required=True, help="folder; a rerun keeps finished prompts")
+    parser.add_argument(
+        "--out", required=True, help="folder; a rerun keeps finished prompts, others are added"
+    )
     add_reward(parser)
     add_settings(parser, Optimise)
     parser.add_argument("--seed", type=int, default=0, help="run seed, of the first noise")
@@ -34,14 +36,16 @@ def run(args: argparse.Namespace) -> dict:
     from tqdm import tqdm
 
     from ttsnap.models import weights_digest
-    from ttsnap.prompts import read_prompts
+    from ttsnap.prompts import file_name, read_prompts, text_fault
     from ttsnap.rewards.registry import identity, reward_module
     from ttsnap.sft.generators import load_generator
     from ttsnap.stages import code
 
-    prompts = [args.prompt.strip()] if args.prompt else read_prompts(args.prompts)
+    prompts = read_prompts(args.prompts) if args.prompt is None else [args.prompt.strip()]
     if not prompts[0]:
         raise BadInput("--prompt: is empty")
+    if fault := text_fault(prompts[0]):
+        raise BadInput(f"--prompt: holds {fault}")
     generator = load_generator(args.model, size=args.size, device=device)
     if generator.image_shape[0] != 3:
         raise BadInput("--model: rewards read colour images; name a one-step pipeline")
@@ -56,7 +60,7 @@ def run(args: argparse.Namespace) -> dict:
         "settings": {k: v for k, v in settings.items() if k != "batch_size"},
     }  # fmt: skip
     out = Path(args.out)
-    folders = {prompt: out / f"p{n:04d}" for n, prompt in enumerate(prompts)}
+    folders = {prompt: out / file_name(prompt) for prompt in prompts}
     todo = [prompt for prompt, folder in folders.items() if not _finished(folder, prompt, about)]
     size = settings["batch_size"]
     with tqdm(total=len(prompts), initial=len(prompts) - len(todo), desc="optimize-noise") as bar:
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> dict:
             batch = todo[at : at + size]
             _optimise(generator, reward, batch, folders, settings, about)
             bar.update(len(batch))
-    return _summary(out, folders, about, settings["patch"])
+    return _summary(out, about, settings["patch"])
 
 
 def _finished(folder: Path, prompt: str, about: dict) -> bool:
@@ -123,17 +127,20 @@ def _optimise(generator, reward, prompts: list[str], folders: dict, settings: di
         write_json(folder / "metrics.json", metrics)
 
 
-def _summary(out: Path, folders: dict, about: dict, patch: int) -> dict:
-    """Write summary.json and the diagnostics over all prompts; return the summary."""
+def _summary(out: Path, about: dict, patch: int) -> dict:
+    """Write summary.json and the diagnostics over all prompts of the folder; return the summary."""
     import torch
     from safetensors.torch import load_file
 
     from ttsnap.files import read_json, reading
     from ttsnap.noise import diagnostics
+    from ttsnap.prompts import file_name
 
-    metrics = [read_json(folder / "metrics.json") for folder in folders.values()]
+    there = [(path.parent, read_json(path)) for path in sorted(out.glob("*/metrics.json"))]
+    there = [(folder, m) for folder, m in there if folder.name == file_name(m["prompt"])]
+    folders, metrics = zip(*(found for found in there if found[1]["about"] == about), strict=True)
     noises = []
-    for folder in folders.values():
+    for folder in folders:
         with reading(path := folder / "noise.safetensors", "damaged", "delete its folder"):
             noises.append(load_file(path))
     eps, z, state = (torch.stack([n[key] for n in noises]) for key in ("base", "noise", "state"))

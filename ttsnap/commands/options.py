@@ -9,6 +9,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as torch chooses")
 
 
+def add_replace(parser: argparse.ArgumentParser) -> None:
+    """--replace, for a command that fills a folder."""
+    parser.add_argument(
+        "--replace", action="store_true",
+        help="in --out, replace what this command made there with other options",
+    )  # fmt: skip
+
+
 def pick_device(args: argparse.Namespace) -> str:
     """The device asked for; also sets the number of threads and makes results repeatable."""
     import torch

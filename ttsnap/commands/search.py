@@ -5,7 +5,7 @@ import importlib
 
 from ttsnap.commands.check import CHECKERS
 from ttsnap.commands.model_options import add_model, model_settings, open_model
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import add_device, add_replace, pick_device
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="only the first so many prompts")
     parser.add_argument("--checker", choices=CHECKERS, help="also judge each pick objectively")
     parser.add_argument("--seed", type=int, default=0, help="run seed")
+    add_replace(parser)
     add_device(parser)
 
 
@@ -123,6 +124,8 @@ def run(args: argparse.Namespace) -> dict:
             if not folder.finished(found.prompt, digest):
                 accepted = judge and bool(judge.check(found.image[None], [found.prompt])[0][0])
                 folder.save(found, trace(found, plan, digest, accepted))
+    if args.replace:
+        folder.drop_others(prompts)
     rows, seconds = zip(*(folder.finished(prompt, digest) for prompt in prompts), strict=True)
     summary = summarise(rows, settings, plan, notes)
     write_json(folder.path / "summary.json", summary)

@@ -7,7 +7,7 @@ import argparse
 import os
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import add_device, add_replace, pick_device
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
 from ttsnap.files import write_json
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_settings(parser, Train)
     parser.add_argument("--seed", type=int, default=0, help="order and random noise")
+    add_replace(parser)
     add_device(parser)
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import add_device, add_replace, pick_device
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.sft.settings import Gan
 
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_settings(parser, Gan)
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and noise")
+    add_replace(parser)
     add_device(parser)
 
 

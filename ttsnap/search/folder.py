@@ -10,24 +10,16 @@ settings of the run. NAME is made of the prompt alone, so that prompts may be ad
 
 import hashlib
 import json
-import re
-import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from ttsnap.files import read_json, replacing, write_json
+from ttsnap.prompts import file_name
 from ttsnap.search.core import Found
 from ttsnap.search.plan import Plan
 from ttsnap.search.strip import strip
-
-
-def file_name(prompt: str) -> str:
-    """A name for a prompt's files: its first words in ASCII, and 10 digits of its SHA-256."""
-    plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
-    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
-    digest = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    return f"{words}-{digest}" if words else digest
 
 
 def fingerprint(settings: dict) -> str:
@@ -92,6 +84,14 @@ class Folder:
                 picture.save(temporary, "PNG")
         write_json(self.path / f"seconds/{name}.json", found.seconds)
         write_json(self._trace(name), content)
+
+    def drop_others(self, prompts: Sequence[str]) -> None:
+        """Remove what is there of prompts that are none of these."""
+        names = {file_name(prompt) for prompt in prompts}
+        for kind in ("images", "strips", "traces", "seconds"):
+            for path in self.path.glob(f"{kind}/[!.]*"):
+                if path.stem not in names:
+                    path.unlink()
 
     def _trace(self, name: str) -> Path:
         return self.path / f"traces/{name}.json"

@@ -5,6 +5,7 @@ import json
 from itertools import islice
 from pathlib import Path
 
+from ttsnap.files import reading
 from ttsnap.identity import contents
 from ttsnap.sft.data import data_files
 
@@ -30,9 +31,10 @@ def pairs_digest(
     return _digest([pairs, contents(images, times=True)])
 
 
-def pair_lines(path: str) -> list[bytes]:
-    """The lines of a pairs file as they stand; blank ones are no lines."""
-    return [line for line in Path(path).read_bytes().split(b"\n") if line.strip()]
+def pair_lines(path: str | Path) -> list[bytes]:
+    """The lines of a pairs file as they stand; blank ones are no lines. Raises BadInput when it cannot be read."""
+    with reading(path, "cannot be read"):
+        return [line for line in Path(path).read_bytes().splitlines() if line.strip()]
 
 
 def _pair(line: bytes, prompt_field: str, image_field: str) -> list[str]:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput
-from ttsnap.files import reading, replacing, write_text
+from ttsnap.files import parse_json, reading, replacing, write_text
 from ttsnap.provenance import check_same
 
 
@@ -159,7 +159,7 @@ def joined_fields(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _read_lines(path: Path) -> list[dict]:
     with reading(path, "cannot be read as a manifest"):
         text = path.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
+        return [parse_json(line) for line in text.split("\n") if line.strip()]
 
 
 def _open_block(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], dict]:

@@ -1,5 +1,6 @@
 """Targets: high-quality images with what they show, from pairs.jsonl or from a labelled data set."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -11,10 +12,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ttsnap.errors import BadInput
-from ttsnap.files import one_line, reading, why_unreadable
+from ttsnap.files import one_line, parse_json, why_unreadable
 from ttsnap.images import read_rgb
-from ttsnap.prompts import UNUSABLE
+from ttsnap.prompts import text_fault
 from ttsnap.sft.data import Images
+from ttsnap.sft.digests import pair_lines
 
 LEAST_SIDE = 8  # a smaller image says nothing
 
@@ -82,22 +84,23 @@ def of_pairs(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with reading(path, "cannot be read"), path.open("rb") as file:
-        lines = file.readlines()
-    yield from enumerate(line for line in lines if line.strip())
+    yield from enumerate(pair_lines(path))
 
 
 def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: str) -> Target:
     try:
-        values = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        raise BadTarget("not a line of JSON in UTF-8") from None
+        values = parse_json(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        what = "" if isinstance(error, json.JSONDecodeError | UnicodeError) else f" ({error})"
+        raise BadTarget(f"not a line of JSON in UTF-8{what}") from None
     if not isinstance(values, dict):
         raise BadTarget("not a JSON object")
     for field in (prompt_field, image_field):
         value = values.get(field)
-        if not isinstance(value, str) or not value.strip() or UNUSABLE.search(value):
+        if not isinstance(value, str) or not value.strip():
             raise BadTarget(f'needs a text under "{field}"')
+        if fault := text_fault(value):
+            raise BadTarget(f'"{field}" holds {fault}')
     prompt, image = values[prompt_field].strip(), values[image_field]
     try:
         place = (root / image).resolve()
@@ -110,6 +113,38 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
         reason = why_unreadable(root / image, error) or one_line(error)
         raise BadTarget(f"{image}: cannot be read ({reason})") from None
     return Target(key, index, prompt, image, lambda shape: read_image(place, shape, image))
+
+
+def image_files(
+    path: str | Path, root: str | Path | None, image_field: str, start: int, limit: int | None
+) -> list[Path]:
+    """The image files that some lines of a pairs.jsonl name and that are there; bad lines are left to `of_pairs`."""
+    files, root = [], Path(root or Path(path).parent)
+    for _, line in islice(_lines(Path(path)), start, None if limit is None else start + limit):
+        try:
+            file = root / str(json.loads(line.decode("utf-8-sig"))[image_field])
+            if file.is_file():
+                files.append(file)
+        except (OSError, ValueError, RecursionError, TypeError, KeyError):
+            continue
+    return files
+
+
+def same_image(train: list[Path], test: list[Path]) -> tuple[Path, Path] | None:
+    """The first image of `test` that is also one of `train`, by its bytes, with that one; None where there is none."""
+
+    @functools.cache
+    def digest(file: Path) -> bytes:
+        return hashlib.sha256(file.read_bytes()).digest()
+
+    of_size: dict[int, list[Path]] = {}  # only files of one size have to be read
+    for file in train:
+        of_size.setdefault(file.stat().st_size, []).append(file)
+    for file in test:
+        for other in of_size.get(file.stat().st_size, ()):
+            if file.samefile(other) or digest(file) == digest(other):
+                return other, file
+    return None
 
 
 def read_image(path: str | Path, shape: tuple[int, int, int], name: str = "") -> np.ndarray:

@@ -14,7 +14,7 @@ rule sft_classifier:
         mem_mb=memory(8000),
         runtime=minutes(60),
     params:
-        data=f"--data {SFT.data.kind} {folder_argument()}",
+        data=lambda w: f"--data {SFT.data.kind} {folder_argument()}",
         digest=lambda w: labelled_digest("train", "test"),
         code=code("ttsnap.commands.train_classifier"),
     shell:
@@ -51,7 +51,7 @@ rule sft_compare:
             else f"--classifier {input.judge}"
         ),
         checker=f"--checker {SFT.checker}" if SFT.checker else "",
-        data=(
+        data=lambda w: (
             ""
             if SFT.data.kind == "pairs"
             else f"--data {SFT.data.kind} {folder_argument()}"

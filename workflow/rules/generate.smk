@@ -38,7 +38,7 @@ rule generate:
         mem_mb=memory(8000 + pictures_mb(PROMPT_IMAGES)),
         runtime=minutes(240),
     params:
-        model=model_arguments(),
+        model=lambda w: model_arguments(),  # a function: braces in a string are wildcards
         weights=WEIGHTS,
         candidates=lambda w: prompt_settings(w).candidates,
         steps=lambda w: ",".join(

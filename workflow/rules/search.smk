@@ -27,7 +27,7 @@ rule search:
         runtime=minutes(240),
     params:
         folder=subpath(output.summary, parent=True),
-        model=model_arguments(steps="model-steps"),
+        model=lambda w: model_arguments(steps="model-steps"),
         weights=lambda w: [WEIGHTS, reward_weights(w.reward)],
         reward=lambda w: reward_arguments(w.reward),
         levels=lambda w, input: " ".join(f"--checkpoint {p}" for p in input.levels),
@@ -46,7 +46,7 @@ rule search:
         " {params.reward} {params.levels} --method {wildcards.search_method} {params.schedule}"
         " --budget {wildcards.budget} --budget-unit {params.unit}"
         " --first-candidate {params.first} --limit {params.limit} {params.checker}"
-        " --seed {params.seed} --threads {threads} > {log} 2>&1"
+        " --seed {params.seed} --replace --threads {threads} > {log} 2>&1"
 
 
 rule compare_search:

@@ -24,14 +24,14 @@ rule sft_gan:
         mem_mb=memory(8000),
         runtime=minutes(240),
     params:
-        data=f"--data {SFT.data.kind} {folder_argument()}",
+        data=lambda w: f"--data {SFT.data.kind} {folder_argument()}",
         digest=lambda w: labelled_digest("train"),
         settings=words(SFT.gan.model_dump()),
         out=subpath(output.weights, parent=True),
         code=code("ttsnap.commands.train_gan"),
     shell:
         "python -m ttsnap.devices {resources.gpu} python -m ttsnap train-gan {params.data} {params.settings} --seed {wildcards.seed}"
-        " --out {params.out} --json {output.figures} --threads {threads} > {log} 2>&1"
+        " --out {params.out} --replace --json {output.figures} --threads {threads} > {log} 2>&1"
 
 
 rule sft_train:
@@ -73,6 +73,6 @@ rule sft_train:
     shell:
         "python -m ttsnap.devices {resources.gpu} {params.launch} ttsnap sft --manifest {input.manifests} --model {params.model:q}"
         " --teacher {params.teacher:q} {params.size} --noise {params.noise} {params.settings}"
-        " --every-epoch --seed {params.number} --out {params.out}"
+        " --every-epoch --seed {params.number} --out {params.out} --replace"
         " --state {params.state}/{wildcards.seed}.{wildcards.way}.{wildcards.cycle}.pt"
         " --threads {threads} > {log} 2>&1"
