@@ -2,7 +2,7 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import add_device, count, in_file, out_folder, pick_device, seed
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.commands.target_options import add_targets, open_targets
 from ttsnap.errors import TtsnapError
@@ -16,13 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, help="GAN folder, one-step diffusers folder or hub id"
     )
     parser.add_argument(
-        "--size", type=int, help="image side of a pipeline, in pixels; its own if not given"
+        "--size", type=count, help="image side of a pipeline, in pixels; its own if not given"
     )
     parser.add_argument(
-        "--out", required=True, help="folder of the assigned dataset; a rerun adds to it"
+        "--out",
+        type=out_folder,
+        required=True,
+        help="folder of the assigned dataset; a rerun adds to it",
     )
     parser.add_argument(
-        "--from", dest="start", nargs="+", default=[], metavar="MANIFEST",
+        "--from", dest="start", type=in_file, nargs="+", default=[], metavar="MANIFEST",
         help="manifests of an earlier assignment to go on from",
     )  # fmt: skip
     parser.add_argument(
@@ -30,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="hold just the targets given, be it none; do those of another model or settings again",
     )  # fmt: skip
     add_settings(parser, Assign)
-    parser.add_argument("--seed", type=int, default=0, help="run seed, of the base noise")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed, of the base noise")
     add_device(parser)
 
 

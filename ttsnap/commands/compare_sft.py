@@ -2,7 +2,16 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import (
+    add_device,
+    count,
+    in_file,
+    natural,
+    out_file,
+    pick_device,
+    seed,
+    whole,
+)
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import replacing
 
@@ -13,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--model", required=True, help="the generator to measure")
     parser.add_argument("--base", required=True, help="the original model")
-    parser.add_argument("--size", type=int, help="image side of a pipeline, in pixels")
+    parser.add_argument("--size", type=count, help="image side of a pipeline, in pixels")
     for split in ("train", "test"):
         parser.add_argument(
-            f"--{split}-manifest", required=True,
+            f"--{split}-manifest", type=in_file, required=True,
             help=f"{split} targets with the noise assigned for this very model",
         )  # fmt: skip
     parser.add_argument(
-        "--classifier", help="classifier of the data set (`ttsnap train-classifier`)"
+        "--classifier", type=in_file, help="classifier of the data set (`ttsnap train-classifier`)"
     )
     parser.add_argument("--features", help="CLIP folder whose image features are compared instead")
     parser.add_argument("--checker", choices=["shapes"], help="objective verdict on fresh samples")
@@ -28,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", help="labelled data set of real images; the train targets if not given"
     )
     parser.add_argument("--folder", help="where its files lie")
-    parser.add_argument("--fresh", type=int, default=500, help="fresh random-noise samples")
-    parser.add_argument("--images", help="file for a few images (safetensors)")
+    parser.add_argument("--fresh", type=whole(2), default=500, help="fresh random-noise samples")
+    parser.add_argument("--images", type=out_file, help="file for a few images (safetensors)")
     parser.add_argument(
         "--way", default="base", choices=["base", "direct", "matched"], help="how it was made"
     )
-    parser.add_argument("--cycle", type=int, default=0, help="after which cycle")
-    parser.add_argument("--seed", type=int, default=0, help="run seed; also of the fresh noise")
+    parser.add_argument("--cycle", type=natural, default=0, help="after which cycle")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed; also of the fresh noise")
     add_device(parser)
 
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ttsnap.assets import how_to_get
+from ttsnap.commands.options import MOST_SIDE, number, whole
 from ttsnap.errors import BadInput
 from ttsnap.presets import PRESETS
 
@@ -20,11 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"or a preset, which needs no file: {', '.join(PRESETS)}",
     )
     parser.add_argument("--family", help="sdxl, flux or sd15; if not given, as the folder says")
-    parser.add_argument("--height", type=int, help="pixels; if not given, the model's own size")
-    parser.add_argument("--width", type=int, help="pixels; if not given, the model's own size")
+    parser.add_argument(
+        "--height", type=whole(1, MOST_SIDE), help="pixels; if not given, the model's own size"
+    )
+    parser.add_argument(
+        "--width", type=whole(1, MOST_SIDE), help="pixels; if not given, the model's own size"
+    )
     parser.add_argument(
         "--guidance",
-        type=float,
+        type=number(0),
         help="over 1, both halves of CFG are counted (not FLUX); if not given, the preset's, or 5.0",
     )
     parser.add_argument("--reward", metavar="PATH", help="also count the CLIP in this folder")

@@ -4,7 +4,15 @@ import argparse
 import functools
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import (
+    add_device,
+    in_file,
+    natural,
+    number,
+    out_file,
+    pick_device,
+    seed,
+)
 from ttsnap.commands.reward_options import add_reward, open_reward
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Finetune, Lora
@@ -15,17 +23,21 @@ KEPT = 512  # prompts whose pictures stay in memory; others are read again every
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--level", type=int, required=True, help="step whose Tweedie images are learned"
+        "--level", type=natural, required=True, help="step whose Tweedie images are learned"
     )
     parser.add_argument(
-        "--start", help="checkpoint of the level before; the base weights if not given"
+        "--start",
+        type=in_file,
+        help="checkpoint of the level before; the base weights if not given",
     )
     for part in ("train", "validation"):
         parser.add_argument(
-            f"--{part}-images", nargs="+", required=True, help="image shards (HDF5)"
+            f"--{part}-images", type=in_file, nargs="+", required=True, help="image shards (HDF5)"
         )
-        parser.add_argument(f"--{part}-labels", nargs="+", required=True, help="their label files")
-    parser.add_argument("--out", required=True, help="checkpoint (safetensors)")
+        parser.add_argument(
+            f"--{part}-labels", type=in_file, nargs="+", required=True, help="their label files"
+        )
+    parser.add_argument("--out", type=out_file, required=True, help="checkpoint (safetensors)")
     parser.add_argument("--state", help="where to keep progress, so that a killed run goes on")
     add_reward(parser)
     for name, field in Finetune.model_fields.items():
@@ -38,12 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 help=field.description,
             )
     parser.add_argument(
-        "--lora-rank", type=int, default=0, help="train adapters of this rank; 0: full weights"
+        "--lora-rank", type=natural, default=0, help="train adapters of this rank; 0: full weights"
     )
     parser.add_argument(
-        "--lora-alpha", type=float, default=16.0, help="adapters are scaled by alpha / rank"
+        "--lora-alpha",
+        type=number(above=0),
+        default=16.0,
+        help="adapters are scaled by alpha / rank",
     )
-    parser.add_argument("--seed", type=int, default=0, help="order of the images")
+    parser.add_argument("--seed", type=seed, default=0, help="order of the images")
     add_device(parser)
 
 

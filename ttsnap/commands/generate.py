@@ -6,23 +6,31 @@ import json
 import sys
 
 from ttsnap.commands.model_options import add_model, open_model
-from ttsnap.commands.options import add_device, integers, pick_device
+from ttsnap.commands.options import (
+    add_device,
+    count,
+    in_file,
+    integers,
+    out_file,
+    pick_device,
+    seed,
+)
 from ttsnap.errors import BadInput
 from ttsnap.prompts import read_prompts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("prompts", help="prompt file, or a shard of one")
-    parser.add_argument("--out", required=True, help="image shard (HDF5)")
+    parser.add_argument("prompts", type=in_file, help="prompt file, or a shard of one")
+    parser.add_argument("--out", type=out_file, required=True, help="image shard (HDF5)")
     add_model(parser)
-    parser.add_argument("--candidates", type=int, required=True, help="seeds per prompt")
+    parser.add_argument("--candidates", type=count, required=True, help="seeds per prompt")
     parser.add_argument(
         "--keep-steps",
         type=integers,
         help="steps whose images are kept, e.g. 3,7,19; default: all",
     )
-    parser.add_argument("--seed", type=int, default=0, help="run seed")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed")
     parser.add_argument(
         "--state", help="where to keep the shard for a rerun, which takes over the prompts it has"
     )
@@ -42,8 +50,6 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.samplers import run as denoise
     from ttsnap.tweedie import Kept, write_shard
 
-    if args.candidates < 1:
-        raise BadInput(f"--candidates: {args.candidates} is too few; give 1 or more")
     device = pick_device(args)
     prompts = read_prompts(args.prompts)
     settings, sampler = open_model(args, device)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from ttsnap.commands.options import in_file, number, out_file, whole
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json
 from ttsnap.tensor import RewardTensor, write_tensor
@@ -23,16 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--noise-aware", metavar="DIR", help="noise-aware values, likewise")
     parser.add_argument(
-        "--out", required=True, metavar="FILE", help="reward tensor to write (HDF5)"
+        "--out", type=out_file, required=True, metavar="FILE", help="reward tensor to write (HDF5)"
     )
     parser.add_argument("--model", help="by default the first word of the folder's name")
     parser.add_argument("--reward", help="by default from the second word of the folder's name")
-    parser.add_argument("--num-steps", type=int, help="by default the last step found, plus 1")
-    parser.add_argument("--prompts-file", metavar="FILE", help="JSON list of the prompts' text")
     parser.add_argument(
-        "--denoise-cost", type=float, metavar="TFLOP", help="to note as denoise_tflop"
+        "--num-steps", type=whole(1, 1000), help="by default the last step found, plus 1"
     )
-    parser.add_argument("--look-cost", type=float, metavar="TFLOP", help="to note as look_tflop")
+    parser.add_argument(
+        "--prompts-file", type=in_file, metavar="FILE", help="JSON list of the prompts' text"
+    )
+    parser.add_argument(
+        "--denoise-cost", type=number(0), metavar="TFLOP", help="to note as denoise_tflop"
+    )
+    parser.add_argument(
+        "--look-cost", type=number(0), metavar="TFLOP", help="to note as look_tflop"
+    )
 
 
 def run(args: argparse.Namespace) -> dict:

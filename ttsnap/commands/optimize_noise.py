@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import add_device, count, in_file, out_folder, pick_device, seed
 from ttsnap.commands.reward_options import add_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
@@ -14,15 +14,17 @@ from ttsnap.sft.settings import Optimise
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--prompt", help="one prompt")
-    parser.add_argument("--prompts", help="prompt file: .txt, .json, .jsonl or .csv")
+    parser.add_argument("--prompts", type=in_file, help="prompt file: .txt, .json, .jsonl or .csv")
     parser.add_argument("--model", required=True, help="one-step diffusers folder or hub id")
     parser.add_argument(
-        "--size", type=int, help="image side in pixels; the model's own if not given"
+        "--size", type=count, help="image side in pixels; the model's own if not given"
     )
-    parser.add_argument("--out", required=True, help="folder; a rerun keeps finished prompts")
+    parser.add_argument(
+        "--out", type=out_folder, required=True, help="folder; a rerun keeps finished prompts"
+    )
     add_reward(parser)
     add_settings(parser, Optimise)
-    parser.add_argument("--seed", type=int, default=0, help="run seed, of the first noise")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed, of the first noise")
     add_device(parser)
 
 

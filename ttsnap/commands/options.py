@@ -1,22 +1,134 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and the types of options: each refuses in a line what makes no sense."""
 
 import argparse
+import errno
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ttsnap.device import DEVICE, check_device
+
+MOST = 10_000_000  # of whatever is counted; more is a slip of the keyboard
+MOST_THREADS, MOST_SIDE = 1024, 65536
+
+
+def whole(least: int, most: int = MOST) -> Callable[[str], int]:
+    """The type of an option that takes a whole number from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is too small; give {least} or more")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text[:40]} is too large; give {most} or less")
+        return value
+
+    return parse
+
+
+seed = whole(0, 2**32 - 1)
+count, natural = whole(1), whole(0)
+
+
+def number(least: float = -math.inf, above: float = -math.inf) -> Callable[[str], float]:
+    """The type of an option that takes a finite number, no smaller than `least` and larger than `above`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number") from None
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text[:40]} is not finite")
+        if value < least or value <= above:
+            limit = f"{least:g} or more" if value < least else f"more than {above:g}"
+            raise argparse.ArgumentTypeError(f"{text[:40]} is too small; give {limit}")
+        return value
+
+    return parse
+
+
+def in_file(text: str) -> str:
+    """The type of an option that names a file to read: it is there, and can be read."""
+    path = Path(_named(text))
+    try:
+        path.stat()
+    except OSError as error:
+        reason = "no such file" if error.errno == errno.ENOENT else error.strerror
+        raise argparse.ArgumentTypeError(f"{text}: {reason}") from None
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: is a folder; name a file")
+    if not os.access(path, os.R_OK):
+        raise argparse.ArgumentTypeError(f"{text}: may not be read; see its permissions")
+    return text
+
+
+def out_file(text: str) -> str:
+    """The type of an option that names a file to write: no folder, and below none but folders that can be written."""
+    if Path(_named(text)).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: is a folder; name a file")
+    _writable(text, Path(text).parent)
+    return text
+
+
+def out_folder(text: str) -> str:
+    """The type of an option that names a folder to write into."""
+    _writable(text, Path(_named(text)))
+    return text
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; give a name")
+    return text
+
+
+def _writable(text: str, folder: Path) -> None:
+    """Refuse a folder in which, or in the nearest of its parents that is there, nothing can be written."""
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text[:200]}: {error.strerror}") from None
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: {folder} is a file, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"{text}: {folder} cannot be written; see its permissions")
+
+
+def device(text: str) -> str:
+    """The type of --device; whether it is there, `pick_device` says."""
+    if not DEVICE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none; give cpu, cuda, cuda:1, … or auto")
+    return text
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """--device and --threads."""
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, …; auto: a GPU if any")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as torch chooses")
+    parser.add_argument(
+        "--device", type=device, default="auto", help="cpu, cuda, cuda:1, …; auto: a GPU if any"
+    )
+    parser.add_argument(
+        "--threads", type=whole(0, MOST_THREADS), default=0, help="CPU threads; 0: as torch chooses"
+    )
 
 
 def pick_device(args: argparse.Namespace) -> str:
-    """The device asked for; also sets the number of threads and makes results repeatable."""
+    """The device asked for; also sets the number of threads and makes results repeatable.
+
+    Imports torch: all that can be checked without it is checked before. Raises BadInput for a device that is not there.
+    """
     import torch
 
     if args.threads > 0:
         torch.set_num_threads(args.threads)
     torch.backends.cudnn.deterministic = True
     if args.device != "auto":
+        check_device(args.device, "--device")
         return args.device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -31,5 +143,5 @@ def has_fast_bfloat16(device: str) -> bool:
 
 
 def integers(text: str) -> list[int]:
-    """ "3,1,0" → [3, 1, 0], for argparse."""
-    return [int(part) for part in text.split(",") if part.strip()]
+    """ "3,1,0" → [3, 1, 0]: the type of an option that takes whole numbers, one or more."""
+    return [natural(part) for part in text.split(",")]

@@ -5,18 +5,29 @@ import importlib
 
 from ttsnap.commands.check import CHECKERS
 from ttsnap.commands.model_options import add_model, open_model
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import (
+    add_device,
+    count,
+    in_file,
+    natural,
+    number,
+    out_folder,
+    pick_device,
+    seed,
+)
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
 from ttsnap.simulate.costs import BEST_OF_N, REAL_METHODS, UNITS, Schedule
-from ttsnap.simulate.options import check_seed, numbers, read_schedule
+from ttsnap.simulate.options import numbers, read_schedule
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("prompts", help="prompt file: .txt, .json, .jsonl or .csv")
-    parser.add_argument("--out", required=True, metavar="DIR", help="images, strips and traces")
+    parser.add_argument("prompts", type=in_file, help="prompt file: .txt, .json, .jsonl or .csv")
+    parser.add_argument(
+        "--out", type=out_folder, required=True, metavar="DIR", help="images, strips and traces"
+    )
     add_model(parser, steps="--model-steps")
     _add_rewards(parser)
     parser.add_argument(
@@ -26,19 +37,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", dest="look_at", default="2,6,11", help="steps to look at")
     parser.add_argument("--keep", default="0.4,0.4,0.5", help="fraction to keep at each")
     parser.add_argument(
-        "--schedule", metavar="FILE", help="JSON of fit-schedule, instead of --steps and --keep"
+        "--schedule",
+        type=in_file,
+        metavar="FILE",
+        help="JSON of fit-schedule, instead of --steps and --keep",
     )
-    parser.add_argument("--budget", type=float, required=True, help="of each prompt")
+    parser.add_argument("--budget", type=number(above=0), required=True, help="of each prompt")
     parser.add_argument(
         "--budget-unit", default="tflop", choices=UNITS,
         help="what --budget counts; candidates: what best-of-N spends on so many",
     )  # fmt: skip
     parser.add_argument(
-        "--first-candidate", type=int, default=0, help="id of the first seed of each prompt"
+        "--first-candidate", type=natural, default=0, help="id of the first seed of each prompt"
     )
-    parser.add_argument("--limit", type=int, help="only the first so many prompts")
+    parser.add_argument("--limit", type=count, help="only the first so many prompts")
     parser.add_argument("--checker", choices=CHECKERS, help="also judge each pick objectively")
-    parser.add_argument("--seed", type=int, default=0, help="run seed")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed")
     add_device(parser)
 
 
@@ -128,13 +142,6 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def _check(args: argparse.Namespace) -> None:
-    check_seed(args.seed)
-    for option, value, least in (
-        ("first-candidate", args.first_candidate, 0),
-        ("limit", 1 if args.limit is None else args.limit, 1),
-    ):
-        if value < least:
-            raise BadInput(f"--{option}: {value} is too small; give {least} or more")
     names = [reward["name"] for reward in args.rewards]
     if len(set(names)) < len(names):
         raise BadInput(f"--name: two rewards are called the same in {names}; name one otherwise")

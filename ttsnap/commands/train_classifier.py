@@ -2,18 +2,18 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import add_device, count, out_file, pick_device, seed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--data", default="digits", help="digits, mnist, fashion_mnist or cifar10")
     parser.add_argument("--folder", help="where the data set's files lie")
-    parser.add_argument("--out", required=True, help="its weights (safetensors)")
+    parser.add_argument("--out", type=out_file, required=True, help="its weights (safetensors)")
     parser.add_argument(
-        "--epochs", type=int, help="passes over the training split; 8 or more if not given"
+        "--epochs", type=count, help="passes over the training split; 8 or more if not given"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights and order")
+    parser.add_argument("--seed", type=seed, default=0, help="of weights and order")
     add_device(parser)
 
 

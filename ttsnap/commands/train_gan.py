@@ -2,7 +2,7 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import add_device, out_folder, pick_device, seed
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.sft.settings import Gan
 
@@ -14,10 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--folder", help="where the data set's files lie")
     parser.add_argument(
-        "--out", required=True, help="folder for generator.safetensors, config.json"
+        "--out",
+        type=out_folder,
+        required=True,
+        help="folder for generator.safetensors, config.json",
     )
     add_settings(parser, Gan)
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and noise")
+    parser.add_argument("--seed", type=seed, default=0, help="of weights, order and noise")
     add_device(parser)
 
 

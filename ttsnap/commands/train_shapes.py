@@ -5,7 +5,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, has_fast_bfloat16, pick_device
+from ttsnap.commands.options import (
+    add_device,
+    has_fast_bfloat16,
+    number,
+    out_folder,
+    pick_device,
+    seed,
+)
 from ttsnap.errors import TtsnapError
 from ttsnap.files import read_json, write_json, write_text
 
@@ -20,14 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PARTS,
         help="the generator needs the vae; the reward and onestep need the generator",
     )
-    parser.add_argument("--out", required=True, help="folder of all the models")
+    parser.add_argument("--out", type=out_folder, required=True, help="folder of all the models")
     parser.add_argument(
         "--scale",
-        type=float,
+        type=number(above=0),
         default=1.0,
         help="share of the recipe's steps and data; below 1 to try it out",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights, data and order")
+    parser.add_argument("--seed", type=seed, default=0, help="of weights, data and order")
     add_device(parser)
 
 
