@@ -6,6 +6,7 @@ from ttsnap.commands.options import add_device, count, in_file, out_folder, pick
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.commands.target_options import add_targets, open_targets
 from ttsnap.errors import TtsnapError
+from ttsnap.models import check_generator
 from ttsnap.sft.settings import Assign
 
 
@@ -39,12 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Build or complete the dataset; return its summary."""
-    settings, device = take_settings(args, Assign), pick_device(args)
+    settings = take_settings(args, Assign)
+    check_generator(args.model, "--model")
+    targets = open_targets(args)
+    device = pick_device(args)
     from ttsnap.sft.build import build
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.records import has_samples, read_assigned
 
-    targets = open_targets(args)
     generator = load_generator(args.model, size=args.size, device=device)
     earlier = [manifest for manifest in args.start if has_samples(manifest)]
     start = read_assigned(earlier) if earlier else None

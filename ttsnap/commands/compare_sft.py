@@ -6,6 +6,7 @@ from ttsnap.commands.options import (
     add_device,
     count,
     in_file,
+    in_folder,
     natural,
     out_file,
     pick_device,
@@ -14,6 +15,8 @@ from ttsnap.commands.options import (
 )
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import replacing
+from ttsnap.models import check_generator, check_there, resolve
+from ttsnap.sft.settings import SIZES
 
 SHOWN = 12  # images kept for the grids
 
@@ -34,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", help="CLIP folder whose image features are compared instead")
     parser.add_argument("--checker", choices=["shapes"], help="objective verdict on fresh samples")
     parser.add_argument(
-        "--data", help="labelled data set of real images; the train targets if not given"
+        "--data",
+        choices=SIZES,
+        help="labelled data set of real images; the train targets if not given",
     )
-    parser.add_argument("--folder", help="where its files lie")
+    parser.add_argument("--folder", type=in_folder, help="where its files lie")
     parser.add_argument("--fresh", type=whole(2), default=500, help="fresh random-noise samples")
     parser.add_argument("--images", type=out_file, help="file for a few images (safetensors)")
     parser.add_argument(
@@ -51,8 +56,11 @@ def run(args: argparse.Namespace) -> dict:
     """Measure; return the figures."""
     if (args.classifier is None) == (args.features is None):
         raise BadInput("give either --classifier or --features")
+    for option in ("model", "base"):
+        check_generator(getattr(args, option), f"--{option}")
+    if args.features:
+        check_there(args.features, "--features")
     device = pick_device(args)
-    from ttsnap.models import resolve
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.metrics import images_of, reconstruction_figures, to_bytes
     from ttsnap.sft.records import read_assigned

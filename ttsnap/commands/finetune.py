@@ -8,14 +8,14 @@ from ttsnap.commands.options import (
     add_device,
     in_file,
     natural,
-    number,
     out_file,
     pick_device,
     seed,
 )
-from ttsnap.commands.reward_options import add_reward, open_reward
+from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
+from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
-from ttsnap.finetune.settings import Finetune, Lora
+from ttsnap.finetune.settings import Finetune
 
 KEPT = 512  # prompts whose pictures stay in memory; others are read again every epoch
 
@@ -40,30 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=out_file, required=True, help="checkpoint (safetensors)")
     parser.add_argument("--state", help="where to keep progress, so that a killed run goes on")
     add_reward(parser)
-    for name, field in Finetune.model_fields.items():
-        if name not in ("lora", "lr_at"):
-            kind = type(field.default)
-            parser.add_argument(
-                f"--{name.replace('_', '-')}",
-                type=kind,
-                default=field.default,
-                help=field.description,
-            )
-    parser.add_argument(
-        "--lora-rank", type=natural, default=0, help="train adapters of this rank; 0: full weights"
-    )
-    parser.add_argument(
-        "--lora-alpha",
-        type=number(above=0),
-        default=16.0,
-        help="adapters are scaled by alpha / rank",
-    )
+    add_settings(parser, Finetune)
     parser.add_argument("--seed", type=seed, default=0, help="order of the images")
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
     """Train, judge on the validation prompts, keep the better of start and result; return the figures."""
+    settings = Finetune(**take_settings(args, Finetune)).at(args.level)
+    check_reward(args)
+    _check_shards(args)
     import hashlib
 
     import numpy as np
@@ -75,9 +61,6 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.finetune.train import train_level
     from ttsnap.rewards.levels import load_level, make_trainable, save_level
 
-    lora = Lora(rank=args.lora_rank, alpha=args.lora_alpha) if args.lora_rank else None
-    names = [name for name in Finetune.model_fields if name not in ("lora", "lr_at")]
-    settings = Finetune(lora=lora, **{name: getattr(args, name) for name in names}).at(args.level)
     processes, device = join(pick_device(args))
     train = _groups(args.train_images, args.train_labels, args.level)
     validation = _groups(args.validation_images, args.validation_labels, args.level)
@@ -123,6 +106,18 @@ def run(args: argparse.Namespace) -> dict:
     if args.state and processes.first:
         Path(args.state).unlink(missing_ok=True)
     return {**figures, "reward": args.kind, "images": int(train.targets.size), "loss": history}
+
+
+def _check_shards(args: argparse.Namespace) -> None:
+    """Refuse, before anything slow is imported, shards that cannot be opened or have no images of the level."""
+    from ttsnap.scores import read_scores
+    from ttsnap.tweedie import read_shard
+
+    for path in (*args.train_images, *args.validation_images):
+        if args.level not in (steps := read_shard(path).steps):
+            raise BadInput(f"--level: {args.level}, but {path} holds images of steps {steps} only")
+    for path in (*args.train_labels, *args.validation_labels):
+        read_scores(path)
 
 
 def _groups(images: list[str], labels: list[str], level: int):

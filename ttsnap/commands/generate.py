@@ -5,7 +5,7 @@ import hashlib
 import json
 import sys
 
-from ttsnap.commands.model_options import add_model, open_model
+from ttsnap.commands.model_options import add_model, model_settings, open_model
 from ttsnap.commands.options import (
     add_device,
     count,
@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Generate and write the shard; return its size and the model's cost."""
+    prompts, steps = read_prompts(args.prompts), model_settings(args).steps
+    keep = sorted(set(args.keep_steps)) if args.keep_steps else list(range(steps))
+    if keep[-1] >= steps:
+        raise BadInput(f"--keep-steps: {keep} must lie in 0..{steps - 1}")
+
     import torch
     from tqdm import tqdm
 
@@ -51,12 +56,7 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.tweedie import Kept, write_shard
 
     device = pick_device(args)
-    prompts = read_prompts(args.prompts)
     settings, sampler = open_model(args, device)
-    steps = settings.steps
-    keep = sorted(set(args.keep_steps)) if args.keep_steps else list(range(steps))
-    if keep[0] < 0 or keep[-1] >= steps:
-        raise BadInput(f"--keep-steps: {keep} must lie in 0..{steps - 1}")
     group = settings.negtome.group if settings.negtome else args.candidates
     cost = sampler_cost(sampler)
 

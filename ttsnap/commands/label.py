@@ -20,4 +20,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Score the final images; return their mean reward."""
+    score.check(args)
     return score.score(args, levels={}, final_only=True)

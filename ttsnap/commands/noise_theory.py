@@ -24,15 +24,15 @@ def run(args: argparse.Namespace) -> dict:
 
     Raises TtsnapError when Qε is no longer N(0, I).
     """
+    size = args.channels * args.patch_size**2
+    if args.samples < 2 * size:
+        raise BadInput(f"--samples: {args.samples} is too few for {size} dimensions")
     import torch
 
     from ttsnap.files import write_json
     from ttsnap.noise.diagnostics import write
     from ttsnap.noise.maps import MAPS, rotate_vectors, skew
 
-    size = args.channels * args.patch_size**2
-    if args.samples < 2 * size:
-        raise BadInput(f"--samples: {args.samples} is too few for {size} dimensions")
     generator = torch.Generator().manual_seed(args.seed)
     eps = torch.randn(args.samples, size, generator=generator)
     a = torch.randn(size, size, generator=generator) * args.scale

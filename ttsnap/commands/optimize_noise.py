@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 
 from ttsnap.commands.options import add_device, count, in_file, out_folder, pick_device, seed
-from ttsnap.commands.reward_options import add_reward, open_reward
+from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
 from ttsnap.files import replacing, write_json
+from ttsnap.models import check_generator, model_version
+from ttsnap.prompts import read_prompts
 from ttsnap.sft.settings import Optimise
 
 
@@ -32,16 +34,17 @@ def run(args: argparse.Namespace) -> dict:
     """Optimise every prompt; return the summary."""
     if (args.prompt is None) == (args.prompts is None):
         raise BadInput("give either --prompt or --prompts")
-    settings, device = take_settings(args, Optimise), pick_device(args)
-    from tqdm import tqdm
-
-    from ttsnap.models import model_version
-    from ttsnap.prompts import read_prompts
-    from ttsnap.sft.generators import load_generator
-
-    prompts = [args.prompt.strip()] if args.prompt else read_prompts(args.prompts)
+    prompts = read_prompts(args.prompts) if args.prompts else [args.prompt.strip()]
     if not prompts[0]:
         raise BadInput("--prompt: is empty")
+    settings = take_settings(args, Optimise)
+    check_generator(args.model, "--model")
+    check_reward(args)
+    device = pick_device(args)
+    from tqdm import tqdm
+
+    from ttsnap.sft.generators import load_generator
+
     generator = load_generator(args.model, size=args.size, device=device)
     if generator.image_shape[0] != 3:
         raise BadInput("--model: rewards read colour images; name a one-step pipeline")

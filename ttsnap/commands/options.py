@@ -67,6 +67,14 @@ def in_file(text: str) -> str:
     return text
 
 
+def in_folder(text: str) -> str:
+    """The type of an option that names a folder to read from."""
+    if not Path(_named(text)).is_dir():
+        reason = "is no folder" if Path(text).exists() else "no such folder"
+        raise argparse.ArgumentTypeError(f"{text}: {reason}")
+    return text
+
+
 def out_file(text: str) -> str:
     """The type of an option that names a file to write: no folder, and below none but folders that can be written."""
     if Path(_named(text)).is_dir():

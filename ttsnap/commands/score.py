@@ -3,7 +3,7 @@
 import argparse
 
 from ttsnap.commands.options import add_device, count, in_file, out_file, pick_device
-from ttsnap.commands.reward_options import add_reward, open_reward
+from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Score the shard; return the mean reward of each step."""
+    check(args)
     from ttsnap.rewards.levels import read_about
 
     levels = {read_about(path)["level"]: path for path in args.checkpoint}
     return score(args, levels=levels)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse a shard or a reward that cannot be, before anything slow is imported."""
+    from ttsnap.tweedie import read_shard
+
+    read_shard(args.images)
+    check_reward(args)
 
 
 def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = False) -> dict:

@@ -4,7 +4,7 @@ import argparse
 import importlib
 
 from ttsnap.commands.check import CHECKERS
-from ttsnap.commands.model_options import add_model, open_model
+from ttsnap.commands.model_options import add_model, model_settings, open_model
 from ttsnap.commands.options import (
     add_device,
     count,
@@ -15,9 +15,11 @@ from ttsnap.commands.options import (
     pick_device,
     seed,
 )
+from ttsnap.commands.reward_options import key_and_value
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
+from ttsnap.rewards.registry import check_options
 from ttsnap.simulate.costs import BEST_OF_N, REAL_METHODS, UNITS, Schedule
 from ttsnap.simulate.options import numbers, read_schedule
 
@@ -66,12 +68,10 @@ class _OfReward(argparse.Action):
         elif not rewards:
             parser.error(f"{option_string} belongs to a reward: give --kind before it")
         elif self.const == "option":
-            key, equals, text = value.partition("=")
-            if not equals:
-                parser.error(f"--option {value}: give KEY=VALUE")
-            rewards[-1]["options"][key] = text
+            key, text = key_and_value(value)
+            rewards[-1]["options"] = {**rewards[-1]["options"], key: text}
         elif self.const == "checkpoint":
-            rewards[-1]["checkpoints"].append(value)
+            rewards[-1]["checkpoints"] = [*rewards[-1]["checkpoints"], in_file(value)]
         else:
             rewards[-1]["name"] = value
         namespace.rewards = rewards
@@ -92,6 +92,10 @@ def _add_rewards(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Search every prompt that is not finished; return the summary."""
+    prompts = read_prompts(args.prompts)[: args.limit]
+    schedule = _schedule(args)
+    _check(args, schedule)
+
     from tqdm import tqdm
 
     from ttsnap.search import search_prompts
@@ -99,15 +103,7 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.search.plan import make_plan, pick_batches, prompts_at_once
 
     device = pick_device(args)
-    prompts = read_prompts(args.prompts)[: args.limit]
-    schedule = _schedule(args)
-    _check(args)
     model, sampler = open_model(args, device)
-    if sampler.pusher:
-        raise BadInput(
-            "--negtome: a search drops candidates, on which the others of their group depend; give --negtome off"
-        )
-    schedule.check(sampler.steps, args.schedule or "--steps/--keep")
     levels = _levels(args, schedule)
     verifiers = _verifiers(args, levels, device)
     batches = pick_batches(sampler, verifiers, getattr(args, "batch_size", 0))
@@ -141,7 +137,16 @@ def run(args: argparse.Namespace) -> dict:
     return summary
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace, schedule: Schedule) -> None:
+    """Refuse, before anything slow is imported, what the options alone show to be wrong."""
+    model = model_settings(args)
+    if model.negtome:
+        raise BadInput(
+            "--negtome: a search drops candidates, on which the others of their group depend; give --negtome off"
+        )
+    schedule.check(model.steps, args.schedule or "--steps/--keep")
+    for reward in args.rewards:
+        check_options(reward["kind"], reward["options"], "--kind", "--option ")
     names = [reward["name"] for reward in args.rewards]
     if len(set(names)) < len(names):
         raise BadInput(f"--name: two rewards are called the same in {names}; name one otherwise")

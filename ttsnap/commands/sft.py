@@ -11,6 +11,7 @@ from ttsnap.commands.options import add_device, count, in_file, out_folder, pick
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
 from ttsnap.files import write_json
+from ttsnap.models import check_generator
 from ttsnap.sft.settings import Train
 
 
@@ -44,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Train, write checkpoint-best and -final (and -epoch-NNN), history and summary; return the summary."""
-    settings, device = take_settings(args, Train), pick_device(args)
+    settings = take_settings(args, Train)
+    check_generator(args.model, "--model")
+    check_generator(args.teacher or args.model, "--teacher")
+    device = pick_device(args)
     from ttsnap.report.sft_figures import loss_curves
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.records import read_assigned

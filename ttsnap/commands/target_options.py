@@ -2,22 +2,27 @@
 
 import argparse
 
-from ttsnap.commands.options import count, in_file, natural
+from ttsnap.commands.options import count, in_file, in_folder, natural
 from ttsnap.errors import BadInput
+from ttsnap.sft.settings import SIZES
 
 
 def add_targets(parser: argparse.ArgumentParser) -> None:
     """--data or --pairs, and which part of it."""
-    parser.add_argument("--data", help="labelled data set: digits, mnist, fashion_mnist or cifar10")
+    parser.add_argument("--data", choices=SIZES, help="labelled data set")
     parser.add_argument(
-        "--folder", help="where the data set's files lie, if not where `ttsnap download` puts them"
+        "--folder",
+        type=in_folder,
+        help="where the data set's files lie, if not where `ttsnap download` puts them",
     )
-    parser.add_argument("--split", default="train", help="train or test")
+    parser.add_argument(
+        "--split", default="train", choices=["train", "test"], help="of the data set"
+    )
     parser.add_argument(
         "--pairs", type=in_file, help='pairs.jsonl: lines {"prompt": …, "image": relative path}'
     )
     parser.add_argument(
-        "--data-root", help="folder of the images; that of pairs.jsonl if not given"
+        "--data-root", type=in_folder, help="folder of the images; that of pairs.jsonl if not given"
     )
     parser.add_argument("--prompt-field", default="prompt", help="name of the prompt in a line")
     parser.add_argument("--image-field", default="image", help="name of the image path in a line")

@@ -2,17 +2,17 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, out_folder, pick_device, seed
+from ttsnap.commands.options import add_device, in_folder, out_folder, pick_device, seed
 from ttsnap.commands.settings_options import add_settings, take_settings
-from ttsnap.sft.settings import Gan
+from ttsnap.sft.settings import SIZES, Gan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--data", default="digits", help="digits, mnist, fashion_mnist or cifar10 (train split)"
+        "--data", default="digits", choices=SIZES, help="data set, of which the train split is used"
     )
-    parser.add_argument("--folder", help="where the data set's files lie")
+    parser.add_argument("--folder", type=in_folder, help="where the data set's files lie")
     parser.add_argument(
         "--out",
         type=out_folder,
@@ -26,11 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Train and save; return the figures."""
-    settings, device = take_settings(args, Gan), pick_device(args)
     from ttsnap.sft.data import load_images
+
+    settings = take_settings(args, Gan)
+    data = load_images(args.data, args.folder, "train")
+    device = pick_device(args)
     from ttsnap.sft.gan import save_gan, train_gan
 
-    data = load_images(args.data, args.folder, "train")
     net, figures = train_gan(data, settings, args.seed, device)
     save_gan(net, args.out)
     return {**figures, "data": args.data, "settings": settings, "seed": args.seed}

@@ -13,11 +13,13 @@ from ttsnap.commands.options import (
     pick_device,
     seed,
 )
-from ttsnap.errors import TtsnapError
+from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import read_json, write_json, write_text
 
 GUIDANCE, SAMPLE_STEPS = 2.0, 20  # how the generator is sampled for figures and the reward's data
 PARTS = ("vae", "generator", "reward", "onestep")
+NEEDS = {part: "shapes-sdxl/model_index.json" for part in ("reward", "onestep")}
+NEEDS["generator"] = "vae/config.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Train and save one part with its model card; return its figures."""
-    device, out = pick_device(args), Path(args.out)
+    out = Path(args.out)
+    if (needed := NEEDS.get(args.part)) and not (out / needed).is_file():
+        raise BadInput(f"{out / needed}: no such file; train the part before {args.part} first")
+    device = pick_device(args)
     figures = {"vae": _vae, "generator": _generator, "reward": _reward, "onestep": _onestep}[
         args.part
     ](args, lambda count: max(1, round(count * args.scale)), device, out)
