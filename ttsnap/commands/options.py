@@ -97,6 +97,7 @@ def _named(text: str) -> str:
 
 def _writable(text: str, folder: Path) -> None:
     """Refuse a folder in which, or in the nearest of its parents that is there, nothing can be written."""
+    folder = Path(os.path.abspath(folder))
     try:
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent

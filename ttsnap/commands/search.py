@@ -71,7 +71,7 @@ class _OfReward(argparse.Action):
             key, text = key_and_value(value)
             rewards[-1]["options"] = {**rewards[-1]["options"], key: text}
         elif self.const == "checkpoint":
-            rewards[-1]["checkpoints"] = [*rewards[-1]["checkpoints"], in_file(value)]
+            rewards[-1]["checkpoints"] = [*rewards[-1]["checkpoints"], value]
         else:
             rewards[-1]["name"] = value
         namespace.rewards = rewards
@@ -86,6 +86,7 @@ def _add_rewards(parser: argparse.ArgumentParser) -> None:
     ):  # fmt: skip
         parser.add_argument(
             f"--{name}", action=_OfReward, const=name, dest="rewards", required=required,
+            type=in_file if name == "checkpoint" else str,
             metavar=name.upper(), help=text, default=argparse.SUPPRESS if name != "kind" else None,
         )  # fmt: skip
 
