@@ -5,11 +5,12 @@ import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 
 from ttsnap import __version__
 from ttsnap.allocator import keep_freed_memory
 from ttsnap.commands.options import out_file
-from ttsnap.commands.parser import Parser
+from ttsnap.commands.parser import Parser, words_given
 from ttsnap.console import flush, outcome, plain_streams, plain_warnings
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import write_json
@@ -53,7 +54,7 @@ def command_module(name: str):
     return importlib.import_module(f"ttsnap.commands.{name.replace('-', '_')}")
 
 
-def build_parser(chosen: str | None = None) -> Parser:
+def build_parser(chosen: str | None = None, argv: Sequence[str] = ()) -> Parser:
     """The argument parser; only the chosen command's module is imported, so that --help stays fast."""
     parser = Parser(prog="ttsnap", description=__doc__)
     parser.add_argument("--version", action="version", version=f"ttsnap {__version__}")
@@ -70,8 +71,7 @@ def build_parser(chosen: str | None = None) -> Parser:
             sub.add_argument(
                 "--json", type=out_file, metavar="FILE", help="write the results as JSON to FILE"
             )
-            known = [option for action in sub._actions for option in action.option_strings]
-            sub.set_defaults(option_strings=known)
+            sub.set_defaults(**words_given(sub, argv))
     return parser
 
 
@@ -100,7 +100,7 @@ def _run(chosen: str | None, argv: list[str]) -> None:
     for number, word in enumerate(argv, start=1):
         if any("\ud800" <= letter <= "\udfff" for letter in word):
             raise BadInput(f"argument {number}: {ascii(word)} is not UTF-8")
-    args = build_parser(chosen).parse_args(argv)
+    args = build_parser(chosen, argv).parse_args(argv)
     keep_freed_memory()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

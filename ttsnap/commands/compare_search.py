@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import count, in_file, seed
+from ttsnap.commands.options import count, in_file, in_folder, seed
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json
 from ttsnap.simulate.agreement import compare, join_searches
@@ -14,7 +14,7 @@ from ttsnap.tensor import read_tensor
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "search", nargs="+", metavar="DIR",
+        "search", type=in_folder, nargs="+", metavar="DIR",
         help="folders of `ttsnap search`: of several methods, budgets and shards",
     )  # fmt: skip
     parser.add_argument(

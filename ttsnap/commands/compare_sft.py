@@ -10,6 +10,7 @@ from ttsnap.commands.options import (
     natural,
     out_file,
     pick_device,
+    refuse_beside,
     seed,
     whole,
 )
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> dict:
     """Measure; return the figures."""
     if (args.classifier is None) == (args.features is None):
         raise BadInput("give either --classifier or --features")
+    if not args.data:
+        refuse_beside(args, "without --data", "--folder")
     for option in ("model", "base"):
         check_generator(getattr(args, option), f"--{option}")
     if args.features:

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 
 from ttsnap.assets import DATA, DATA_SETS, HPS_FILES, MODELS, NAMES
-from ttsnap.commands.options import out_folder
+from ttsnap.commands.options import out_folder, refuse_beside
 from ttsnap.errors import BadInput, TtsnapError
 
 
@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.fetch import fetch, listing, unpack
 
     names = list(dict.fromkeys(args.only or NAMES))
+    if "HPSv2" not in names:
+        refuse_beside(args, "without HPSv2", "--hps-version")
     if args.address and not (len(names) == 1 and names[0] in DATA_SETS):
         raise BadInput("--from: goes with --only and one data set")
     report = {}

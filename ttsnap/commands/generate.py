@@ -13,6 +13,7 @@ from ttsnap.commands.options import (
     integers,
     out_file,
     pick_device,
+    refuse_beside,
     seed,
 )
 from ttsnap.errors import BadInput
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Generate and write the shard; return its size and the model's cost."""
+    if not args.state:
+        refuse_beside(args, "without --state", "--version")
     prompts, steps = read_prompts(args.prompts), model_settings(args).steps
     keep = sorted(set(args.keep_steps)) if args.keep_steps else list(range(steps))
     if keep[-1] >= steps:

@@ -3,13 +3,15 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import in_file, number, out_file, whole
+from ttsnap.commands.options import in_file, in_folder, number, out_file, whole
 from ttsnap.errors import BadInput
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("tree", help="folder of p<prompt>/id<candidate>/s<step>.png")
+    parser.add_argument(
+        "tree", type=in_folder, help="folder of p<prompt>/id<candidate>/s<step>.png"
+    )
     parser.add_argument("--out", type=out_file, required=True, help="image shard (HDF5)")
     parser.add_argument(
         "--prompts",

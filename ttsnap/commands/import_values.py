@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ttsnap.commands.options import in_file, number, out_file, whole
+from ttsnap.commands.options import in_file, in_folder, number, out_file, whole
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json
 from ttsnap.tensor import RewardTensor, write_tensor
@@ -20,9 +20,15 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--base", required=True, metavar="DIR", help="base values: p200_i200_sNN.yaml, one per step"
+        "--base",
+        type=in_folder,
+        required=True,
+        metavar="DIR",
+        help="base values: p200_i200_sNN.yaml, one per step",
     )
-    parser.add_argument("--noise-aware", metavar="DIR", help="noise-aware values, likewise")
+    parser.add_argument(
+        "--noise-aware", type=in_folder, metavar="DIR", help="noise-aware values, likewise"
+    )
     parser.add_argument(
         "--out", type=out_file, required=True, metavar="FILE", help="reward tensor to write (HDF5)"
     )

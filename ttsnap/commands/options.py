@@ -4,13 +4,15 @@ import argparse
 import errno
 import math
 import os
+import stat
 from collections.abc import Callable
-from pathlib import Path
 
 from ttsnap.device import DEVICE, check_device
+from ttsnap.errors import BadInput
 
 MOST = 10_000_000  # of whatever is counted; more is a slip of the keyboard
 MOST_THREADS, MOST_SIDE = 1024, 65536
+MOST_BYTES = 200  # of a file's name: what is written beside it has a longer one
 
 
 def whole(least: int, most: int = MOST) -> Callable[[str], int]:
@@ -54,56 +56,58 @@ def number(least: float = -math.inf, above: float = -math.inf) -> Callable[[str]
 
 def in_file(text: str) -> str:
     """The type of an option that names a file to read: it is there, and can be read."""
-    path = Path(_named(text))
-    try:
-        path.stat()
-    except OSError as error:
-        reason = "no such file" if error.errno == errno.ENOENT else error.strerror
-        raise argparse.ArgumentTypeError(f"{text}: {reason}") from None
-    if path.is_dir():
+    if stat.S_ISDIR(_status(text, "no such file").st_mode):
         raise argparse.ArgumentTypeError(f"{text}: is a folder; name a file")
-    if not os.access(path, os.R_OK):
+    if not os.access(text, os.R_OK):
         raise argparse.ArgumentTypeError(f"{text}: may not be read; see its permissions")
     return text
 
 
 def in_folder(text: str) -> str:
     """The type of an option that names a folder to read from."""
-    if not Path(_named(text)).is_dir():
-        reason = "is no folder" if Path(text).exists() else "no such folder"
-        raise argparse.ArgumentTypeError(f"{text}: {reason}")
+    if not stat.S_ISDIR(_status(text, "no such folder").st_mode):
+        raise argparse.ArgumentTypeError(f"{text}: is a file; name a folder")
+    if not os.access(text, os.R_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"{text}: may not be read; see its permissions")
     return text
 
 
 def out_file(text: str) -> str:
     """The type of an option that names a file to write: no folder, and below none but folders that can be written."""
-    if Path(_named(text)).is_dir():
+    parent = os.path.dirname(os.path.abspath(_named(text)))
+    _writable(text, parent)
+    if os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text}: is a folder; name a file")
-    _writable(text, Path(text).parent)
     return text
 
 
 def out_folder(text: str) -> str:
     """The type of an option that names a folder to write into."""
-    _writable(text, Path(_named(text)))
+    _writable(text, os.path.abspath(_named(text)))
     return text
 
 
 def _named(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; give a name")
+    if any(len(os.fsencode(part)) > MOST_BYTES for part in text.split(os.sep)):
+        raise argparse.ArgumentTypeError(f"{text[:40]}…: this name is too long")
     return text
 
 
-def _writable(text: str, folder: Path) -> None:
-    """Refuse a folder in which, or in the nearest of its parents that is there, nothing can be written."""
-    folder = Path(os.path.abspath(folder))
+def _status(text: str, missing: str) -> os.stat_result:
     try:
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
+        return os.stat(_named(text))
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text[:200]}: {error.strerror}") from None
-    if not folder.is_dir():
+        reason = missing if error.errno == errno.ENOENT else error.strerror
+        raise argparse.ArgumentTypeError(f"{text[:200]}: {reason}") from None
+
+
+def _writable(text: str, folder: str) -> None:
+    """Refuse a folder in which, or in the nearest of its parents that is there, nothing can be written."""
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
         raise argparse.ArgumentTypeError(f"{text}: {folder} is a file, not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise argparse.ArgumentTypeError(f"{text}: {folder} cannot be written; see its permissions")
@@ -114,6 +118,13 @@ def device(text: str) -> str:
     if not DEVICE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is none; give cpu, cuda, cuda:1, … or auto")
     return text
+
+
+def refuse_beside(args: argparse.Namespace, reason: str, *options: str) -> None:
+    """Raise BadInput for the first of the options that was given: beside what else was, it would have no effect."""
+    for option in options:
+        if option in args.given:
+            raise BadInput(f"{option}: has no effect {reason}; leave it out")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,18 @@
 """The argument parser: what is wrong in one line, with the nearest of the words there are."""
 
 import argparse
+from collections.abc import Sequence
 from typing import NoReturn
 
 from ttsnap.errors import BadInput
 from ttsnap.hints import did_you_mean
+
+
+def words_given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> dict[str, list[str]]:
+    """The options that a parser has, and those of them that stand on a command line."""
+    has = [option for action in parser._actions for option in action.option_strings]
+    first = {word.partition("=")[0] for word in argv}
+    return {"option_strings": has, "given": [option for option in has if option in first]}
 
 
 class Parser(argparse.ArgumentParser):

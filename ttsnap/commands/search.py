@@ -13,6 +13,7 @@ from ttsnap.commands.options import (
     number,
     out_folder,
     pick_device,
+    refuse_beside,
     seed,
 )
 from ttsnap.commands.reward_options import key_and_value
@@ -154,9 +155,15 @@ def _check(args: argparse.Namespace, schedule: Schedule) -> None:
 
 
 def _schedule(args: argparse.Namespace) -> Schedule:
+    if args.method != "ttsnap":
+        refuse_beside(
+            args, f"with --method {args.method}, which reads base rewards", "--checkpoint"
+        )
     if args.method == "best_of_n":
+        refuse_beside(args, "with --method best_of_n", "--schedule", "--steps", "--keep")
         return BEST_OF_N
     if args.schedule:
+        refuse_beside(args, "beside --schedule", "--steps", "--keep")
         return read_schedule(args.schedule)
     return Schedule(
         tuple(numbers(args.look_at, "--steps", int)), tuple(numbers(args.keep, "--keep"))

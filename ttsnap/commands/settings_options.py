@@ -5,7 +5,7 @@ import typing
 
 from pydantic import ValidationError
 
-from ttsnap.commands.options import natural, number
+from ttsnap.commands.options import natural, number, refuse_beside
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Lora
 from ttsnap.section import Section, nearest
@@ -45,7 +45,9 @@ def take_settings(args: argparse.Namespace, model: type[Section]) -> dict:
     """The settings that the options gave. Raises BadInput naming the option at fault."""
     values = {name: getattr(args, name) for name in _single_values(model) if name != "lora"}
     try:
-        if "lora" in model.model_fields and args.lora_rank:
+        if "lora" in model.model_fields and not args.lora_rank:
+            refuse_beside(args, "without --lora-rank", "--lora-alpha")
+        elif "lora" in model.model_fields:
             values["lora"] = Lora(rank=args.lora_rank, alpha=args.lora_alpha)
         return model(**values).model_dump()
     except ValidationError as error:

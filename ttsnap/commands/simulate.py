@@ -7,7 +7,7 @@ import io
 import sys
 from pathlib import Path
 
-from ttsnap.commands.options import count, in_file, out_file
+from ttsnap.commands.options import count, in_file, out_file, refuse_beside
 from ttsnap.errors import BadInput
 from ttsnap.files import write_text
 from ttsnap.simulate.costs import Schedule
@@ -126,6 +126,7 @@ def as_csv(methods: dict) -> str:
 
 def _schedule(args: argparse.Namespace, num_steps: int) -> Schedule:
     if args.schedule:
+        refuse_beside(args, "beside --schedule", "--steps", "--keep")
         return read_schedule(args.schedule).check(num_steps, args.schedule)
     steps, keep = numbers(args.steps, "--steps", int), numbers(args.keep, "--keep")
     return Schedule(tuple(steps), tuple(keep)).check(num_steps, "--steps/--keep")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ttsnap.commands.options import count, in_file, in_folder, natural
+from ttsnap.commands.options import count, in_file, in_folder, natural, refuse_beside
 from ttsnap.errors import BadInput
 from ttsnap.sft.settings import SIZES
 
@@ -38,8 +38,10 @@ def open_targets(args: argparse.Namespace):
     if (args.data is None) == (args.pairs is None):
         raise BadInput("give either --data or --pairs")
     if args.data:
+        refuse_beside(args, "with --data", "--data-root", "--prompt-field", "--image-field")
         data = load_images(args.data, args.folder, args.split)
         return of_images(data, args.start_index, args.limit)
+    refuse_beside(args, "with --pairs", "--folder", "--split")
     return of_pairs(
         args.pairs,
         args.data_root,
