@@ -1,11 +1,17 @@
 """The one entry point, `ttsnap COMMAND …`. A command is a module of `ttsnap.commands`."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 
+from ttsnap import __version__
 from ttsnap.allocator import keep_freed_memory
+from ttsnap.commands.options import out_file
+from ttsnap.commands.parser import Parser, words_given
+from ttsnap.console import flush, outcome, plain_streams, plain_warnings
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import write_json
 from ttsnap.folders import check_outputs, claimed
@@ -49,9 +55,10 @@ def command_module(name: str):
     return importlib.import_module(f"ttsnap.commands.{name.replace('-', '_')}")
 
 
-def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+def build_parser(chosen: str | None = None, argv: Sequence[str] = ()) -> Parser:
     """The argument parser; only the chosen command's module is imported, so that --help stays fast."""
-    parser = argparse.ArgumentParser(prog="ttsnap", description=__doc__)
+    parser = Parser(prog="ttsnap", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"ttsnap {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         sub = subparsers.add_parser(
@@ -62,27 +69,45 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         )
         if name == chosen:
             command_module(name).add_arguments(sub)
-            sub.add_argument("--json", metavar="FILE", help="write the results as JSON to FILE")
+            sub.add_argument(
+                "--json", type=out_file, metavar="FILE", help="write the results as JSON to FILE"
+            )
+            sub.set_defaults(**words_given(sub, argv))
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command. Returns 0, 1 (failed) or 2 (bad input: one line on stderr)."""
+    """Run one command. Returns 0, or with one line on stderr 1 (failed), 2 (bad input) or 130 (interrupted)."""
     argv = sys.argv[1:] if argv is None else argv
     chosen = next((word for word in argv if not word.startswith("-")), None)
-    args = build_parser(chosen).parse_args(argv)
+    with plain_streams(), plain_warnings():
+        try:
+            with contextlib.suppress(SystemExit):  # --help, --version
+                _run(chosen, argv)
+            flush()
+            return 0
+        except (Exception, KeyboardInterrupt) as error:
+            status, line = outcome(error)
+        # Said once the error is gone, and with it every progress bar that it held open.
+        name = f"ttsnap {chosen}" if chosen in COMMANDS else "ttsnap"
+        print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
+        with contextlib.suppress(TtsnapError):
+            flush()
+        return status
+
+
+def _run(chosen: str | None, argv: list[str]) -> None:
+    """Parse the command line and do what it says."""
+    for number, word in enumerate(argv, start=1):
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise BadInput(f"argument {number}: {ascii(word)} is not UTF-8")
+    args = build_parser(chosen, argv).parse_args(argv)
     keep_freed_memory()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    try:
-        check_outputs(args)
-        with claimed(args):
-            results = command_module(args.command).run(args)
-        if args.json:
-            write_json(args.json, results or {})
-    except TtsnapError as error:
-        message = " ".join(str(error).split())
-        print(f"ttsnap {args.command}: {message}", file=sys.stderr)
-        return 2 if isinstance(error, BadInput) else 1
-    return 0
+    check_outputs(args)
+    with claimed(args):
+        results = command_module(args.command).run(args)
+    if args.json:
+        write_json(args.json, results or {})

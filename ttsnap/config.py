@@ -20,7 +20,7 @@ from ttsnap.errors import BadInput
 from ttsnap.files import reading
 from ttsnap.model_settings import Model
 from ttsnap.prompts import read_prompts
-from ttsnap.section import Section
+from ttsnap.section import Section, nearest
 from ttsnap.sft.settings import Sft
 
 
@@ -90,10 +90,11 @@ def parse_config(values: object, source: str = "config") -> Config:
         hidden = ("literal['fit']", "function-after[_ordered(), Schedule]")
         where = ".".join(str(part) for part in first["loc"] if part not in hidden)
         message = first["msg"].removeprefix("Value error, ")
+        near = nearest(first, Config)
         remedy = {
-            "extra_forbidden": "unknown key; see docs/config.md for the keys there are",
+            "extra_forbidden": "unknown key; docs/config.md lists those there are" + near,
             "missing": "is missing; add it (docs/config.md says what it means)",
-        }.get(first["type"], f"{message}, got {str(first['input'])[:60]!r}")
+        }.get(first["type"], f"{message}, got {str(first['input'])[:60]!r}{near}")
         text = message if first["type"] == "value_error" else remedy
         raise BadInput(f"{source}: {where + ': ' if where else ''}{text}") from None
 

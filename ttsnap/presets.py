@@ -1,5 +1,7 @@
 """The published settings of well-known models: what `model.preset` and `--model NAME` stand for."""
 
+from ttsnap.hints import did_you_mean
+
 FLUX = {"steps": 20, "guidance": 3.5, "height": 512, "width": 512, "dtype": "bfloat16"}
 SDXL = FLUX | {"guidance": 5.0}
 ONE_STEP = {"steps": 1, "guidance": 0.0, "height": 512, "width": 512}
@@ -25,5 +27,6 @@ def with_preset(values: dict) -> dict:
     if name is None:
         return values
     if name not in PRESETS:
-        raise ValueError(f"preset: {name!r} is not one of {', '.join(PRESETS)}")
+        hint = did_you_mean(name, PRESETS)
+        raise ValueError(f"preset: {name!r} is not one of {', '.join(PRESETS)}{hint}")
     return {**PRESETS[name], **values}

@@ -2,15 +2,16 @@
 
 import argparse
 
+from ttsnap.commands.options import in_file, seed
 from ttsnap.finetune.alignment import align
 from ttsnap.simulate.options import check_seed, parse_prompts
 from ttsnap.tensor import read_tensor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("tensor", help="reward tensor")
+    parser.add_argument("tensor", type=in_file, help="reward tensor")
     parser.add_argument("--prompts", metavar="A:B", help="only these prompts, B excluded")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap")
 
 
 def run(args: argparse.Namespace) -> dict:

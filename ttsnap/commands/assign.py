@@ -2,10 +2,11 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import add_device, count, in_file, out_folder, pick_device, seed
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.commands.target_options import add_targets, open_targets
 from ttsnap.errors import TtsnapError
+from ttsnap.models import check_generator
 from ttsnap.sft.settings import Assign
 
 
@@ -16,13 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, help="GAN folder, one-step diffusers folder or hub id"
     )
     parser.add_argument(
-        "--size", type=int, help="image side of a pipeline, in pixels; its own if not given"
+        "--size", type=count, help="image side of a pipeline, in pixels; its own if not given"
     )
     parser.add_argument(
-        "--out", required=True, help="folder of the assigned dataset; a rerun adds to it"
+        "--out",
+        type=out_folder,
+        required=True,
+        help="folder of the assigned dataset; a rerun adds to it",
     )
     parser.add_argument(
-        "--from", dest="start", nargs="+", default=[], metavar="MANIFEST",
+        "--from", dest="start", type=in_file, nargs="+", default=[], metavar="MANIFEST",
         help="manifests of an earlier assignment to go on from",
     )  # fmt: skip
     parser.add_argument(
@@ -30,20 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="hold just the targets given, be it none; do those of another model or settings again",
     )  # fmt: skip
     add_settings(parser, Assign)
-    parser.add_argument("--seed", type=int, default=0, help="run seed, of the base noise")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed, of the base noise")
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
     """Build or complete the dataset; return its summary."""
-    settings, device = take_settings(args, Assign), pick_device(args)
+    settings = take_settings(args, Assign)
+    check_generator(args.model, "--model")
+    targets = open_targets(args)
+    device = pick_device(args)
     from ttsnap.models import weights_digest
     from ttsnap.sft.build import build
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.records import has_samples, read_assigned
     from ttsnap.stages import code
 
-    targets = open_targets(args)
     generator = load_generator(args.model, size=args.size, device=device)
     earlier = [manifest for manifest in args.start if has_samples(manifest)]
     start = read_assigned(earlier) if earlier else None

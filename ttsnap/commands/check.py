@@ -3,6 +3,8 @@
 import argparse
 import importlib
 
+from ttsnap.commands.options import in_file, out_file
+
 CHECKERS = {
     "shapes": "ttsnap.shapes.checker"
 }  # name → module with check(images, prompts) → accepted, fidelity
@@ -10,9 +12,11 @@ CHECKERS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("images", help="image shard (HDF5)")
+    parser.add_argument("images", type=in_file, help="image shard (HDF5)")
     parser.add_argument("--checker", default="shapes", choices=CHECKERS, help="who judges")
-    parser.add_argument("--out", required=True, help="score file (HDF5): 1 accepted, 0 refused")
+    parser.add_argument(
+        "--out", type=out_file, required=True, help="score file (HDF5): 1 accepted, 0 refused"
+    )
 
 
 def run(args: argparse.Namespace) -> dict:

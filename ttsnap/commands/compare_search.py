@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ttsnap.commands.options import count, in_file, in_folder, seed
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json
 from ttsnap.simulate.agreement import compare, join_searches
@@ -13,21 +14,19 @@ from ttsnap.tensor import read_tensor
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "search", nargs="+", metavar="DIR",
+        "search", type=in_folder, nargs="+", metavar="DIR",
         help="folders of `ttsnap search`: of several methods, budgets and shards",
     )  # fmt: skip
     parser.add_argument(
-        "--tensor", nargs="+", required=True, metavar="FILE",
+        "--tensor", type=in_file, nargs="+", required=True, metavar="FILE",
         help="reward tensor of the same prompts, one for each reward of the searches",
     )  # fmt: skip
-    parser.add_argument("--draws", type=int, default=100, help="draws of the simulation")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws and the bootstrap")
+    parser.add_argument("--draws", type=count, default=100, help="draws of the simulation")
+    parser.add_argument("--seed", type=seed, default=0, help="of the draws and the bootstrap")
 
 
 def run(args: argparse.Namespace) -> dict:
     """Compare; print a line per method and budget."""
-    if args.draws < 1:
-        raise BadInput(f"--draws: {args.draws} is too few; give 1 or more")
     parts = [_read(Path(folder)) for folder in args.search]
     tensors = [read_tensor(path) for path in args.tensor]
     result = compare(join_searches(parts), tensors, args.draws, check_seed(args.seed))

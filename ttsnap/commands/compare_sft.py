@@ -2,9 +2,22 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, pick_device
+from ttsnap.commands.options import (
+    add_device,
+    count,
+    in_file,
+    in_folder,
+    natural,
+    out_file,
+    pick_device,
+    refuse_beside,
+    seed,
+    whole,
+)
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import replacing
+from ttsnap.models import check_generator, check_there, resolve
+from ttsnap.sft.settings import SIZES
 
 SHOWN = 12  # images kept for the grids
 
@@ -13,28 +26,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--model", required=True, help="the generator to measure")
     parser.add_argument("--base", required=True, help="the original model")
-    parser.add_argument("--size", type=int, help="image side of a pipeline, in pixels")
+    parser.add_argument("--size", type=count, help="image side of a pipeline, in pixels")
     for split in ("train", "test"):
         parser.add_argument(
-            f"--{split}-manifest", required=True,
+            f"--{split}-manifest", type=in_file, required=True,
             help=f"{split} targets with the noise assigned for this very model",
         )  # fmt: skip
     parser.add_argument(
-        "--classifier", help="classifier of the data set (`ttsnap train-classifier`)"
+        "--classifier", type=in_file, help="classifier of the data set (`ttsnap train-classifier`)"
     )
     parser.add_argument("--features", help="CLIP folder whose image features are compared instead")
     parser.add_argument("--checker", choices=["shapes"], help="objective verdict on fresh samples")
     parser.add_argument(
-        "--data", help="labelled data set of real images; the train targets if not given"
+        "--data",
+        choices=SIZES,
+        help="labelled data set of real images; the train targets if not given",
     )
-    parser.add_argument("--folder", help="where its files lie")
-    parser.add_argument("--fresh", type=int, default=500, help="fresh random-noise samples")
-    parser.add_argument("--images", help="file for a few images (safetensors)")
+    parser.add_argument("--folder", type=in_folder, help="where its files lie")
+    parser.add_argument("--fresh", type=whole(2), default=500, help="fresh random-noise samples")
+    parser.add_argument("--images", type=out_file, help="file for a few images (safetensors)")
     parser.add_argument(
         "--way", default="base", choices=["base", "direct", "matched"], help="how it was made"
     )
-    parser.add_argument("--cycle", type=int, default=0, help="after which cycle")
-    parser.add_argument("--seed", type=int, default=0, help="run seed; also of the fresh noise")
+    parser.add_argument("--cycle", type=natural, default=0, help="after which cycle")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed; also of the fresh noise")
     add_device(parser)
 
 
@@ -42,8 +57,14 @@ def run(args: argparse.Namespace) -> dict:
     """Measure; return the figures."""
     if (args.classifier is None) == (args.features is None):
         raise BadInput("give either --classifier or --features")
+    if not args.data:
+        refuse_beside(args, "without --data", "--folder")
+    for option in ("model", "base"):
+        check_generator(getattr(args, option), f"--{option}")
+    if args.features:
+        check_there(args.features, "--features")
     device = pick_device(args)
-    from ttsnap.models import model_version, resolve
+    from ttsnap.models import model_version
     from ttsnap.provenance import check_same
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.metrics import images_of, reconstruction_figures, to_bytes

@@ -4,7 +4,10 @@ import argparse
 from pathlib import Path
 
 from ttsnap.assets import how_to_get
+from ttsnap.commands.options import MOST_SIDE, number, whole
 from ttsnap.errors import BadInput
+from ttsnap.hints import did_you_mean
+from ttsnap.models import resolve
 from ttsnap.presets import PRESETS
 
 LABELS = {"denoise": "denoiser evaluation", "decode": "decode of one image", "reward": "reward"}
@@ -19,12 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="diffusers folder, of which the config files are enough, hub id of a downloaded model, embedded:NAME, "
         f"or a preset, which needs no file: {', '.join(PRESETS)}",
     )
-    parser.add_argument("--family", help="sdxl, flux or sd15; if not given, as the folder says")
-    parser.add_argument("--height", type=int, help="pixels; if not given, the model's own size")
-    parser.add_argument("--width", type=int, help="pixels; if not given, the model's own size")
+    parser.add_argument(
+        "--family", choices=["sdxl", "flux", "sd15"], help="if not given, as the folder says"
+    )
+    parser.add_argument(
+        "--height", type=whole(1, MOST_SIDE), help="pixels; if not given, the model's own size"
+    )
+    parser.add_argument(
+        "--width", type=whole(1, MOST_SIDE), help="pixels; if not given, the model's own size"
+    )
     parser.add_argument(
         "--guidance",
-        type=float,
+        type=number(0),
         help="over 1, both halves of CFG are counted (not FLUX); if not given, the preset's, or 5.0",
     )
     parser.add_argument("--reward", metavar="PATH", help="also count the CLIP in this folder")
@@ -32,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Print the table; return TFLOP per candidate: denoise, decode and, if asked for, reward."""
+    _check(args)
     from ttsnap.cost import clip_flop, read_clip_config  # slow: imports diffusers
-    from ttsnap.models import resolve
 
     cost = _of_model(args)
     if args.reward:
@@ -45,10 +54,18 @@ def run(args: argparse.Namespace) -> dict:
     return cost
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Refuse, before anything slow is imported, a model or a reward that is not there."""
+    if args.model not in PRESETS and not Path(path := resolve(args.model)).is_dir():
+        hint = f"; {how}" if (how := how_to_get(path)) else did_you_mean(args.model, PRESETS)
+        raise BadInput(f"--model: {path}: no such model folder{hint}")
+    if args.reward and not Path(resolve(args.reward)).exists():
+        raise BadInput(f"--reward: {args.reward}: no such folder")
+
+
 def _of_model(args: argparse.Namespace) -> dict:
     from ttsnap.architectures import preset_cost
     from ttsnap.cost import folder_cost
-    from ttsnap.models import resolve
 
     size = {"height": args.height, "width": args.width}
     if args.model in PRESETS:
@@ -57,8 +74,5 @@ def _of_model(args: argparse.Namespace) -> dict:
             raise BadInput(f"--family: {args.model} is of the family {cost['family']}")
         return cost
     path = resolve(args.model)
-    if not Path(path).is_dir():
-        hint = f"; {how}" if (how := how_to_get(path)) else ""
-        raise BadInput(f"{path}: no such model folder{hint}")
     guidance = 5.0 if args.guidance is None else args.guidance
     return folder_cost(path, family=args.family, **size, guidance=guidance)

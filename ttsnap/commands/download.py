@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 from ttsnap.assets import DATA, DATA_SETS, HPS_FILES, MODELS, NAMES
+from ttsnap.commands.options import out_folder, refuse_beside
 from ttsnap.errors import BadInput, TtsnapError
 
 
@@ -13,12 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only",
         action="append",
+        choices=NAMES,
         metavar="NAME",
         help=f"fetch this one; repeatable; one of {', '.join(NAMES)}. None: all",
     )
     parser.add_argument("--hps-version", choices=HPS_FILES, default="v2.1", help="HPSv2's weights")
     parser.add_argument(
         "--out",
+        type=out_folder,
         help=f"folder for them, one subfolder each; if not given, {MODELS}, and {DATA} for data sets",
     )
     parser.add_argument(
@@ -35,9 +38,8 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.fetch import fetch, listing, unpack
 
     names = list(dict.fromkeys(args.only or NAMES))
-    for name in names:
-        if name not in NAMES:
-            raise BadInput(f"--only: {name!r} is none of {', '.join(NAMES)}")
+    if "HPSv2" not in names:
+        refuse_beside(args, "without HPSv2", "--hps-version")
     if args.address and not (len(names) == 1 and names[0] in DATA_SETS):
         raise BadInput("--from: goes with --only and one data set")
     report = {}

@@ -4,18 +4,20 @@ import argparse
 import json
 from pathlib import Path
 
-from ttsnap.errors import BadInput
+from ttsnap.commands.options import count, out_folder, seed
 from ttsnap.files import replacing, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--out", required=True, help="folder for pairs.jsonl and images")
-    parser.add_argument("--count", type=int, default=256, help="pictures")
+    parser.add_argument(
+        "--out", type=out_folder, required=True, help="folder for pairs.jsonl and images"
+    )
+    parser.add_argument("--count", type=count, default=256, help="pictures")
     parser.add_argument(
         "--part", default="train", choices=["train", "held_out"], help="which captions"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of captions and pictures")
+    parser.add_argument("--seed", type=seed, default=0, help="of captions and pictures")
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -26,8 +28,6 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.shapes.captions import random_caption
     from ttsnap.shapes.world import place, render
 
-    if args.count < 1:
-        raise BadInput(f"--count: {args.count} is less than 1")
     rng, out = np.random.default_rng(args.seed), Path(args.out)
     captions = [random_caption(rng, 1 + n % 3, args.part) for n in range(args.count)]
     images = (render(place(rng, captions)).permute(0, 2, 3, 1) * 255).round().byte().numpy()

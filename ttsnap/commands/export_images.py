@@ -3,20 +3,25 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import integers
+from ttsnap.commands.options import count, in_file, integers, out_folder
 from ttsnap.errors import BadInput
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "images", nargs="+", help="image shards (HDF5), in order: prompts are numbered on"
+        "images",
+        type=in_file,
+        nargs="+",
+        help="image shards (HDF5), in order: prompts are numbered on",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the tree")
+    parser.add_argument(
+        "--out", type=out_folder, required=True, metavar="DIR", help="folder of the tree"
+    )
     parser.add_argument(
         "--steps", type=integers, help="steps wanted, e.g. 9,19; default: all that are kept"
     )
-    parser.add_argument("--limit", type=int, help="only the first so many prompts")
+    parser.add_argument("--limit", type=count, help="only the first so many prompts")
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -27,8 +32,6 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.tree import PROMPTS, write_image
     from ttsnap.tweedie import read_shards
 
-    if args.limit is not None and args.limit < 1:
-        raise BadInput(f"--limit: {args.limit} is too few; give 1 or more")
     shards = read_shards(args.images)
     steps = sorted(set(args.steps or shards[0].steps))
     for shard in shards:

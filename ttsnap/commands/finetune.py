@@ -4,10 +4,18 @@ import argparse
 import functools
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, pick_device
-from ttsnap.commands.reward_options import add_reward, open_reward
+from ttsnap.commands.options import (
+    add_device,
+    in_file,
+    natural,
+    out_file,
+    pick_device,
+    seed,
+)
+from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
+from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
-from ttsnap.finetune.settings import Finetune, Lora
+from ttsnap.finetune.settings import Finetune
 
 KEPT = 512  # prompts whose pictures stay in memory; others are read again every epoch
 
@@ -15,40 +23,33 @@ KEPT = 512  # prompts whose pictures stay in memory; others are read again every
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--level", type=int, required=True, help="step whose Tweedie images are learned"
+        "--level", type=natural, required=True, help="step whose Tweedie images are learned"
     )
     parser.add_argument(
-        "--start", help="checkpoint of the level before; the base weights if not given"
+        "--start",
+        type=in_file,
+        help="checkpoint of the level before; the base weights if not given",
     )
     for part in ("train", "validation"):
         parser.add_argument(
-            f"--{part}-images", nargs="+", required=True, help="image shards (HDF5)"
+            f"--{part}-images", type=in_file, nargs="+", required=True, help="image shards (HDF5)"
         )
-        parser.add_argument(f"--{part}-labels", nargs="+", required=True, help="their label files")
-    parser.add_argument("--out", required=True, help="checkpoint (safetensors)")
+        parser.add_argument(
+            f"--{part}-labels", type=in_file, nargs="+", required=True, help="their label files"
+        )
+    parser.add_argument("--out", type=out_file, required=True, help="checkpoint (safetensors)")
     parser.add_argument("--state", help="where to keep progress, so that a killed run goes on")
     add_reward(parser)
-    for name, field in Finetune.model_fields.items():
-        if name not in ("lora", "lr_at"):
-            kind = type(field.default)
-            parser.add_argument(
-                f"--{name.replace('_', '-')}",
-                type=kind,
-                default=field.default,
-                help=field.description,
-            )
-    parser.add_argument(
-        "--lora-rank", type=int, default=0, help="train adapters of this rank; 0: full weights"
-    )
-    parser.add_argument(
-        "--lora-alpha", type=float, default=16.0, help="adapters are scaled by alpha / rank"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="order of the images")
+    add_settings(parser, Finetune)
+    parser.add_argument("--seed", type=seed, default=0, help="order of the images")
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
     """Train, judge on the validation prompts, keep the better of start and result; return the figures."""
+    settings = Finetune(**take_settings(args, Finetune)).at(args.level)
+    check_reward(args)
+    _check_shards(args)
     import hashlib
 
     import numpy as np
@@ -61,9 +62,6 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.provenance import check_same
     from ttsnap.rewards.levels import load_level, make_trainable, save_level
 
-    lora = Lora(rank=args.lora_rank, alpha=args.lora_alpha) if args.lora_rank else None
-    names = [name for name in Finetune.model_fields if name not in ("lora", "lr_at")]
-    settings = Finetune(lora=lora, **{name: getattr(args, name) for name in names}).at(args.level)
     processes, device = join(pick_device(args))
     train, labels = _groups(args.train_images, args.train_labels, args.level)
     validation, held_out = _groups(args.validation_images, args.validation_labels, args.level)
@@ -130,6 +128,18 @@ def _about(args: argparse.Namespace, labels: dict) -> list:
     from ttsnap.stages import code
 
     return [labels, code("ttsnap.commands.finetune", reward_module(args.kind))]
+
+
+def _check_shards(args: argparse.Namespace) -> None:
+    """Refuse, before anything slow is imported, shards that cannot be opened or have no images of the level."""
+    from ttsnap.scores import read_scores
+    from ttsnap.tweedie import read_shard
+
+    for path in (*args.train_images, *args.validation_images):
+        if args.level not in (steps := read_shard(path).steps):
+            raise BadInput(f"--level: {args.level}, but {path} holds images of steps {steps} only")
+    for path in (*args.train_labels, *args.validation_labels):
+        read_scores(path)
 
 
 def _groups(images: list[str], labels: list[str], level: int):

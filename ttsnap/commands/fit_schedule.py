@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from ttsnap.commands.options import count, in_file
 from ttsnap.errors import BadInput
 from ttsnap.simulate.costs import BEST_OF_N
 from ttsnap.simulate.fit import LOOKS, Settings, fit_schedule
@@ -20,10 +21,8 @@ from ttsnap.tensor import read_tensor, sources
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = Settings()
-    parser.add_argument("tensor", help="reward tensor")
-    parser.add_argument(
-        "--method", default="ttsnap", help=f"what to prune by: {' or '.join(LOOKS)}"
-    )
+    parser.add_argument("tensor", type=in_file, help="reward tensor")
+    parser.add_argument("--method", default="ttsnap", choices=LOOKS, help="what to prune by")
     parser.add_argument(
         "--fit-prompts", metavar="A:B", help="fit on these, B excluded; by default the first half"
     )
@@ -32,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cost_arguments(parser)
     parser.add_argument(
-        "--evaluations", type=int, default=defaults.evaluations, help="schedules to judge"
+        "--evaluations", type=count, default=defaults.evaluations, help="schedules to judge"
     )
     parser.add_argument(
-        "--most-looks", type=int, default=defaults.most_looks, help="looks in a schedule, at most"
+        "--most-looks", type=count, default=defaults.most_looks, help="looks in a schedule, at most"
     )
     parser.add_argument(
-        "--incumbent", metavar="FILE",
+        "--incumbent", type=in_file, metavar="FILE",
         help="JSON of an earlier fit-schedule, whose schedule stays unless another clearly gains more",
     )  # fmt: skip
     parser.add_argument(
@@ -52,9 +51,6 @@ def run(args: argparse.Namespace) -> dict:
     costs = costs_of(args, tensor)
     budgets = budgets_of(args, costs)
     fit, test = _split(args, count)
-    for option, value in (("evaluations", args.evaluations), ("most-looks", args.most_looks)):
-        if value < 1:
-            raise BadInput(f"--{option}: {value} is too few; give 1 or more")
     incumbent = read_schedule(args.incumbent, costs.num_steps) if args.incumbent else BEST_OF_N
     settings = Settings(evaluations=args.evaluations, most_looks=args.most_looks)
     given = (costs, args.method, check_seed(args.seed), settings)

@@ -5,24 +5,33 @@ import hashlib
 import json
 import sys
 
-from ttsnap.commands.model_options import add_model, open_model
-from ttsnap.commands.options import add_device, integers, pick_device
+from ttsnap.commands.model_options import add_model, model_settings, open_model
+from ttsnap.commands.options import (
+    add_device,
+    count,
+    in_file,
+    integers,
+    out_file,
+    pick_device,
+    refuse_beside,
+    seed,
+)
 from ttsnap.errors import BadInput
 from ttsnap.prompts import read_prompts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("prompts", help="prompt file, or a shard of one")
-    parser.add_argument("--out", required=True, help="image shard (HDF5)")
+    parser.add_argument("prompts", type=in_file, help="prompt file, or a shard of one")
+    parser.add_argument("--out", type=out_file, required=True, help="image shard (HDF5)")
     add_model(parser)
-    parser.add_argument("--candidates", type=int, required=True, help="seeds per prompt")
+    parser.add_argument("--candidates", type=count, required=True, help="seeds per prompt")
     parser.add_argument(
         "--keep-steps",
         type=integers,
         help="steps whose images are kept, e.g. 3,7,19; default: all",
     )
-    parser.add_argument("--seed", type=int, default=0, help="run seed")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed")
     parser.add_argument(
         "--state", help="where to keep the shard for a rerun, which takes over the prompts it has"
     )
@@ -31,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Generate and write the shard; return its size and the model's cost."""
+    if not args.state:
+        refuse_beside(args, "without --state", "--version")
+    prompts, steps = read_prompts(args.prompts), model_settings(args).steps
+    keep = sorted(set(args.keep_steps)) if args.keep_steps else list(range(steps))
+    if keep[-1] >= steps:
+        raise BadInput(f"--keep-steps: {keep} must lie in 0..{steps - 1}")
+
     import torch
     from tqdm import tqdm
 
@@ -41,15 +57,8 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.stages import code
     from ttsnap.tweedie import Kept, write_shard
 
-    if args.candidates < 1:
-        raise BadInput(f"--candidates: {args.candidates} is too few; give 1 or more")
     device = pick_device(args)
-    prompts = read_prompts(args.prompts)
     settings, sampler = open_model(args, device)
-    steps = settings.steps
-    keep = sorted(set(args.keep_steps)) if args.keep_steps else list(range(steps))
-    if keep[0] < 0 or keep[-1] >= steps:
-        raise BadInput(f"--keep-steps: {keep} must lie in 0..{steps - 1}")
     group = settings.negtome.group if settings.negtome else args.candidates
     cost = sampler_cost(sampler)
 

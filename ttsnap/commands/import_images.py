@@ -3,27 +3,39 @@
 import argparse
 from pathlib import Path
 
+from ttsnap.commands.options import in_file, in_folder, number, out_file, whole
 from ttsnap.errors import BadInput
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("tree", help="folder of p<prompt>/id<candidate>/s<step>.png")
-    parser.add_argument("--out", required=True, help="image shard (HDF5)")
+    parser.add_argument(
+        "tree", type=in_folder, help="folder of p<prompt>/id<candidate>/s<step>.png"
+    )
+    parser.add_argument("--out", type=out_file, required=True, help="image shard (HDF5)")
     parser.add_argument(
         "--prompts",
+        type=in_file,
         metavar="FILE",
         help="prompt file whose entry N is the text of pN (0 is the first); default: prompts.json in the tree",
     )
     parser.add_argument(
-        "--num-steps", type=int, help="denoising steps; default: the last step found, plus 1"
+        "--num-steps",
+        type=whole(1, 1000),
+        help="denoising steps; default: the last step found, plus 1",
     )
     parser.add_argument("--model", default="imported", help="what made the images, to note")
     parser.add_argument(
-        "--denoise-cost", type=float, metavar="TFLOP", help="of one step, to note as denoise_tflop"
+        "--denoise-cost",
+        type=number(0),
+        metavar="TFLOP",
+        help="of one step, to note as denoise_tflop",
     )
     parser.add_argument(
-        "--decode-cost", type=float, metavar="TFLOP", help="of one image, to note as decode_tflop"
+        "--decode-cost",
+        type=number(0),
+        metavar="TFLOP",
+        help="of one image, to note as decode_tflop",
     )
 
 

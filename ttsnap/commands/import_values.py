@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from ttsnap.commands.options import in_file, in_folder, number, out_file, whole
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, reading
 from ttsnap.tensor import RewardTensor, write_tensor
@@ -20,11 +21,17 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--base", required=True, metavar="DIR", help="base values: p200_i200_sNN.yaml, one per step"
+        "--base",
+        type=in_folder,
+        required=True,
+        metavar="DIR",
+        help="base values: p200_i200_sNN.yaml, one per step",
     )
-    parser.add_argument("--noise-aware", metavar="DIR", help="noise-aware values, likewise")
     parser.add_argument(
-        "--out", required=True, metavar="FILE", help="reward tensor to write (HDF5)"
+        "--noise-aware", type=in_folder, metavar="DIR", help="noise-aware values, likewise"
+    )
+    parser.add_argument(
+        "--out", type=out_file, required=True, metavar="FILE", help="reward tensor to write (HDF5)"
     )
     parser.add_argument("--model", help="by default the first word of the folder's name")
     parser.add_argument("--reward", help="by default from the second word of the folder's name")
@@ -32,12 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind", choices=sorted(set(REWARDS.values())),
         help="whose values they are, and so their units; by default as the folder's name says",
     )  # fmt: skip
-    parser.add_argument("--num-steps", type=int, help="by default the last step found, plus 1")
-    parser.add_argument("--prompts-file", metavar="FILE", help="JSON list of the prompts' text")
     parser.add_argument(
-        "--denoise-cost", type=float, metavar="TFLOP", help="to note as denoise_tflop"
+        "--num-steps", type=whole(1, 1000), help="by default the last step found, plus 1"
     )
-    parser.add_argument("--look-cost", type=float, metavar="TFLOP", help="to note as look_tflop")
+    parser.add_argument(
+        "--prompts-file", type=in_file, metavar="FILE", help="JSON list of the prompts' text"
+    )
+    parser.add_argument(
+        "--denoise-cost", type=number(0), metavar="TFLOP", help="to note as denoise_tflop"
+    )
+    parser.add_argument(
+        "--look-cost", type=number(0), metavar="TFLOP", help="to note as look_tflop"
+    )
 
 
 def run(args: argparse.Namespace) -> dict:

@@ -6,7 +6,9 @@ from pydantic import ValidationError
 
 from ttsnap.commands.options import has_fast_bfloat16
 from ttsnap.errors import BadInput
+from ttsnap.models import check_model
 from ttsnap.presets import PRESETS
+from ttsnap.section import nearest
 
 
 def add_model(parser: argparse.ArgumentParser, steps: str = "--steps") -> None:
@@ -60,7 +62,7 @@ def add_model(parser: argparse.ArgumentParser, steps: str = "--steps") -> None:
 
 
 def model_settings(args: argparse.Namespace):
-    """The config's `Model` that the options make. Raises BadInput with the option at fault."""
+    """The config's `Model` that the options make. Raises BadInput with the option at fault, before any slow import."""
     from ttsnap.model_settings import Model
 
     values = {k: v for k, v in vars(args).items() if k in Model.model_fields and k != "negtome"}
@@ -68,12 +70,15 @@ def model_settings(args: argparse.Namespace):
     if "negtome" in args:
         values["negtome"] = _pairs(args.negtome)
     try:
-        return Model.model_validate(values)
+        settings = Model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = "--" + " ".join(str(part) for part in first["loc"]).replace("_", "-")
         where = {"--steps": args.steps_option, "--path": "--model"}.get(where, where)
-        raise BadInput(f"{where}: {first['msg']}, got {str(first['input'])[:60]!r}") from None
+        near = nearest(first, Model)
+        raise BadInput(f"{where}: {first['msg']}, got {str(first['input'])[:60]!r}{near}") from None
+    check_model(settings.path, "--model")
+    return settings
 
 
 def _pairs(words: list[str]) -> dict | None:

@@ -3,17 +3,20 @@
 import argparse
 import math
 
+from ttsnap.commands.options import count, number, out_folder, seed
 from ttsnap.errors import BadInput, TtsnapError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--channels", type=int, default=4, help="channels C of the latents")
-    parser.add_argument("--patch-size", type=int, default=2, help="side p of a patch, in latents")
-    parser.add_argument("--samples", type=int, default=65536, help="patches drawn")
-    parser.add_argument("--scale", type=float, default=1.0, help="spread of the entries of A")
-    parser.add_argument("--out", required=True, help="folder for the figures and JSON files")
-    parser.add_argument("--seed", type=int, default=0, help="of Q and of the noise")
+    parser.add_argument("--channels", type=count, default=4, help="channels C of the latents")
+    parser.add_argument("--patch-size", type=count, default=2, help="side p of a patch, in latents")
+    parser.add_argument("--samples", type=count, default=65536, help="patches drawn")
+    parser.add_argument("--scale", type=number(0), default=1.0, help="spread of the entries of A")
+    parser.add_argument(
+        "--out", type=out_folder, required=True, help="folder for the figures and JSON files"
+    )
+    parser.add_argument("--seed", type=seed, default=0, help="of Q and of the noise")
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -21,18 +24,15 @@ def run(args: argparse.Namespace) -> dict:
 
     Raises TtsnapError when Qε is no longer N(0, I).
     """
+    size = args.channels * args.patch_size**2
+    if args.samples < 2 * size:
+        raise BadInput(f"--samples: {args.samples} is too few for {size} dimensions")
     import torch
 
     from ttsnap.files import write_json
     from ttsnap.noise.diagnostics import write
     from ttsnap.noise.maps import MAPS, rotate_vectors, skew
 
-    for key in ("channels", "patch_size", "samples"):
-        if getattr(args, key) < 1:
-            raise BadInput(f"--{key.replace('_', '-')}: {getattr(args, key)} is less than 1")
-    size = args.channels * args.patch_size**2
-    if args.samples < 2 * size:
-        raise BadInput(f"--samples: {args.samples} is too few for {size} dimensions")
     generator = torch.Generator().manual_seed(args.seed)
     eps = torch.randn(args.samples, size, generator=generator)
     a = torch.randn(size, size, generator=generator) * args.scale

@@ -3,28 +3,30 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, pick_device
-from ttsnap.commands.reward_options import add_reward, open_reward
+from ttsnap.commands.options import add_device, count, in_file, out_folder, pick_device, seed
+from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
 from ttsnap.files import replacing, write_json
+from ttsnap.models import check_generator
+from ttsnap.prompts import file_name, read_prompts, text_fault
 from ttsnap.sft.settings import Optimise
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--prompt", help="one prompt")
-    parser.add_argument("--prompts", help="prompt file: .txt, .json, .jsonl or .csv")
+    parser.add_argument("--prompts", type=in_file, help="prompt file: .txt, .json, .jsonl or .csv")
     parser.add_argument("--model", required=True, help="one-step diffusers folder or hub id")
     parser.add_argument(
-        "--size", type=int, help="image side in pixels; the model's own if not given"
+        "--size", type=count, help="image side in pixels; the model's own if not given"
     )
     parser.add_argument(
-        "--out", required=True, help="folder; a rerun keeps finished prompts, others are added"
+        "--out", type=out_folder, required=True, help="folder; a rerun keeps finished prompts"
     )
     add_reward(parser)
     add_settings(parser, Optimise)
-    parser.add_argument("--seed", type=int, default=0, help="run seed, of the first noise")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed, of the first noise")
     add_device(parser)
 
 
@@ -32,20 +34,22 @@ def run(args: argparse.Namespace) -> dict:
     """Optimise every prompt; return the summary."""
     if (args.prompt is None) == (args.prompts is None):
         raise BadInput("give either --prompt or --prompts")
-    settings, device = take_settings(args, Optimise), pick_device(args)
-    from tqdm import tqdm
-
-    from ttsnap.models import weights_digest
-    from ttsnap.prompts import file_name, read_prompts, text_fault
-    from ttsnap.rewards.registry import identity, reward_module
-    from ttsnap.sft.generators import load_generator
-    from ttsnap.stages import code
-
     prompts = read_prompts(args.prompts) if args.prompt is None else [args.prompt.strip()]
     if not prompts[0]:
         raise BadInput("--prompt: is empty")
     if fault := text_fault(prompts[0]):
         raise BadInput(f"--prompt: holds {fault}")
+    settings = take_settings(args, Optimise)
+    check_generator(args.model, "--model")
+    check_reward(args)
+    device = pick_device(args)
+    from tqdm import tqdm
+
+    from ttsnap.models import weights_digest
+    from ttsnap.rewards.registry import identity, reward_module
+    from ttsnap.sft.generators import load_generator
+    from ttsnap.stages import code
+
     generator = load_generator(args.model, size=args.size, device=device)
     if generator.image_shape[0] != 3:
         raise BadInput("--model: rewards read colour images; name a one-step pipeline")

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ttsnap.commands.options import count, in_file
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, reading, write_json, write_text
 from ttsnap.simulate.montecarlo import check_tensors
@@ -14,34 +15,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--part", required=True, choices=PARTS, help="what to make; each says below what it needs"
     )
     parser.add_argument(
-        "--tensor", nargs="+", default=[], metavar="FILE",
+        "--tensor", type=in_file, nargs="+", default=[], metavar="FILE",
         help="reward tensors of the test prompts (cost, gallery, summary)",
     )  # fmt: skip
     parser.add_argument(
-        "--simulation", nargs="+", default=[], metavar="FILE",
+        "--simulation", type=in_file, nargs="+", default=[], metavar="FILE",
         help="JSON of `simulate` (budget, gain, cost, gallery, summary; tau: to mark the looks)",
     )  # fmt: skip
     parser.add_argument(
-        "--alignment", nargs="+", default=[], metavar="FILE",
+        "--alignment", type=in_file, nargs="+", default=[], metavar="FILE",
         help="JSON of `align` (tau, levels; summary)",
     )  # fmt: skip
     parser.add_argument(
-        "--level", nargs="+", default=[], metavar="FILE", help="JSON of `finetune` (levels)"
+        "--level",
+        type=in_file,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="JSON of `finetune` (levels)",
     )
     parser.add_argument(
-        "--schedule", nargs="+", default=[], metavar="FILE", help="JSON of `fit-schedule` (gain)"
+        "--schedule",
+        type=in_file,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="JSON of `fit-schedule` (gain)",
     )
     parser.add_argument(
-        "--images", nargs="+", default=[], metavar="FILE", help="image shards (gallery)"
+        "--images",
+        type=in_file,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="image shards (gallery)",
     )
     parser.add_argument(
-        "--comparison", nargs="+", default=[], metavar="FILE",
+        "--comparison", type=in_file, nargs="+", default=[], metavar="FILE",
         help="JSON of `compare-search` (search)",
     )  # fmt: skip
-    parser.add_argument("--figure", metavar="FILE", help="PNG on the first page (summary)")
-    parser.add_argument("--prompts", type=int, default=6, help="prompts of the gallery")
     parser.add_argument(
-        "--candidates", type=int, default=6, help="its budget, in candidates of best-of-N"
+        "--figure", type=in_file, metavar="FILE", help="PNG on the first page (summary)"
+    )
+    parser.add_argument("--prompts", type=count, default=6, help="prompts of the gallery")
+    parser.add_argument(
+        "--candidates", type=count, default=6, help="its budget, in candidates of best-of-N"
     )
     parser.add_argument(
         "--out", required=True, metavar="FILE",
@@ -111,9 +129,6 @@ def _gallery(args: argparse.Namespace) -> dict:
     from ttsnap.report.gallery import gallery
     from ttsnap.tweedie import read_shards
 
-    for option in ("prompts", "candidates"):
-        if getattr(args, option) < 1:
-            raise BadInput(f"--{option}: {getattr(args, option)} is too few; give 1 or more")
     shards = read_shards(_some(args, "images"))
     tensor, simulation = read_tensor(_some(args, "tensor")[0]), _one(args, "simulation")
     _check_made_from(args.simulation[0], simulation, args.tensor[0], sources([tensor]))

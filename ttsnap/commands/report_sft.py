@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from ttsnap.commands.options import in_file, out_file
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, reading, write_text
 
@@ -12,7 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--part", required=True, choices=PARTS, help="what to make")
     parser.add_argument(
-        "--comparison", nargs="+", default=[], metavar="FILE", help="JSON of `compare-sft` (table)"
+        "--comparison",
+        type=in_file,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="JSON of `compare-sft` (table)",
     )
     parser.add_argument(
         "--own-models",
@@ -20,14 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="each seed has an original model of its own (table)",
     )
     parser.add_argument(
-        "--training", nargs="+", default=[], metavar="FILE",
+        "--training", type=in_file, nargs="+", default=[], metavar="FILE",
         help="train_summary.json below …/SEED/WAY/CYCLE/ (curves)",
     )  # fmt: skip
     parser.add_argument(
-        "--images", nargs="+", default=[], metavar="FILE",
+        "--images", type=in_file, nargs="+", default=[], metavar="FILE",
         help="images of `compare-sft`, named WAY.CYCLE.safetensors (grid)",
     )  # fmt: skip
-    parser.add_argument("--out", required=True, metavar="FILE", help="HTML (table) or PNG")
+    parser.add_argument(
+        "--out", type=out_file, required=True, metavar="FILE", help="HTML (table) or PNG"
+    )
 
 
 def run(args: argparse.Namespace) -> dict:

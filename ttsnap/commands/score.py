@@ -2,30 +2,40 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, pick_device
-from ttsnap.commands.reward_options import add_reward, open_reward
+from ttsnap.commands.options import add_device, count, in_file, out_file, pick_device
+from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("images", help="image shard (HDF5)")
-    parser.add_argument("--out", required=True, help="score file (HDF5)")
+    parser.add_argument("images", type=in_file, help="image shard (HDF5)")
+    parser.add_argument("--out", type=out_file, required=True, help="score file (HDF5)")
     parser.add_argument(
         "--checkpoint",
+        type=in_file,
         action="append",
         default=[],
         help="level checkpoint: its step is read with it; repeatable. None: the base reward at every step",
     )
     add_reward(parser)
-    parser.add_argument("--batch-size", type=int, default=64, help="images at once")
+    parser.add_argument("--batch-size", type=count, default=64, help="images at once")
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
     """Score the shard; return the mean reward of each step."""
+    check(args)
     from ttsnap.rewards.levels import by_level
 
     return score(args, levels=by_level(args.checkpoint))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse a shard or a reward that cannot be, before anything slow is imported."""
+    from ttsnap.tweedie import read_shard
+
+    read_shard(args.images)
+    check_reward(args)
 
 
 def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = False) -> dict:

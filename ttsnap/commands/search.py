@@ -5,19 +5,34 @@ import importlib
 
 from ttsnap.commands.check import CHECKERS
 from ttsnap.commands.model_options import add_model, model_settings, open_model
-from ttsnap.commands.options import add_device, add_replace, pick_device
+from ttsnap.commands.options import (
+    add_device,
+    add_replace,
+    count,
+    in_file,
+    natural,
+    number,
+    out_folder,
+    pick_device,
+    refuse_beside,
+    seed,
+)
+from ttsnap.commands.reward_options import key_and_value
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
+from ttsnap.rewards.registry import check_options
 from ttsnap.simulate.costs import BEST_OF_N, REAL_METHODS, UNITS, Schedule
-from ttsnap.simulate.options import check_seed, numbers, read_schedule
+from ttsnap.simulate.options import numbers, read_schedule
 from ttsnap.units import Units
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("prompts", help="prompt file: .txt, .json, .jsonl or .csv")
-    parser.add_argument("--out", required=True, metavar="DIR", help="images, strips and traces")
+    parser.add_argument("prompts", type=in_file, help="prompt file: .txt, .json, .jsonl or .csv")
+    parser.add_argument(
+        "--out", type=out_folder, required=True, metavar="DIR", help="images, strips and traces"
+    )
     add_model(parser, steps="--model-steps")
     _add_rewards(parser)
     parser.add_argument(
@@ -27,19 +42,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", dest="look_at", default="2,6,11", help="steps to look at")
     parser.add_argument("--keep", default="0.4,0.4,0.5", help="fraction to keep at each")
     parser.add_argument(
-        "--schedule", metavar="FILE", help="JSON of fit-schedule, instead of --steps and --keep"
+        "--schedule",
+        type=in_file,
+        metavar="FILE",
+        help="JSON of fit-schedule, instead of --steps and --keep",
     )
-    parser.add_argument("--budget", type=float, required=True, help="of each prompt")
+    parser.add_argument("--budget", type=number(above=0), required=True, help="of each prompt")
     parser.add_argument(
         "--budget-unit", default="tflop", choices=UNITS,
         help="what --budget counts; candidates: what best-of-N spends on so many",
     )  # fmt: skip
     parser.add_argument(
-        "--first-candidate", type=int, default=0, help="id of the first seed of each prompt"
+        "--first-candidate", type=natural, default=0, help="id of the first seed of each prompt"
     )
-    parser.add_argument("--limit", type=int, help="only the first so many prompts")
+    parser.add_argument("--limit", type=count, help="only the first so many prompts")
     parser.add_argument("--checker", choices=CHECKERS, help="also judge each pick objectively")
-    parser.add_argument("--seed", type=int, default=0, help="run seed")
+    parser.add_argument("--seed", type=seed, default=0, help="run seed")
     add_replace(parser)
     add_device(parser)
 
@@ -54,12 +72,10 @@ class _OfReward(argparse.Action):
         elif not rewards:
             parser.error(f"{option_string} belongs to a reward: give --kind before it")
         elif self.const == "option":
-            key, equals, text = value.partition("=")
-            if not equals:
-                parser.error(f"--option {value}: give KEY=VALUE")
-            rewards[-1]["options"][key] = text
+            key, text = key_and_value(value)
+            rewards[-1]["options"] = {**rewards[-1]["options"], key: text}
         elif self.const == "checkpoint":
-            rewards[-1]["checkpoints"].append(value)
+            rewards[-1]["checkpoints"] = [*rewards[-1]["checkpoints"], value]
         else:
             rewards[-1]["name"] = value
         namespace.rewards = rewards
@@ -74,12 +90,17 @@ def _add_rewards(parser: argparse.ArgumentParser) -> None:
     ):  # fmt: skip
         parser.add_argument(
             f"--{name}", action=_OfReward, const=name, dest="rewards", required=required,
+            type=in_file if name == "checkpoint" else str,
             metavar=name.upper(), help=text, default=argparse.SUPPRESS if name != "kind" else None,
         )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> dict:
     """Search every prompt that is not finished; return the summary."""
+    prompts = read_prompts(args.prompts)[: args.limit]
+    schedule = _schedule(args, model_settings(args).steps)
+    _check(args, schedule)
+
     from tqdm import tqdm
 
     from ttsnap.rewards.levels import check_noise_levels
@@ -88,15 +109,7 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.search.plan import make_plan, pick_batches, prompts_at_once
 
     device = pick_device(args)
-    prompts = read_prompts(args.prompts)[: args.limit]
-    _check(args)
-    schedule = _schedule(args, model_settings(args).steps)
     model, sampler = open_model(args, device)
-    if sampler.pusher:
-        raise BadInput(
-            "--negtome: a search drops candidates, on which the others of their group depend; give --negtome off"
-        )
-    schedule.check(sampler.steps, args.schedule or "--steps/--keep")
     levels = _levels(args, schedule)
     for path in [path for checkpoints in levels for path in checkpoints.values()]:
         check_noise_levels(path, "this search", sampler.describe())
@@ -134,23 +147,31 @@ def run(args: argparse.Namespace) -> dict:
     return summary
 
 
-def _check(args: argparse.Namespace) -> None:
-    check_seed(args.seed)
-    for option, value, least in (
-        ("first-candidate", args.first_candidate, 0),
-        ("limit", 1 if args.limit is None else args.limit, 1),
-    ):
-        if value < least:
-            raise BadInput(f"--{option}: {value} is too small; give {least} or more")
+def _check(args: argparse.Namespace, schedule: Schedule) -> None:
+    """Refuse, before anything slow is imported, what the options alone show to be wrong."""
+    model = model_settings(args)
+    if model.negtome:
+        raise BadInput(
+            "--negtome: a search drops candidates, on which the others of their group depend; give --negtome off"
+        )
+    schedule.check(model.steps, args.schedule or "--steps/--keep")
+    for reward in args.rewards:
+        check_options(reward["kind"], reward["options"], "--kind", "--option ")
     names = [reward["name"] for reward in args.rewards]
     if len(set(names)) < len(names):
         raise BadInput(f"--name: two rewards are called the same in {names}; name one otherwise")
 
 
 def _schedule(args: argparse.Namespace, num_steps: int) -> Schedule:
+    if args.method != "ttsnap":
+        refuse_beside(
+            args, f"with --method {args.method}, which reads base rewards", "--checkpoint"
+        )
     if args.method == "best_of_n":
+        refuse_beside(args, "with --method best_of_n", "--schedule", "--steps", "--keep")
         return BEST_OF_N
     if args.schedule:
+        refuse_beside(args, "beside --schedule", "--steps", "--keep")
         return read_schedule(args.schedule, num_steps)
     return Schedule(
         tuple(numbers(args.look_at, "--steps", int)), tuple(numbers(args.keep, "--keep"))

@@ -5,17 +5,22 @@ import typing
 
 from pydantic import ValidationError
 
+from ttsnap.commands.options import natural, number, refuse_beside
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Lora
-from ttsnap.section import Section
+from ttsnap.section import Section, nearest
 
 
 def add_settings(parser: argparse.ArgumentParser, model: type[Section]) -> None:
     """Declare an option for each key of `model`; a LoRA becomes --lora-rank and --lora-alpha."""
-    for name, field in model.model_fields.items():
+    for name, field in _single_values(model).items():
         if name == "lora":
-            parser.add_argument("--lora-rank", type=int, default=0, help="adapters' rank; 0: none")
-            parser.add_argument("--lora-alpha", type=float, default=16.0, help="alpha of them")
+            parser.add_argument(
+                "--lora-rank", type=natural, default=0, help="adapters' rank; 0: none"
+            )
+            parser.add_argument(
+                "--lora-alpha", type=number(above=0), default=16.0, help="alpha of them"
+            )
             continue
         kinds = [
             k for k in (field.annotation, *typing.get_args(field.annotation)) if k in (int, float)
@@ -28,17 +33,30 @@ def add_settings(parser: argparse.ArgumentParser, model: type[Section]) -> None:
         )
 
 
+def _single_values(model: type[Section]) -> dict:
+    """The fields that an option can hold; a table of values by level is the config's alone."""
+    fields = model.model_fields.items()
+    return {
+        name: field for name, field in fields if typing.get_origin(field.annotation) is not dict
+    }
+
+
 def take_settings(args: argparse.Namespace, model: type[Section]) -> dict:
     """The settings that the options gave. Raises BadInput naming the option at fault."""
-    values = {name: getattr(args, name) for name in model.model_fields if name != "lora"}
-    if "lora" in model.model_fields and args.lora_rank:
-        values["lora"] = Lora(rank=args.lora_rank, alpha=args.lora_alpha)
+    values = {name: getattr(args, name) for name in _single_values(model) if name != "lora"}
     try:
+        if "lora" in model.model_fields and not args.lora_rank:
+            refuse_beside(args, "without --lora-rank", "--lora-alpha")
+        elif "lora" in model.model_fields:
+            values["lora"] = Lora(rank=args.lora_rank, alpha=args.lora_alpha)
         return model(**values).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
+        near = nearest(first, model)
         option = str(first["loc"][0]).replace("_", "-") if first["loc"] else model.__name__
-        raise BadInput(f"--{option}: {first['msg']}, got {str(first['input'])[:60]!r}") from None
+        raise BadInput(
+            f"--{option}: {first['msg']}, got {str(first['input'])[:60]!r}{near}"
+        ) from None
 
 
 def words(settings: dict) -> str:

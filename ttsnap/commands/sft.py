@@ -7,41 +7,57 @@ import argparse
 import os
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, add_replace, pick_device
+from ttsnap.commands.options import (
+    add_device,
+    add_replace,
+    count,
+    in_file,
+    out_folder,
+    pick_device,
+    seed,
+)
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
 from ttsnap.files import write_json
+from ttsnap.models import check_generator
 from ttsnap.sft.settings import Train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--manifest", nargs="+", required=True, help="manifests of the assigned datasets"
+        "--manifest",
+        type=in_file,
+        nargs="+",
+        required=True,
+        help="manifests of the assigned datasets",
     )
     parser.add_argument("--model", required=True, help="the generator to start from")
     parser.add_argument(
         "--teacher", help="the original model, for the preserve loss; --model if not given"
     )
-    parser.add_argument("--size", type=int, help="image side of a pipeline, in pixels")
+    parser.add_argument("--size", type=count, help="image side of a pipeline, in pixels")
     parser.add_argument(
         "--noise", default="assigned", choices=["assigned", "random"],
         help="the assigned noise, or direct SFT on fresh random noise",
     )  # fmt: skip
-    parser.add_argument("--out", required=True, help="folder of the checkpoints")
+    parser.add_argument("--out", type=out_folder, required=True, help="folder of the checkpoints")
     parser.add_argument("--state", help="where to keep progress, so that a killed run goes on")
     parser.add_argument(
         "--every-epoch", action="store_true", help="keep a checkpoint of every epoch, too"
     )
     add_settings(parser, Train)
-    parser.add_argument("--seed", type=int, default=0, help="order and random noise")
+    parser.add_argument("--seed", type=seed, default=0, help="order and random noise")
     add_replace(parser)
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
     """Train, write checkpoint-best and -final (and -epoch-NNN), history and summary; return the summary."""
-    settings, device = take_settings(args, Train), pick_device(args)
+    settings = take_settings(args, Train)
+    check_generator(args.model, "--model")
+    check_generator(args.teacher or args.model, "--teacher")
+    device = pick_device(args)
     from ttsnap.models import weights_digest
     from ttsnap.provenance import check_same
     from ttsnap.report.sft_figures import loss_curves

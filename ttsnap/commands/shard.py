@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from ttsnap.commands.options import count, in_file, natural, out_file
 from ttsnap.errors import BadInput
 from ttsnap.files import write_text
 from ttsnap.prompts import read_prompts, shards
@@ -10,18 +11,17 @@ from ttsnap.prompts import read_prompts, shards
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("prompts", help="prompt file: .txt, .json, .jsonl or .csv")
-    parser.add_argument("--size", type=int, default=16, help="prompts per shard")
-    parser.add_argument("--limit", type=int, help="use only the first so many prompts")
-    parser.add_argument("--shard", type=int, default=0, help="which shard, from 0")
-    parser.add_argument("--out", required=True, help="JSON lines with index and prompt")
+    parser.add_argument("prompts", type=in_file, help="prompt file: .txt, .json, .jsonl or .csv")
+    parser.add_argument("--size", type=count, default=16, help="prompts per shard")
+    parser.add_argument("--limit", type=count, help="use only the first so many prompts")
+    parser.add_argument("--shard", type=natural, default=0, help="which shard, from 0")
+    parser.add_argument(
+        "--out", type=out_file, required=True, help="JSON lines with index and prompt"
+    )
 
 
 def run(args: argparse.Namespace) -> dict:
     """Write the shard; return how many prompts and shards there are."""
-    for option, value in (("size", args.size), ("limit", args.limit)):
-        if value is not None and value < 1:
-            raise BadInput(f"--{option} {value}: at least 1")
     prompts = read_prompts(args.prompts)[: args.limit]
     parts = shards(prompts, args.size)
     if not 0 <= args.shard < len(parts):

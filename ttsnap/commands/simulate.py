@@ -7,6 +7,7 @@ import io
 import sys
 from pathlib import Path
 
+from ttsnap.commands.options import count, in_file, out_file, refuse_beside
 from ttsnap.errors import BadInput
 from ttsnap.files import write_text
 from ttsnap.simulate.costs import Schedule
@@ -26,17 +27,25 @@ from ttsnap.tensor import read_tensor, sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("tensor", nargs="+", help="reward tensor; several go by their rank sum")
+    parser.add_argument(
+        "tensor", type=in_file, nargs="+", help="reward tensor; several go by their rank sum"
+    )
     parser.add_argument("--steps", default="2,6,11", help="steps to look at")
     parser.add_argument("--keep", default="0.4,0.4,0.5", help="fraction to keep at each")
     parser.add_argument(
-        "--schedule", metavar="FILE", help="JSON of fit-schedule, instead of --steps and --keep"
+        "--schedule",
+        type=in_file,
+        metavar="FILE",
+        help="JSON of fit-schedule, instead of --steps and --keep",
     )
     parser.add_argument(
-        "--ttsp-schedule", metavar="FILE", help="JSON of fit-schedule, a schedule for TTSp alone"
+        "--ttsp-schedule",
+        type=in_file,
+        metavar="FILE",
+        help="JSON of fit-schedule, a schedule for TTSp alone",
     )
     add_cost_arguments(parser)
-    parser.add_argument("--draws", type=int, default=50, help="draws of candidates per prompt")
+    parser.add_argument("--draws", type=count, default=50, help="draws of candidates per prompt")
     parser.add_argument("--prompts", metavar="A:B", help="only these prompts, B excluded")
     parser.add_argument(
         "--method",
@@ -45,8 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=MODULE:FUNCTION",
         help="a method of your own beside the others; see ttsnap.simulate.methods",
     )
-    parser.add_argument("--csv", metavar="FILE", help="write the curves as CSV to FILE")
-    parser.add_argument("--figure", metavar="FILE", help="draw reward against budget as PNG")
+    parser.add_argument(
+        "--csv", type=out_file, metavar="FILE", help="write the curves as CSV to FILE"
+    )
+    parser.add_argument(
+        "--figure", type=out_file, metavar="FILE", help="draw reward against budget as PNG"
+    )
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -113,6 +126,7 @@ def as_csv(methods: dict) -> str:
 
 def _schedule(args: argparse.Namespace, num_steps: int) -> Schedule:
     if args.schedule:
+        refuse_beside(args, "beside --schedule", "--steps", "--keep")
         return read_schedule(args.schedule, num_steps)
     steps, keep = numbers(args.steps, "--steps", int), numbers(args.keep, "--keep")
     return Schedule(tuple(steps), tuple(keep)).check(num_steps, "--steps/--keep")

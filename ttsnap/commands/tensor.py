@@ -2,15 +2,25 @@
 
 import argparse
 
+from ttsnap.commands.options import in_file, out_file
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--base", nargs="+", required=True, help="score files of the base reward")
     parser.add_argument(
-        "--noise-aware", nargs="+", default=[], help="score files of the level checkpoints"
+        "--base", type=in_file, nargs="+", required=True, help="score files of the base reward"
     )
-    parser.add_argument("--accepted", nargs="+", default=[], help="score files of the checker")
-    parser.add_argument("--out", required=True, help="reward tensor (HDF5)")
+    parser.add_argument(
+        "--noise-aware",
+        type=in_file,
+        nargs="+",
+        default=[],
+        help="score files of the level checkpoints",
+    )
+    parser.add_argument(
+        "--accepted", type=in_file, nargs="+", default=[], help="score files of the checker"
+    )
+    parser.add_argument("--out", type=out_file, required=True, help="reward tensor (HDF5)")
 
 
 def run(args: argparse.Namespace) -> dict:

@@ -5,12 +5,21 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, has_fast_bfloat16, pick_device
-from ttsnap.errors import TtsnapError
+from ttsnap.commands.options import (
+    add_device,
+    has_fast_bfloat16,
+    number,
+    out_folder,
+    pick_device,
+    seed,
+)
+from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import read_json, write_json, write_text
 
 GUIDANCE, SAMPLE_STEPS = 2.0, 20  # how the generator is sampled for figures and the reward's data
 PARTS = ("vae", "generator", "reward", "onestep")
+NEEDS = {part: "shapes-sdxl/model_index.json" for part in ("reward", "onestep")}
+NEEDS["generator"] = "vae/config.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,20 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PARTS,
         help="the generator needs the vae; the reward and onestep need the generator",
     )
-    parser.add_argument("--out", required=True, help="folder of all the models")
+    parser.add_argument("--out", type=out_folder, required=True, help="folder of all the models")
     parser.add_argument(
         "--scale",
-        type=float,
+        type=number(above=0),
         default=1.0,
         help="share of the recipe's steps and data; below 1 to try it out",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights, data and order")
+    parser.add_argument("--seed", type=seed, default=0, help="of weights, data and order")
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
     """Train and save one part with its model card; return its figures."""
-    device, out = pick_device(args), Path(args.out)
+    out = Path(args.out)
+    if (needed := NEEDS.get(args.part)) and not (out / needed).is_file():
+        raise BadInput(f"{out / needed}: no such file; train the part before {args.part} first")
+    device = pick_device(args)
     figures = {"vae": _vae, "generator": _generator, "reward": _reward, "onestep": _onestep}[
         args.part
     ](args, lambda count: max(1, round(count * args.scale)), device, out)

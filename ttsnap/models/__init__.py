@@ -7,6 +7,8 @@ from pathlib import Path
 from ttsnap import identity
 from ttsnap.assets import how_to_get, local_copy
 from ttsnap.errors import BadInput
+from ttsnap.hints import did_you_mean
+from ttsnap.presets import PRESETS
 
 EMBEDDED = Path(__file__).parent
 
@@ -22,7 +24,8 @@ def resolve(path: str | Path) -> str:
     found = EMBEDDED / path.removeprefix("embedded:")
     if not found.exists():
         names = sorted(p.name for p in EMBEDDED.iterdir() if p.is_dir() and p.name[0] not in "._")
-        raise BadInput(f"{path}: no such embedded model; there are {', '.join(names)}")
+        hint = did_you_mean(path.removeprefix("embedded:"), names)
+        raise BadInput(f"{path}: no such embedded model; there are {', '.join(names)}{hint}")
     return str(found)
 
 
@@ -54,9 +57,16 @@ def check_model(path: str, key: str) -> None:
     if not found.is_dir() and (path.count("/") != 1 or " " in path):
         hint = (
             how_to_get(path)
+            or did_you_mean(path, PRESETS).removeprefix("; ")
             or "name a diffusers folder, a hub id like stabilityai/sdxl-turbo, or embedded:NAME"
         )
         raise BadInput(f"{key}: {path!r}: no such folder; {hint}")
+
+
+def check_generator(path: str, key: str) -> None:
+    """Raise BadInput as `check_model`; a folder with a config.json may be a GAN's."""
+    if not (Path(resolve(path)) / "config.json").is_file():
+        check_model(path, key)
 
 
 def model_version(path: str | Path, only: tuple[str, ...] = (), *, times: bool = False) -> str:

@@ -1,5 +1,6 @@
 """The comparison over seeds: base, direct SFT and latent-matched SFT after each cycle."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,30 +22,41 @@ class Metric:
     better: int  # +1: higher, −1: lower, 0: neither
     places: int = 2
     scale: float = 1.0
+    least: float = -math.inf  # what is possible, in the column's units
+    most: float = math.inf
 
     def of(self, comparison: dict) -> float | None:
         for key in self.path:
             comparison = comparison.get(key, {})
         return None if comparison == {} else comparison * self.scale
 
+    def over_seeds(self, values: list[float]) -> dict:
+        """`over_seeds` of values of this metric."""
+        return over_seeds(values, self.least, self.most)
+
+    def difference_over_seeds(self, differences: list[float]) -> dict:
+        """`over_seeds` of differences of two values of this metric."""
+        reach = self.most - self.least
+        return over_seeds(differences, -reach, reach)
+
 
 METRICS = [
     Metric(("train", "psnr"), "train targets, PSNR (dB)", +1),
     Metric(("test", "psnr"), "held-out targets, PSNR (dB)", +1),
-    Metric(("fresh", "feature_distance"), "fresh samples, feature distance", -1),
-    Metric(("fresh", "class_accuracy"), "fresh samples, right class (%)", +1, 1, 100),
-    Metric(("fresh", "accepted"), "fresh samples, accepted by the checker (%)", +1, 1, 100),
-    Metric(("drift",), "drift from the original (MSE)", 0, 4),
+    Metric(("fresh", "feature_distance"), "fresh samples, feature distance", -1, least=0),
+    Metric(("fresh", "class_accuracy"), "fresh samples, right class (%)", +1, 1, 100, 0, 100),
+    Metric(("fresh", "accepted"), "fresh samples, accepted by the checker (%)", +1, 1, 100, 0, 100),
+    Metric(("drift",), "drift from the original (MSE)", 0, 4, least=0),
 ]
 
 
-def over_seeds(values: list[float]) -> dict:
-    """Mean and 95 % interval (Student's t over the seeds; no interval from a single one)."""
+def over_seeds(values: list[float], least: float = -math.inf, most: float = math.inf) -> dict:
+    """Mean and 95 % interval: Student's t over the seeds, cut to what is possible; none from a single seed."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return {"value": mean, "low": None, "high": None}
     half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    return {"value": mean, "low": mean - half, "high": mean + half}
+    return {"value": mean, "low": max(mean - half, least), "high": min(mean + half, most)}
 
 
 def summarise_sft(comparisons: list[dict]) -> dict:
@@ -72,14 +84,14 @@ def summarise_sft(comparisons: list[dict]) -> dict:
     rows = []
     for way, cycle in sorted(by_model, key=lambda model: (order[model[0]], model[1])):
         found = by_model[way, cycle]
-        values = {m.title: over_seeds([m.of(found[s]) for s in seeds]) for m in metrics}
+        values = {m.title: m.over_seeds([m.of(found[s]) for s in seeds]) for m in metrics}
         rows.append({"way": way, "cycle": cycle, "values": values})
     differences = []
     for cycle in sorted({cycle for way, cycle in by_model if way == MATCHED}):
         if (DIRECT, cycle) in by_model:
             ours, theirs = by_model[MATCHED, cycle], by_model[DIRECT, cycle]
             values = {
-                m.title: over_seeds([m.of(ours[s]) - m.of(theirs[s]) for s in seeds])
+                m.title: m.difference_over_seeds([m.of(ours[s]) - m.of(theirs[s]) for s in seeds])
                 for m in metrics
             }
             differences.append({"cycle": cycle, "values": values})

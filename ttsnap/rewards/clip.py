@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 from ttsnap.assets import how_to_get
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version, resolve
+from ttsnap.notices import warn_cut
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.weights import fill, read_weights
 
@@ -60,6 +61,12 @@ class ClipReward(Reward):
 
     def _encode(self, prompt: str) -> tuple[int, ...]:
         length = self.clip.config.text_config.max_position_embeddings
+        warn_cut(
+            prompt,
+            len(self.tokenizer(prompt, verbose=False).input_ids),
+            length,
+            f"the reward {self.name}",
+        )
         kept = self.tokenizer(prompt, padding="max_length", truncation=True, max_length=length)
         return tuple(kept["input_ids"])
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version, resolve
+from ttsnap.notices import warn_cut
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
@@ -46,10 +47,13 @@ class HPSv2(Reward):
         with_linear_attention(self.clip)
         self.image_size = self.clip.visual.image_size[0]
         self.version = model_version(file)
-        if architecture.endswith(".json"):
-            self.version += "+" + model_version(architecture)
-        tokenizer = SimpleTokenizer(context_length=self.clip.context_length)
-        self._tokens = functools.lru_cache(maxsize=100_000)(lambda p: tokenizer(p)[0].tolist())
+        self.tokenizer = SimpleTokenizer(context_length=self.clip.context_length)
+        self._tokens = functools.lru_cache(maxsize=100_000)(self._encode)
+
+    def _encode(self, prompt: str) -> list[int]:
+        tokens = len(self.tokenizer.encode(prompt)) + 2  # start and end
+        warn_cut(prompt, tokens, self.clip.context_length, f"the reward {self.name}")
+        return self.tokenizer(prompt)[0].tolist()
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         distinct = list(dict.fromkeys(prompts))

@@ -10,6 +10,7 @@ from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version, resolve
+from ttsnap.notices import warn_cut
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD, linear_head, precise
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
@@ -81,6 +82,8 @@ class ImageReward(Reward):
         self._tokens = functools.lru_cache(maxsize=100_000)(self._encode)
 
     def _encode(self, prompt: str) -> tuple[list[int], list[int]]:
+        tokens = len(self.tokenizer(prompt, verbose=False).input_ids)
+        warn_cut(prompt, tokens, PROMPT_TOKENS, f"the reward {self.name}")
         kept = self.tokenizer(
             prompt, padding="max_length", truncation=True, max_length=PROMPT_TOKENS
         )

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 
 from ttsnap.errors import BadInput
+from ttsnap.hints import did_you_mean
 from ttsnap.models import check_there, model_version, resolve, weights_digest
 from ttsnap.stages import module_file
 
@@ -26,6 +27,7 @@ def reward_target(kind: str) -> tuple[str, str]:
         known = ", ".join(KINDS)
         raise BadInput(
             f"reward kind {kind!r} is unknown: use one of {known}, or your class as package.module:Class"
+            f"{did_you_mean(kind, KINDS)}"
         )
     return module, name
 
@@ -35,30 +37,33 @@ def reward_module(kind: str) -> str:
     return reward_target(kind)[0]
 
 
-def check_options(kind: str, options: dict, key: str) -> None:
-    """Raise BadInput, naming the config key, for a kind that does not exist, options it does not take, files not there.
+def check_options(kind: str, options: dict, kind_key: str, option_key: str) -> None:
+    """Raise BadInput, naming the key, for a kind that does not exist, options it does not take, files not there.
+
+    kind_key names the kind; option_key is what stands before an option's name.
 
     Reads the source of the class and imports nothing: what a reward needs is not there wherever a config is read.
     """
     try:
         module, name = reward_target(kind)
     except BadInput as error:
-        raise BadInput(f"{key}.kind: {error}") from None
+        raise BadInput(f"{kind_key}: {error}") from None
     if module_file(module) is None and importlib.util.find_spec(module.split(".")[0]) is None:
-        raise BadInput(f"{key}.kind: there is no module {module} here; name one that Python finds")
+        raise BadInput(f"{kind_key}: there is no module {module} here; name one that Python finds")
     takes = parameters(module, name)
     if takes is None:
         return
     for option in options:
         if option not in takes:
             known = ", ".join(takes)
-            raise BadInput(f"{key}.options.{option}: unknown key; {kind} takes {known}")
+            hint = did_you_mean(option, takes)
+            raise BadInput(f"{option_key}{option}: unknown key; {kind} takes {known}{hint}")
     for option, default in takes.items():
         value = options.get(option, default)
         if value is REQUIRED:
-            raise BadInput(f"{key}.options.{option}: is missing; {kind} needs it")
+            raise BadInput(f"{option_key}{option}: is missing; {kind} needs it")
         if isinstance(value, str):
-            check_there(value, f"{key}.options.{option}")
+            check_there(value, f"{option_key}{option}")
 
 
 def identity(kind: str, options: dict, *, times: bool = True) -> dict:

@@ -7,13 +7,14 @@ import torch
 from diffusers import DiffusionPipeline
 
 from ttsnap.assets import how_to_get
+from ttsnap.device import check_device
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version
 from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.base import Sampler, candidate_seed, run, to_bytes
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.flux import FluxSampler
-from ttsnap.samplers.place import check_device, place
+from ttsnap.samplers.place import place
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
 from ttsnap.samplers.whole import check_whole

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -10,6 +9,7 @@ import torch
 
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.negtome_settings import NegToMe
+from ttsnap.notices import warn_cut
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.negtome import Pusher, install
 from ttsnap.seeds import candidate_seed
@@ -166,15 +166,12 @@ def to_bytes(images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
 
 @contextlib.contextmanager
 def warn_if_cut(tokenizer, limit: int, prompt: str) -> Iterator[None]:
-    """Warn, naming the prompt, when the text encoder reads only its first `limit` tokens.
+    """Warn as `notices.warn_cut` does when the text encoder reads only a prompt's first `limit` tokens.
 
     Within the block the libraries' own warnings, which repeat the whole prompt, are off.
     """
     tokens = len(tokenizer(prompt, verbose=False).input_ids)
-    if tokens > limit:
-        short = prompt if len(prompt) <= 60 else prompt[:57] + "…"
-        message = f"prompt {short!r} has {tokens} tokens; the model reads the first {limit}"
-        warnings.warn(message, stacklevel=4)
+    warn_cut(prompt, tokens, limit, "the model")
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     levels = [logger.level for logger in loggers]
     try:

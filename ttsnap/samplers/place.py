@@ -7,15 +7,6 @@ from ttsnap.errors import BadInput
 OFFLOADS = ("none", "model", "sequential")
 
 
-def check_device(device: str | torch.device) -> None:
-    """Raise BadInput where no tensor can be put on `device`."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise BadInput(f"device: {device} cannot be used here ({first})") from None
-
-
 def place(pipe, denoiser: str, device, offload: str, compile: bool, slicing: bool) -> None:
     """Put a diffusers pipeline on a device.
 

@@ -10,6 +10,7 @@ import numpy as np
 from ttsnap.assets import home
 from ttsnap.errors import BadInput
 from ttsnap.files import reading
+from ttsnap.hints import did_you_mean
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 DIGITS = tuple("0123456789")
@@ -48,7 +49,8 @@ def load_images(name: str, folder: str | Path | None = None, split: str = "train
     Raises BadInput for an unknown name, and for files that are missing, cut short or of another format.
     """
     if name not in CLASSES:
-        raise BadInput(f"data set {name!r} is unknown: use one of {', '.join(CLASSES)}")
+        hint = did_you_mean(name, CLASSES)
+        raise BadInput(f"data set {name!r} is unknown: use one of {', '.join(CLASSES)}{hint}")
     if split not in SPLITS:
         raise BadInput(f"split {split!r} is unknown: use train or test")
     if name == "digits":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ttsnap.commands.options import number, seed
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json
 from ttsnap.simulate.costs import ACCOUNTINGS, Costs, Schedule
@@ -26,23 +27,24 @@ def add_cost_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--denoise-cost",
-        type=float,
+        type=number(above=0),
         metavar="TFLOP",
         help="of one denoiser evaluation; by default the tensor's denoise_tflop",
     )
     parser.add_argument(
         "--look-cost",
-        type=float,
+        type=number(0),
         metavar="TFLOP",
         help="of one decode and reward; by default the tensor's look_tflop",
     )
     parser.add_argument(
         "--accounting",
         default="exact",
-        help=f"{', '.join(ACCOUNTINGS)}: published leaves out one evaluation per candidate, "
+        choices=ACCOUNTINGS,
+        help="published leaves out one evaluation per candidate, "
         "realised never spends more than the budget on a whole number of survivors",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draws and the bootstrap")
+    parser.add_argument("--seed", type=seed, default=0, help="of the draws and the bootstrap")
 
 
 def costs_of(args: argparse.Namespace, tensor: RewardTensor, *others: RewardTensor) -> Costs:
