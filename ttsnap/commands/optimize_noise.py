@@ -11,6 +11,7 @@ from ttsnap.files import replacing, write_json
 from ttsnap.models import check_generator
 from ttsnap.prompts import file_name, read_prompts, text_fault
 from ttsnap.sft.settings import Optimise
+from ttsnap.units import Units
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> dict:
         "reward": args.name or args.kind,
         "weights": weights_digest(args.model), "reward_kind": args.kind,
         "reward_options": identity(args.kind, options),
+        "units": reward.score_units.to_json(),
         "code": code("ttsnap.commands.optimize_noise", reward_module(args.kind)),
         "settings": {k: v for k, v in settings.items() if k != "batch_size"},
     }  # fmt: skip
@@ -164,6 +166,8 @@ def _summary(out: Path, about: dict, patch: int) -> dict:
         "about": about,
     }
     write_json(out / "summary.json", summary)
-    print(f"{summary['prompts']} prompts: {about['reward']} {mean['reward_first']:.4f} → "
-          f"{mean['reward_best']:.4f} (of the 8-bit images), {summary['improved']} improved")  # fmt: skip
+    units = Units.from_json(about["units"], about["reward"])
+    first, best = (units.reported(mean[key]) for key in ("reward_first", "reward_best"))
+    print(f"{summary['prompts']} prompts: {units.label} {first:.4f} → {best:.4f} (of the 8-bit images), "
+          f"{summary['improved']} improved")  # fmt: skip
     return summary
