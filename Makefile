@@ -13,8 +13,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ttsnap needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet 'uv>=0.9,<1'
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -r requirements.lock
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps -e .
+	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.lock
+	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python --no-deps -e .
 	touch $@
 
 demo: setup
@@ -65,7 +65,7 @@ official: setup
 	uv venv --allow-existing --python 3.11 $(OFFICIAL)
 	python -c 'import yaml; print(*yaml.safe_load(open("envs/reward-official.yaml"))["dependencies"][-1]["pip"], sep="\n")' \
 	  > $(OFFICIAL)/requirements.txt
-	UV_BUILD_CONSTRAINT=envs/build-constraints.txt uv pip install --python $(OFFICIAL)/bin/python -r $(OFFICIAL)/requirements.txt
+	UV_BUILD_CONSTRAINT=envs/build-constraints.txt uv pip install --compile-bytecode --python $(OFFICIAL)/bin/python -r $(OFFICIAL)/requirements.txt
 	TTSNAP_OFFICIAL=$(abspath $(OFFICIAL)/bin/python) pytest tests/test_parity.py -v -rs
 
 clean:

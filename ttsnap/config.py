@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ttsnap.config_checks import check_files, check_together
+from ttsnap.config_files import read_config
 from ttsnap.config_sections import (
     Limits,
     Name,
@@ -17,7 +17,6 @@ from ttsnap.config_sections import (
     Simulate,
 )
 from ttsnap.errors import BadInput
-from ttsnap.files import reading
 from ttsnap.model_settings import Model
 from ttsnap.prompts import read_prompts
 from ttsnap.section import Section, nearest
@@ -77,7 +76,10 @@ class Config(Section):
 
 
 def parse_config(values: object, source: str = "config") -> Config:
-    """Validate a config. Raises BadInput: one line with the first key at fault and the remedy."""
+    """Validate a config. Raises BadInput: one line with the first key at fault and the remedy.
+
+    source: what the line begins with; "": the key.
+    """
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -96,14 +98,13 @@ def parse_config(values: object, source: str = "config") -> Config:
             "missing": "is missing; add it (docs/config.md says what it means)",
         }.get(first["type"], f"{message}, got {str(first['input'])[:60]!r}{near}")
         text = message if first["type"] == "value_error" else remedy
-        raise BadInput(f"{source}: {where + ': ' if where else ''}{text}") from None
+        parts = [part for part in (source, where, text) if part]
+        raise BadInput(": ".join(parts)) from None
 
 
 def load_config(path: str | Path) -> Config:
     """Read and validate a YAML config file."""
-    with reading(path, "cannot be read as YAML"):
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    return parse_config(values, str(path))
+    return parse_config(read_config(path), str(path))
 
 
 if __name__ == "__main__":

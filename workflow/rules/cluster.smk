@@ -27,12 +27,12 @@ PROMPT_IMAGES = (
 )
 
 
-def share_gpus():
+def share_gpus(executor):
     """Where jobs run on this machine: no more of them want a GPU at once than there are, and each gets its own."""
-    settings = workflow.resource_settings
-    # Executors that submit jobs have both, the local one at most either.
-    submits = settings.nodes is not None and settings.default_resources is not None
-    if submits or not workflow.is_main_process:
+    does = executor.common_settings
+    # The dry run of a cluster's executor is told by its threads alone.
+    submits = does.dryrun_exec and workflow.execution_settings.use_threads
+    if submits or not does.local_exec:
         return
     gpus = visible()
     asked = workflow.global_resources.get("gpu")
@@ -44,7 +44,18 @@ def share_gpus():
         os.environ[SHARED] = ",".join(gpus)
 
 
-share_gpus()
+def then_execute(execute):
+    """Snakemake's own `execute`, which is the first to know who runs the jobs; no hook comes before the DAG is built."""
+
+    def shared(executor_plugin, **settings):
+        share_gpus(executor_plugin)
+        return execute(executor_plugin=executor_plugin, **settings)
+
+    return shared
+
+
+if workflow.is_main_process:
+    workflow.execute = then_execute(workflow.execute)
 
 
 def memory(megabytes):

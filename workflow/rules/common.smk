@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from ttsnap.commands.check import CHECKERS
 from ttsnap.config import parse_config
+from ttsnap.config_files import at_fault, read_parts
 from ttsnap.errors import BadInput
 from ttsnap.models import weights_digest
 from ttsnap.prompts import shards
@@ -21,8 +22,30 @@ if "preset" in MODEL_GIVEN:
     # A preset is a whole model: what config.yaml says of another one is no part of it.
     config["model"] = MODEL_GIVEN
 
+
+def config_parts():
+    """What every config file and --config hold, the weakest first; Snakemake merges them into one."""
+    settings = workflow.config_settings
+    own = [path for path in workflow.configfiles if path not in settings.configfiles]
+    files = [
+        *([] if settings.replace_workflow_config else own),
+        *settings.configfiles,
+    ]
+    return read_parts(files, settings.config)
+
+
+def refusal(error):
+    """An error of the config, to be raised: with the file at fault."""
+    return WorkflowError(f"{at_fault(str(error), CONFIG_PARTS)}: {error}")
+
+
 try:
-    CONFIG = parse_config(config, "config.yaml")
+    CONFIG_PARTS = config_parts()
+except BadInput as error:
+    raise WorkflowError(str(error)) from None
+
+try:
+    CONFIG = parse_config(config, "")
     CONFIG.check_files()
     SHARDS = {
         split: shards(
@@ -36,7 +59,7 @@ try:
         for name, reward in CONFIG.rewards.items()
     }
 except BadInput as error:
-    raise WorkflowError(str(error)) from None
+    raise refusal(error) from None
 
 LAST = CONFIG.model.steps - 1
 

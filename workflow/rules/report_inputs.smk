@@ -43,13 +43,26 @@ def software():
     return found
 
 
+class OfReport(dict):
+    """What the report says of this config: to be had only while nothing would run, so that it is of the results."""
+
+    def __getitem__(self, key):
+        stale = {job.rule.name for job in workflow.dag.needrun_jobs()} - {"all", "sft"}
+        if stale:
+            raise WorkflowError(
+                "The report would show results of other settings or code beside these:"
+                f" {', '.join(sorted(stale))} would run again. Run snakemake first, or give the config they were made with."
+            )
+        return super().__getitem__(key)
+
+
 # For the report's first page alone (workflow/report/workflow.rst), which sees nothing else of the workflow.
-config["of_report"] = {
-    "settings": html.escape(
+config["of_report"] = OfReport(
+    settings=html.escape(
         yaml.safe_dump(CONFIG.model_dump(mode="json"), sort_keys=False)
     ).replace("\n", "&#10;"),
-    "software": software(),
-}
+    software=software(),
+)
 
 
 def report_code():

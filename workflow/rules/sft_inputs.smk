@@ -39,7 +39,7 @@ def extent(part):
         0, min(there - first, (data.test_limit if of_test else data.limit) or there)
     )
     if not count:
-        raise WorkflowError(f"config.yaml: sft.data: leaves no {part} target")
+        raise refusal(f"sft.data: leaves no {part} target")
     return split, first, count
 
 
