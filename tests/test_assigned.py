@@ -104,7 +104,7 @@ def test_broken_datasets_are_refused(gan, tmp_path):
         ("{", "cannot be read as a manifest"),
         ('{"id": 1}', "line 1: KeyError"),
         (text.replace("blocks/", "../../blocks/"), "leaves the dataset"),
-        (text.replace("000000", "000009"), "cannot be read"),
+        (text.replace("000000", "000009"), "no such file; run assign again"),
         ("", "no sample in it"),
     ):
         manifest.write_text(bad)

@@ -89,7 +89,7 @@ def test_bad_config_is_one_line_with_the_key(values, key, value, says):
         ("model.path", "docs", "model.path: docs: no model_index.json"),
         ("model.path", "sdxl", "model.path: 'sdxl': no such folder"),
         ("model.path", "models/Hyper-SD15-1step", "ttsnap download --only Hyper-SD15-1step"),
-        ("prompts.train.file", "none.txt", "prompts.train.file: none.txt: cannot be read"),
+        ("prompts.train.file", "none.txt", "prompts.train.file: none.txt: no such file"),
         ("prompts.validation.limit", 1, "prompts.validation.file: a schedule is fitted"),
         ("rewards.pickscore.kind", "nice", "rewards.pickscore.kind: reward kind 'nice' is unknown"),
         ("rewards.pickscore.kind", "no.such:Class", "rewards.pickscore.kind: there is no module"),
@@ -147,7 +147,7 @@ def test_missing_key_is_named(values):
         ("a red circle\n", "also stands in prompts.train.file"),
         ("a photo of a cat\n", "set checker: null"),
         ("", "no prompt in it"),
-        (None, "cannot be read"),
+        (None, "no such file"),
     ],
 )
 def test_bad_prompt_files_stop_before_any_job(values, tmp_path, text, says):

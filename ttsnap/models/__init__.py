@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ttsnap.assets import how_to_get, local_copy
 from ttsnap.errors import BadInput
+from ttsnap.model_checks import check_folder
 
 EMBEDDED = Path(__file__).parent
 
@@ -50,6 +51,11 @@ def check_model(path: str, key: str) -> None:
         raise BadInput(
             f"{key}: {path}: no model_index.json in it; name a folder of a diffusers pipeline"
         )
+    if found.is_dir():
+        try:
+            check_folder(found)
+        except BadInput as error:
+            raise BadInput(f"{key}: {error}") from None
     if not found.is_dir() and (path.count("/") != 1 or " " in path):
         hint = (
             how_to_get(path)
