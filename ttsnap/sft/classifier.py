@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ttsnap.files import reading, replacing
 from ttsnap.sft.data import Images
 from ttsnap.sft.gan import to_unit
+from ttsnap.weights import check_finite
 
 FEATURES, EPOCHS, BATCH = 64, 8, 128
 
@@ -76,4 +77,5 @@ def load_classifier(path: str | Path) -> Classifier:
         weights = load_file(path)
         net = Classifier(weights["body.0.weight"].shape[1], len(weights["head.bias"]))
         net.load_state_dict(weights)
+    check_finite(path, net)
     return net.eval()
