@@ -111,7 +111,7 @@ def test_broken_datasets_are_refused(gan, tmp_path):
         with pytest.raises(BadInput, match=says):
             read_assigned([manifest])
     block.write_bytes(block.read_bytes()[:100])
-    with pytest.raises(BadInput, match="not a block"):
+    with pytest.raises(BadInput, match="not a whole block"):
         assigned(gan, out, 4)
 
 

@@ -113,6 +113,8 @@ KINDS = [
     ("sd15", "scheduler", {"use_flow_sigmas": True}, "use_flow_sigmas is True"),
     ("flux", "scheduler", {"stochastic_sampling": True}, "stochastic_sampling is True"),
     ("flux", "scheduler", {"invert_sigmas": True}, "invert_sigmas is True"),
+    ("sdxl", "vae", {"latents_mean": 5}, "its configs do not make a model"),
+    ("sdxl", "unet", {"projection_class_embeddings_input_dim": "x"}, "a refiner?"),
 ]  # fmt: skip
 LEFT_OUT = [
     (family, "", {part: entry}, f"{part}: is missing; the pipeline needs it")
@@ -396,6 +398,12 @@ def test_flux_has_the_noise_levels_of_its_pipeline(options):
     own = pipe.scheduler
     own.set_timesteps(sigmas=np.linspace(1, 1 / 4, 4), mu=calculate_shift(64))
     assert torch.equal(sampler.sigmas, own.sigmas) and torch.equal(sampler.timesteps, own.timesteps)
+
+
+def test_guidance_that_has_no_effect_is_not_recorded():
+    for embeds, recorded in ((True, 3.5), (False, 0.0)):
+        pipe = tiny.flux(embeds, embeds)
+        assert wrap_pipeline(pipe, steps=1, guidance=3.5).describe()["guidance"] == recorded
 
 
 @pytest.mark.parametrize(

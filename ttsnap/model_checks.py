@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from ttsnap.errors import BadInput
-from ttsnap.files import read_json, reading
+from ttsnap.files import one_line, read_json, reading
 
 UNET, VAE, CLIP_TEXT = "UNet2DConditionModel", "AutoencoderKL", "CLIPTextModel"
 SD15 = {"unet": UNET, "vae": VAE, "text_encoder": CLIP_TEXT}
@@ -102,8 +102,16 @@ def check_kind(where: object, family: str, classes: Mapping, configs: Mapping) -
 
     classes: part → name of its class, None where it is missing; configs: part → its config, "" → the pipeline's.
     """
-    for fault in _faults(family, classes, configs):
-        raise BadInput(f"{where}: {fault}")
+    try:
+        for fault in _faults(family, classes, configs):
+            raise BadInput(f"{where}: {fault}")
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        KeyError,
+    ) as error:  # a foreign config says anything
+        raise BadInput(f"{where}: its configs do not make a model ({one_line(error)})") from None
 
 
 def own_size(denoiser: Mapping, scale: int) -> tuple[int, int]:
