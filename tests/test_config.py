@@ -147,7 +147,7 @@ def test_missing_key_is_named(values):
         ("a red circle\n", "also stands in prompts.train.file"),
         ("a photo of a cat\n", "set checker: null"),
         ("", "no prompt in it"),
-        (None, "cannot be read"),
+        (None, "no such file"),
     ],
 )
 def test_bad_prompt_files_stop_before_any_job(values, tmp_path, text, says):

@@ -256,7 +256,7 @@ def test_a_clip_folder_that_is_not_whole_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["hpsv2", "imagereward"])
 def test_missing_weights_say_how_to_get_them(kind, tmp_path):
-    with pytest.raises(BadInput, match="no such weights file; ttsnap download --only"):
+    with pytest.raises(BadInput, match="no such file; ttsnap download --only"):
         load_reward(kind, path=str(tmp_path))
 
 

@@ -89,7 +89,7 @@ def test_killed_run_goes_on_with_the_same_bytes(words, tmp_path):
         (["--steps", "1,9"], "step 9 is outside 0..3"),
         (["--steps", "1,x"], "--steps: '1,x' is not a list"),
         (["--kind", "pickscroe"], "'pickscroe' is unknown"),
-        (["--checkpoint", "none.safetensors"], "none.safetensors: no such checkpoint"),
+        (["--checkpoint", "none.safetensors"], "none.safetensors: no such file"),
         (["--schedule", "none.json"], "none.json: no such file"),
         (["--model", "/nowhere/model"], "no such model folder"),
         (["--kind", "pickscore", "--option", f"path={CLIP}"], "two rewards are called the same"),

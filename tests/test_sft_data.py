@@ -185,7 +185,7 @@ def test_pairs_fields_start_and_limit(pairs, tmp_path):
     assert all(isinstance(t, Failure) for t in of_pairs(path, pairs))
     with pytest.raises(BadInput, match="no such folder"):
         list(of_pairs(path, tmp_path / "nowhere"))
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="none.jsonl: no such file"):
         list(of_pairs(tmp_path / "none.jsonl", pairs))
 
 

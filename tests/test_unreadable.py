@@ -35,6 +35,7 @@ from ttsnap.sft.records import has_samples, read_assigned, read_blocks, write_bl
 from ttsnap.sft.targets import of_pairs
 from ttsnap.states import read_state
 from ttsnap.tensor import RewardTensor, read_tensor, write_tensor
+from ttsnap.tree import find_tree
 from ttsnap.tweedie import read_shard, write_shard
 
 NET = {"latent": 4, "channels": 1, "size": 8, "classes": ["0"], "width": 4}
@@ -198,6 +199,18 @@ def test_the_cause_is_named_and_nothing_is_to_be_deleted(folder, reader, cause):
     assert str(folder) in line and re.search(words, line), line
     if cause in ("no right", "too many files"):
         assert not DESTROYS.search(line.split(": ", 1)[1].replace("run it again", "")), line
+
+
+def test_images_that_may_not_be_seen_are_not_called_missing(folder):
+    for candidate in ("id000", "id001"):
+        path = folder / "p0000" / candidate / "s00.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(path)
+    for hidden in (path.parent, folder / "p0000"):
+        with forbidden(hidden):
+            line = says(lambda: find_tree(folder))
+        assert line.startswith(f"{hidden}: this user may not read it")
+        hidden.chmod(0o755)
 
 
 @pytest.mark.parametrize("reader", HDF5)

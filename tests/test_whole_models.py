@@ -10,7 +10,7 @@ from ttsnap.samplers import load_sampler
 PARTS = {
     ("sdxl", "unet"): "conv_in.bias is missing",
     ("sdxl", "vae"): "decoder.conv_in.bias is missing",
-    ("sdxl", "text_encoder_2"): "16 weights are missing",
+    ("sdxl", "text_encoder_2"): "text_model.final_layer_norm.bias is missing",
     ("flux", "transformer"): "x_embedder.bias is missing",
 }
 LACKS = {

@@ -186,7 +186,7 @@ BAD = {
     "level outside": (lambda config: config.update(levels=[9]), "level"),
     "missing prompts": (
         lambda config: config["prompts"]["test"].update(file="no.txt"),
-        "no.txt: cannot be read",
+        "no.txt: no such file",
     ),
     "missing model": (lambda config: config["model"].update(path="embedded:no"), "embedded:no"),
     "unknown reward": (

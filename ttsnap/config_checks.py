@@ -119,6 +119,8 @@ def check_files(config) -> None:
             raise BadInput(
                 f"sft.model: {config.sft.model} is {what}, which takes {other}; sft.data.kind is {data.kind}"
             )
+        if not gan:
+            check_model(config.sft.model, "sft.model")
     if data.kind == "pairs":
         _check_pairs(data)
     _check_prompts(config)

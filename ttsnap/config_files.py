@@ -1,6 +1,5 @@
 """The files that a config comes from: reading one, and which of several holds a key."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from ttsnap.errors import BadInput
+from ttsnap.files import parse_json, reading
 
 Part = tuple[str, object]  # a name to show, and the values that stand there
 
@@ -36,27 +36,18 @@ def read_config(path: str | Path) -> object:
 
     Raises BadInput: one line, for a file that cannot be read, and for a key that stands twice, with its line.
     """
-    try:
+    with reading(path, "cannot be read as YAML"):
         text = Path(path).read_text(encoding="utf-8")
-        return yaml.load(text, Loader=_EachKeyOnce)
-    except _Twice as error:
-        line = error.problem_mark.line + 1
-        raise BadInput(f"{path}, line {line}: {error.problem}; join the two") from None
-    except yaml.YAMLError as error:
         try:
-            return json.loads(text, object_pairs_hook=lambda pairs: _once(path, pairs))
-        except (ValueError, RecursionError):
-            said = " ".join(str(error).split())
-    except (OSError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())
-    raise BadInput(f"{path}: cannot be read as YAML ({said})")
-
-
-def _once(path: str | Path, pairs: list) -> dict:
-    for number, (key, _) in enumerate(pairs):
-        if key in dict(pairs[:number]):
-            raise BadInput(f"{path}: {key} stands twice in one place; join the two")
-    return dict(pairs)
+            return yaml.load(text, Loader=_EachKeyOnce)
+        except _Twice as error:
+            line = error.problem_mark.line + 1
+            raise BadInput(f"{path}, line {line}: {error.problem}; join the two") from None
+        except yaml.YAMLError as error:
+            try:
+                return parse_json(text)  # as Snakemake does: tabs are JSON and no YAML
+            except ValueError:
+                raise error from None
 
 
 def read_parts(files: list[str | Path], given: dict) -> list[Part]:

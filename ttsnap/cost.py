@@ -13,6 +13,7 @@ from transformers import AutoConfig, CLIPConfig, CLIPModel
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json
 from ttsnap.flop import count_flop
+from ttsnap.model_checks import check_folder, own_size
 from ttsnap.samplers import Sampler, find_family
 from ttsnap.samplers.base import check_size
 from ttsnap.samplers.flux import FluxSampler
@@ -121,6 +122,7 @@ def folder_cost(
     if not path.is_dir():
         raise BadInput(f"{path}: no such model folder")
     sampler_class = find_family(path, family)
+    check_folder(path, sampler_class.family, weights=False)
     name = sampler_class.denoiser_name
     try:
         denoiser = on_meta(DENOISERS[sampler_class.family], read_json(path / name / "config.json"))
@@ -128,8 +130,8 @@ def folder_cost(
             raise ValueError("the UNet is not SDXL's")
         vae = on_meta(AutoencoderKL, read_json(path / "vae" / "config.json"))
         scale = _vae_scale(vae)
-        own = (denoiser.config.get("sample_size") or 128) * scale
-        height, width = height or own, width or own
+        own = own_size(denoiser.config, scale)
+        height, width = height or own[0], width or own[1]
         check_size(height, width, sampler_class.patch * scale)
         text_tokens = _text_tokens(path, sampler_class)
         cost = _cost(

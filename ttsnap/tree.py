@@ -1,6 +1,7 @@
 """Images as files, in the published tree p0000/id000/s00.png: prompt, candidate, step (DESIGN §5)."""
 
 import io
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ttsnap.errors import BadInput
-from ttsnap.files import need_room, replacing
+from ttsnap.files import need_room, reading, replacing
 from ttsnap.images import read_rgb
 
 NAME = re.compile(r"p(\d+)/id(\d+)/s(\d+)\.png")
@@ -65,6 +66,10 @@ def find_tree(folder: str | Path) -> Tree:
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder")
+    for place in (folder, *folder.glob("p*"), *folder.glob("p*/id*")):
+        if place.is_dir():
+            with reading(place, "cannot be read"):
+                os.listdir(place)  # glob passes over a folder that may not be read
     files = {}
     for path in sorted(folder.glob("p*/id*/s*.png")):
         if match := NAME.fullmatch(path.relative_to(folder).as_posix()):

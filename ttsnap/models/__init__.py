@@ -8,6 +8,7 @@ from ttsnap import identity
 from ttsnap.assets import how_to_get, local_copy
 from ttsnap.errors import BadInput
 from ttsnap.hints import did_you_mean
+from ttsnap.model_checks import check_folder
 from ttsnap.presets import PRESETS
 
 EMBEDDED = Path(__file__).parent
@@ -54,6 +55,11 @@ def check_model(path: str, key: str) -> None:
         raise BadInput(
             f"{key}: {path}: no model_index.json in it; name a folder of a diffusers pipeline"
         )
+    if found.is_dir():
+        try:
+            check_folder(found)
+        except BadInput as error:
+            raise BadInput(f"{key}: {error}") from None
     if not found.is_dir() and (path.count("/") != 1 or " " in path):
         hint = (
             how_to_get(path)

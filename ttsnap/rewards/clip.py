@@ -1,6 +1,7 @@
 """Rewards on a CLIP model: CLIP score, PickScore, an aesthetic head on its image features, and their hybrid."""
 
 import functools
+import math
 from pathlib import Path
 
 import torch
@@ -9,10 +10,12 @@ from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from ttsnap.assets import how_to_get
 from ttsnap.errors import BadInput
+from ttsnap.model_checks import check_tokenizer
 from ttsnap.models import model_version, resolve
 from ttsnap.notices import warn_cut
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.weights import fill, read_weights
+from ttsnap.weights import check_finite, quiet_libraries
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -33,9 +36,10 @@ def open_folder(path: str, folder: str) -> tuple:
     try:
         if hint and path.startswith("models/") and not Path(folder).is_dir():
             raise OSError  # no hub is asked for it
-        model, found = CLIPModel.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True
-        )
+        with quiet_libraries():
+            model, found = CLIPModel.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True
+            )
         parts = (AutoTokenizer.from_pretrained(folder), CLIPImageProcessor.from_pretrained(folder))
     except (OSError, ValueError) as error:
         raise BadInput(f"no CLIP model at {path}: {hint or str(error).splitlines()[0]}") from error
@@ -44,7 +48,23 @@ def open_folder(path: str, folder: str) -> tuple:
         raise BadInput(f"{path}: its weights do not open ({said}); download them again") from error
     if missing := sorted(found["missing_keys"]):
         raise BadInput(f"{path}: {missing[0]} is missing; these weights are of another model")
+    check_finite(path, model)
+    check_tokenizer(f"{path}: tokenizer", len(parts[0]), model.config.text_config.vocab_size)
+    _check_processor(path, parts[1])
     return model, *parts
+
+
+def _check_processor(path: str, processor: CLIPImageProcessor) -> None:
+    """Refuse an image processor that does not normalise, which ours would."""
+    try:
+        values = [float(v) for v in (*processor.image_mean, *processor.image_std)]
+        good = len(values) == 6 and all(map(math.isfinite, values)) and min(values[3:]) > 0
+    except (TypeError, ValueError):
+        good = False
+    if not (good and processor.do_normalize and processor.do_rescale):
+        raise BadInput(
+            f"{path}: preprocessor_config.json: expected image_mean and image_std of three channels; download it again"
+        )
 
 
 class ClipReward(Reward):

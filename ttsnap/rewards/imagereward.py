@@ -79,6 +79,11 @@ class ImageReward(Reward):
         self.image_size = self.vision.config.image_size
         self.version = model_version(folder, (file, "med_config.json", "vocab.txt"))
         self.tokenizer = bert_tokenizer(folder / "vocab.txt", hint)
+        words, known = len(self.tokenizer), self.text.config.vocab_size
+        if words != known:  # its last two words would get other numbers
+            raise BadInput(
+                f"{folder / 'vocab.txt'}: {words} words, the weights know {known}; download it again"
+            )
         self._tokens = functools.lru_cache(maxsize=100_000)(self._encode)
 
     def _encode(self, prompt: str) -> tuple[list[int], list[int]]:

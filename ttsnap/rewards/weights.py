@@ -10,6 +10,7 @@ from torch import nn
 
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, reading
+from ttsnap.weights import check_finite
 
 
 def read_weights(path: str | Path, hint: str = "") -> dict[str, torch.Tensor]:
@@ -60,6 +61,7 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path)
             raise BadInput(f"{path}: {name} is not known; these weights are of another model")
     floats = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     module.load_state_dict(floats, assign=True)
+    check_finite(path, module)
 
 
 def read_architecture(path: str | Path) -> dict:

@@ -9,6 +9,8 @@ from diffusers import DiffusionPipeline
 from ttsnap.assets import how_to_get
 from ttsnap.device import check_device
 from ttsnap.errors import BadInput
+from ttsnap.files import one_line, read_json
+from ttsnap.model_checks import check_folder, own_size
 from ttsnap.models import model_version
 from ttsnap.negtome_settings import NegToMe
 from ttsnap.samplers.base import Sampler, candidate_seed, run, to_bytes
@@ -17,7 +19,8 @@ from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.place import place
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
-from ttsnap.samplers.whole import check_whole
+from ttsnap.samplers.whole import fuse_loras, open_models
+from ttsnap.weights import check_finite, quiet_libraries
 
 __all__ = [
     "MicroBatches", "Sampler", "candidate_seed", "load_sampler", "run", "to_bytes", "wrap_pipeline",
@@ -54,21 +57,26 @@ def load_sampler(
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise BadInput("dtype: expected float32, float16 or bfloat16")
     check_device(device)
+    if Path(path).is_dir():
+        check_folder(path, sampler_class.family)
     try:
-        with warnings.catch_warnings():  # torch_dtype: the name that all of diffusers < 1 knows
+        with (
+            quiet_libraries(),
+            warnings.catch_warnings(),
+        ):  # torch_dtype: the name that all of diffusers < 1 knows
             warnings.simplefilter("ignore", FutureWarning)
+            models = open_models(path, sampler_class.family, dtype)
             pipe = sampler_class.pipeline_class.from_pretrained(
-                str(path), torch_dtype=dtype, use_safetensors=True
+                str(path), torch_dtype=dtype, use_safetensors=True, **models, **_unused(path)
             )
-        check_whole(path, pipe)
-        for lora in sorted(Path(path).glob("*lora.safetensors")):
-            pipe.load_lora_weights(str(lora))
-            pipe.fuse_lora()
-            pipe.unload_lora_weights()
+        fuse_loras(path, pipe)
+        for part in models:
+            check_finite(f"{path}: {part}", getattr(pipe, part))
     except BadInput:
         raise
     except Exception as error:  # a foreign folder can be broken in any way
-        raise BadInput(f"{path}: this model does not open ({_first_line(error)})") from error
+        why = f"{type(error).__name__}: {one_line(error)}"
+        raise BadInput(f"{path}: this model does not open ({why})") from error
     for module in pipe.components.values():
         if isinstance(module, torch.nn.Module):
             module.eval().requires_grad_(False)
@@ -100,10 +108,10 @@ def wrap_pipeline(
     known family, a size or a number of steps that cannot be had.
     """
     for sampler_class in FAMILIES.values():
-        if isinstance(pipe, sampler_class.pipeline_class):
+        if type(pipe) is sampler_class.pipeline_class:
             denoiser = getattr(pipe, sampler_class.denoiser_name)
-            own = (denoiser.config.get("sample_size") or 128) * pipe.vae_scale_factor
-            size = {"height": height or own, "width": width or own}
+            own = own_size(denoiser.config, pipe.vae_scale_factor)
+            size = {"height": height or own[0], "width": width or own[1]}
             return sampler_class(pipe, steps=steps, guidance=guidance, **size, name=name)
     known = " or ".join(c.pipeline_class.__name__ for c in FAMILIES.values())
     raise BadInput(f"pipeline: this is a {type(pipe).__name__}; expected {known}")
@@ -117,7 +125,7 @@ def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:
         raise BadInput(f"{path}: no such model folder{_hint(path)}")
     try:
         pipeline = DiffusionPipeline.load_config(str(path))["_class_name"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         where = "this folder" if Path(path).is_dir() else "a folder or hub model of this name"
         raise BadInput(f"{path}: no readable model_index.json in {where}{_hint(path)}") from None
     for name, sampler_class in FAMILIES.items():
@@ -136,5 +144,10 @@ def _hint(path: str | Path) -> str:
     return f"; {how}" if (how := how_to_get(str(path))) else ""
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _unused(path: str | Path) -> dict[str, None]:
+    """Parts that model_index.json names and that take no part in an image, where they are not there."""
+    if not Path(path).is_dir():
+        return {}
+    index = read_json(Path(path, "model_index.json"))
+    parts = ("safety_checker", "feature_extractor", "image_encoder")
+    return {part: None for part in parts if part in index and not Path(path, part).exists()}

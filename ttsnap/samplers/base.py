@@ -12,6 +12,7 @@ from ttsnap.negtome_settings import NegToMe
 from ttsnap.notices import warn_cut
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.negtome import Pusher, install
+from ttsnap.samplers.whole import check_open
 from ttsnap.seeds import candidate_seed
 
 __all__ = ["Sampler", "candidate_seed", "check_size", "run", "to_bytes", "warn_if_cut"]
@@ -39,6 +40,7 @@ class Sampler:
     def __init__(self, pipe, *, steps: int, guidance: float, height: int, width: int, name: str):
         """Wrap a diffusers pipeline. `height`, `width` in pixels; `name` is for `describe`."""
         self.pipe, self.name = pipe, name
+        check_open(name, self.family, pipe)
         self.denoiser, self.vae = getattr(pipe, self.denoiser_name), pipe.vae
         self.guidance, self.height, self.width = float(guidance), height, width
         check_size(height, width, self.patch * pipe.vae_scale_factor)
@@ -50,6 +52,10 @@ class Sampler:
             raise BadInput(
                 f"steps: {self.name} makes {self.steps} steps when asked for {steps}; "
                 "choose another number of steps"
+            )
+        if self.sigmas[self.steps] != 0:
+            raise BadInput(
+                f"{self.name}: scheduler: ends with noise left (σ = {self.sigmas[self.steps]:.3g}), not with an image"
             )
 
     @property

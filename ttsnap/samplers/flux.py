@@ -30,6 +30,11 @@ class FluxSampler(Sampler):
     patch = 2
     text_tokens = 512  # FluxPipeline's max_sequence_length
 
+    def describe(self) -> dict:
+        """As of any; without a guidance embedding (FLUX.1-schnell) the guidance has no part in an image."""
+        about = super().describe()
+        return about if self.denoiser.config.guidance_embeds else about | {"guidance": 0.0}
+
     @torch.no_grad()
     def encode(self, prompt: str) -> FluxCondition:
         """Embed one prompt with both text encoders."""

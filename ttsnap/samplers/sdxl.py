@@ -90,7 +90,9 @@ class SDXLSampler(Sampler):
     def _scheduler(self, steps: int) -> EulerDiscreteScheduler:
         # One step must start from pure noise; other spacings would start it from nearly none.
         one_step = {"timestep_spacing": "trailing"} if steps == 1 else {}
-        scheduler = EulerDiscreteScheduler.from_config(self.pipe.scheduler.config, **one_step)
+        # All that its own class says goes over, defaults too: Euler's own are others (betas, spacing).
+        config = {k: v for k, v in self.pipe.scheduler.config.items() if k != "_use_default_values"}
+        scheduler = EulerDiscreteScheduler.from_config(config, **one_step)
         most = scheduler.config.num_train_timesteps
         if not 1 <= steps <= most:
             raise BadInput(f"steps: {steps} is not between 1 and {most}")

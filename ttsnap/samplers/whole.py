@@ -1,34 +1,78 @@
-"""Whether a pipeline's folder held all weights: what is missing there, its libraries make up or leave empty."""
+"""Opening a pipeline's parts so that nothing is made up: each library tells what it did not find in a folder."""
 
-from math import prod
+import importlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from torch import nn
 
 from ttsnap.errors import BadInput
+from ttsnap.files import one_line
+from ttsnap.model_checks import MODELS, check_kind, check_tokenizer, parts_of
+
+LORA_LAYER = re.compile(r"lora_A\.|lora_down\.|lora\.down\.")
 
 
-def check_whole(path: str | Path, pipe) -> None:
-    """Raise BadInput, naming the part, when a part of `pipe`, opened from the folder `path`, lacks weights.
+def open_models(path: str | Path, family: str, dtype: torch.dtype) -> dict[str, nn.Module]:
+    """The models of a diffusers folder or hub id. Raises BadInput, naming part and tensor, where one lacks weights.
 
-    diffusers leaves missing tensors without numbers; transformers makes them up, so those are counted.
+    diffusers leaves missing tensors without numbers, transformers makes them up.
     """
-    for part, module in pipe.components.items():
-        if not isinstance(module, nn.Module):
-            continue
-        for name, parameter in module.named_parameters():
-            if parameter.is_meta:
-                raise BadInput(f"{path}: {part}: {name} is missing; download it again")
-        held = sum(_numbers(file) for file in Path(path, part).glob("*.safetensors"))
-        wanted = sum(parameter.numel() for parameter in module.parameters())
-        if 0 < held < wanted:
-            raise BadInput(
-                f"{path}: {part}: {wanted - held} weights are missing; download it again"
-            )
+    return {part: _open(path, part, name, dtype) for part, name in MODELS[family].items()}
 
 
-def _numbers(file: Path) -> int:
-    """How many numbers a safetensors file holds; its head says it."""
-    with safe_open(file, framework="pt") as tensors:
-        return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())
+def _open(path: str | Path, part: str, name: str, dtype: torch.dtype) -> nn.Module:
+    library = "transformers" if part.startswith("text_encoder") else "diffusers"
+    model_class = getattr(importlib.import_module(library), name)
+    options = {"dtype" if library == "transformers" else "torch_dtype": dtype}
+    model, found = model_class.from_pretrained(
+        str(path), subfolder=part, use_safetensors=True, output_loading_info=True, **options
+    )
+    for tensor in sorted(found["missing_keys"]):
+        raise BadInput(f"{path}: {part}: {tensor} is missing; download it again")
+    odd = sorted(found["unexpected_keys"]) if library == "diffusers" else []
+    for tensor in odd:  # a text encoder may lie there with more than its own half
+        raise BadInput(f"{path}: {part}: {tensor} is not of this model; its config is of another")
+    return model
+
+
+def check_open(where: str, family: str, pipe) -> None:
+    """`check_kind` of a pipeline that is open, and whether its tokenizers are those of its text encoders."""
+    parts = {part: _inner(getattr(pipe, part, None)) for part in parts_of(family)}
+    classes = {name: None if part is None else type(part).__name__ for name, part in parts.items()}
+    configs = {name: _config(part) for name, part in parts.items()}
+    check_kind(where, family, classes, configs | {"": dict(pipe.config)})
+    for part in parts:
+        if part.startswith("tokenizer"):
+            encoder = configs[part.replace("tokenizer", "text_encoder")]
+            check_tokenizer(f"{where}: {part}", len(parts[part]), encoder["vocab_size"])
+
+
+def _inner(part):
+    """A model as it was before it was compiled."""
+    return getattr(part, "_orig_mod", part)
+
+
+def _config(part) -> Mapping:
+    config = getattr(part, "config", None) or {}
+    return config.to_dict() if hasattr(config, "to_dict") else dict(config)
+
+
+def fuse_loras(folder: str | Path, pipe) -> None:
+    """Add the LoRAs that lie beside model_index.json to the weights. Raises BadInput for one that does not fit."""
+    for file in sorted(Path(folder).glob("*lora.safetensors")):
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                held = sum(bool(LORA_LAYER.search(name)) for name in tensors.keys())
+            pipe.load_lora_weights(str(file))
+            models = [m for m in pipe.components.values() if isinstance(m, nn.Module)]
+            added = sum(bool(len(getattr(m, "lora_A", ()))) for p in models for m in p.modules())
+            if not held or added < held:
+                raise ValueError(f"{added} of its {held} layers are of this model")
+            pipe.fuse_lora()
+            pipe.unload_lora_weights()
+        except Exception as error:  # a foreign file can be broken in any way
+            raise BadInput(f"{file}: this LoRA does not fit ({one_line(error)})") from error

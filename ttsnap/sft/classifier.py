@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ttsnap.files import reading, replacing
 from ttsnap.sft.data import Images
 from ttsnap.sft.gan import to_unit
+from ttsnap.weights import check_finite
 
 FEATURES, EPOCHS, BATCH = 64, 8, 128
 
@@ -89,4 +90,5 @@ def load_classifier(path: str | Path) -> Classifier:
             data = (file.metadata() or {}).get("data", "")
         net = Classifier(weights["body.0.weight"].shape[1], len(weights["head.bias"]), data)
         net.load_state_dict(weights)
+    check_finite(path, net)
     return net.eval()

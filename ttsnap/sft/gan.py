@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ttsnap.errors import BadInput
 from ttsnap.files import reading, replacing, write_json
 from ttsnap.sft.data import Images
+from ttsnap.weights import check_finite
 
 KIND = "ttsnap-gan"
 
@@ -195,4 +196,5 @@ def load_gan(folder: str | Path) -> GanGenerator:
         net = GanGenerator(**config)
     with reading(weights, "not a GAN of ttsnap"):
         net.load_state_dict(load_file(weights))
+    check_finite(weights, net)
     return net.eval()

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.model_checks import own_size
 from ttsnap.models import model_version
 from ttsnap.samplers import load_sampler
 from ttsnap.samplers.sdxl import SDXLSampler
@@ -58,6 +59,9 @@ def _own_size(path: str) -> int:
     vae = Path(path) / "vae" / "config.json"
     try:
         scale = 2 ** (len(json.loads(vae.read_text())["block_out_channels"]) - 1)
-        return int(json.loads(config.read_text())["sample_size"]) * scale
+        height, width = own_size({"sample_size": None} | json.loads(config.read_text()), scale)
+        if height != width:
+            raise ValueError
+        return height
     except (OSError, ValueError, KeyError, TypeError):
         raise BadInput(f"{path}: name the image side in pixels (--size)") from None
