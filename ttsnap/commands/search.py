@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import math
+import sys
 
 from ttsnap.commands.check import CHECKERS
 from ttsnap.commands.model_options import add_model, open_model
@@ -9,7 +11,13 @@ from ttsnap.commands.options import add_device, add_replace, pick_device
 from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
-from ttsnap.simulate.costs import BEST_OF_N, REAL_METHODS, UNITS, Schedule
+from ttsnap.simulate.costs import (
+    BEST_OF_N,
+    MOST_CANDIDATES,
+    REAL_METHODS,
+    UNITS,
+    Schedule,
+)
 from ttsnap.simulate.options import check_seed, numbers, read_schedule
 
 
@@ -82,13 +90,13 @@ def run(args: argparse.Namespace) -> dict:
     from tqdm import tqdm
 
     from ttsnap.search import search_prompts
-    from ttsnap.search.folder import Folder, summarise, trace
+    from ttsnap.search.folder import Folder, overspent, summarise, trace
     from ttsnap.search.plan import make_plan, pick_batches, prompts_at_once
 
+    _check(args)
     device = pick_device(args)
     prompts = read_prompts(args.prompts)[: args.limit]
     schedule = _schedule(args)
-    _check(args)
     model, sampler = open_model(args, device)
     if sampler.pusher:
         raise BadInput(
@@ -102,11 +110,13 @@ def run(args: argparse.Namespace) -> dict:
     settings = _settings(args, model.path, sampler, verifiers, schedule)
     measured = _measured_before(folder, settings)
     plan = make_plan(
-        sampler, verifiers, schedule, args.budget, args.budget_unit, batches, measured
+        sampler, verifiers, schedule, args.budget, args.budget_unit, batches, measured,
+        len(prompts),
     )  # fmt: skip
     settings |= {"denoise_cost": plan.costs.denoise, "look_cost": plan.costs.look}
     notes = _notes(args, plan, verifiers)
     digest = _begin(folder, settings, plan)
+    _announce(plan, len(prompts))
     ids = range(args.first_candidate, args.first_candidate + plan.candidates)
     judge = importlib.import_module(CHECKERS[args.checker]) if args.checker else None
     groups = shards(prompts, prompts_at_once(plan, batches))
@@ -123,6 +133,7 @@ def run(args: argparse.Namespace) -> dict:
     if args.replace:
         folder.drop_others(prompts)
     rows, seconds = zip(*(folder.finished(prompt, digest) for prompt in prompts), strict=True)
+    notes += [note] if (note := overspent(seconds, plan)) else []
     summary = summarise(rows, settings, plan, notes)
     write_json(folder.path / "summary.json", summary)
     write_json(folder.path / "seconds.json", _timing(seconds, plan))
@@ -132,6 +143,12 @@ def run(args: argparse.Namespace) -> dict:
 
 def _check(args: argparse.Namespace) -> None:
     check_seed(args.seed)
+    if not (math.isfinite(args.budget) and args.budget > 0):
+        raise BadInput(f"--budget: {args.budget} is not a positive number")
+    if args.budget_unit == "candidates" and args.budget > MOST_CANDIDATES:
+        raise BadInput(
+            f"--budget: {args.budget:g} candidates per prompt; give {MOST_CANDIDATES} or fewer"
+        )
     for option, value, least in (
         ("first-candidate", args.first_candidate, 0),
         ("limit", 1 if args.limit is None else args.limit, 1),
@@ -251,10 +268,20 @@ def _notes(args: argparse.Namespace, plan, verifiers) -> list[str]:
             )
     if plan.measured:
         notes.append(
-            f"{plan.candidates} candidates fit {plan.budget:g} s per prompt by the seconds in "
-            "seconds.json, measured before the first prompt"
+            f"{plan.candidates} candidates fit {plan.budget:g} s per prompt by what was measured before the first "
+            "(measured.json): from the text to the pick, without opening the model and writing files"
         )
     return notes
+
+
+def _announce(plan, prompts: int) -> None:
+    cost = plan.limit()
+    spent = f"{plan.spends:.4g} of {cost:.4g} TFLOP" if cost else f"{plan.budget:g} s at most"
+    print(
+        f"search: {plan.candidates} candidates of each of {prompts} prompts start, {plan.finishing} finish: "
+        f"{spent} per prompt",
+        file=sys.stderr,
+    )
 
 
 def _timing(seconds: list[dict], plan) -> dict:
@@ -264,8 +291,6 @@ def _timing(seconds: list[dict], plan) -> dict:
 
 
 def _print(summary: dict, seconds: list[dict], out: str) -> None:
-    import sys
-
     mean, budget = summary["mean"], summary["budget_tflop"]
     rewards = ", ".join(f"{name} {value:.4g}" for name, value in mean["rewards"].items())
     total = sum(of["total"] for of in seconds) / len(seconds)
