@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import sys
 
 from ttsnap.commands.check import CHECKERS
 from ttsnap.commands.model_options import add_model, model_settings, open_model
@@ -22,7 +23,13 @@ from ttsnap.errors import BadInput
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
 from ttsnap.rewards.registry import check_options
-from ttsnap.simulate.costs import BEST_OF_N, REAL_METHODS, UNITS, Schedule
+from ttsnap.simulate.costs import (
+    BEST_OF_N,
+    MOST_CANDIDATES,
+    REAL_METHODS,
+    UNITS,
+    Schedule,
+)
 from ttsnap.simulate.options import numbers, read_schedule
 from ttsnap.units import Units
 
@@ -105,7 +112,7 @@ def run(args: argparse.Namespace) -> dict:
 
     from ttsnap.rewards.levels import check_noise_levels
     from ttsnap.search import search_prompts
-    from ttsnap.search.folder import Folder, summarise, trace
+    from ttsnap.search.folder import Folder, overspent, summarise, trace
     from ttsnap.search.plan import make_plan, pick_batches, prompts_at_once
 
     device = pick_device(args)
@@ -119,11 +126,13 @@ def run(args: argparse.Namespace) -> dict:
     settings = _settings(args, model.path, sampler, verifiers, schedule) | _files(args, levels)
     measured = _measured_before(folder, settings)
     plan = make_plan(
-        sampler, verifiers, schedule, args.budget, args.budget_unit, batches, measured
+        sampler, verifiers, schedule, args.budget, args.budget_unit, batches, measured,
+        len(prompts),
     )  # fmt: skip
     settings |= {"denoise_cost": plan.costs.denoise, "look_cost": plan.costs.look}
     notes = _notes(args, plan, verifiers)
     digest = _begin(folder, settings, plan)
+    _announce(plan, len(prompts))
     ids = range(args.first_candidate, args.first_candidate + plan.candidates)
     judge = importlib.import_module(CHECKERS[args.checker]) if args.checker else None
     groups = shards(prompts, prompts_at_once(plan, batches))
@@ -140,6 +149,7 @@ def run(args: argparse.Namespace) -> dict:
     if args.replace:
         folder.drop_others(prompts)
     rows, seconds = zip(*(folder.finished(prompt, digest) for prompt in prompts), strict=True)
+    notes += [note] if (note := overspent(seconds, plan)) else []
     summary = summarise(rows, settings, plan, notes)
     write_json(folder.path / "summary.json", summary)
     write_json(folder.path / "seconds.json", _timing(seconds, plan))
@@ -155,6 +165,10 @@ def _check(args: argparse.Namespace, schedule: Schedule) -> None:
             "--negtome: a search drops candidates, on which the others of their group depend; give --negtome off"
         )
     schedule.check(model.steps, args.schedule or "--steps/--keep")
+    if args.budget_unit == "candidates" and args.budget > MOST_CANDIDATES:
+        raise BadInput(
+            f"--budget: {args.budget:g} candidates per prompt; give {MOST_CANDIDATES} or fewer"
+        )
     for reward in args.rewards:
         check_options(reward["kind"], reward["options"], "--kind", "--option ")
     names = [reward["name"] for reward in args.rewards]
@@ -286,10 +300,20 @@ def _notes(args: argparse.Namespace, plan, verifiers) -> list[str]:
             )
     if plan.measured:
         notes.append(
-            f"{plan.candidates} candidates fit {plan.budget:g} s per prompt by the seconds in "
-            "seconds.json, measured before the first prompt"
+            f"{plan.candidates} candidates fit {plan.budget:g} s per prompt by what was measured before the first "
+            "(measured.json): from the text to the pick, without opening the model and writing files"
         )
     return notes
+
+
+def _announce(plan, prompts: int) -> None:
+    cost = plan.limit()
+    spent = f"{plan.spends:.4g} of {cost:.4g} TFLOP" if cost else f"{plan.budget:g} s at most"
+    print(
+        f"search: {plan.candidates} candidates of each of {prompts} prompts start, {plan.finishing} finish: "
+        f"{spent} per prompt",
+        file=sys.stderr,
+    )
 
 
 def _timing(seconds: list[dict], plan) -> dict:
@@ -299,8 +323,6 @@ def _timing(seconds: list[dict], plan) -> dict:
 
 
 def _print(summary: dict, seconds: list[dict], out: str) -> None:
-    import sys
-
     mean, budget = summary["mean"], summary["budget_tflop"]
     units = {
         reward["name"]: Units.from_json(reward["units"], reward["name"])

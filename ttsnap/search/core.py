@@ -168,14 +168,9 @@ class _Judge:
         """Rewards float32 [R, n], images uint8 [n, H, W, 3] (final ones only), previews."""
 
         def look(part: slice):
-            images = to_bytes(self.sampler.decode(denoised[part]), prompts[part])
-            self.clock.lap("decode")
-            seen = images.float() / 255
-            # A copy each: a score function that works in place must not change what others see.
-            values = [v.read(seen.clone(), prompts[part], step) for v in self.verifiers]
-            values = np.stack(values)
-            self.clock.lap("reward")
-            return values, _pixels(images) if step is None else None, _pixels(_small(seen))
+            return see(
+                self.sampler, self.verifiers, step, prompts[part], denoised[part], self.clock
+            )
 
         values, images, previews = zip(*self.batches.look(look, len(denoised)), strict=True)
         pictures = np.concatenate(images) if step is None else None
@@ -189,6 +184,26 @@ class _Judge:
                 f"{self.verifiers[reward].name} gave {values[reward, place]} for prompt "
                 f"{prompt[:60]!r}, candidate {ids[place]}, step {step}; mend the reward"
             )
+
+
+def see(
+    sampler: Sampler,
+    verifiers: Sequence[Verifier],
+    step: int | None,
+    prompts: list[str],
+    denoised: torch.Tensor,
+    clock: "Clock | None" = None,
+):
+    """One micro-batch of a look: rewards float32 [R, n], images uint8 [n, H, W, 3] (final ones only), previews."""
+    images = to_bytes(sampler.decode(denoised), prompts)
+    if clock:
+        clock.lap("decode")
+    seen = images.float() / 255
+    # A copy each: a score function that works in place must not change what others see.
+    values = np.stack([verifier.read(seen.clone(), prompts, step) for verifier in verifiers])
+    if clock:
+        clock.lap("reward")
+    return values, _pixels(images) if step is None else None, _pixels(_small(seen))
 
 
 def _small(images: torch.Tensor) -> torch.Tensor:

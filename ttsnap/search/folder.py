@@ -97,12 +97,25 @@ class Folder:
         return self.path / f"traces/{name}.json"
 
 
+def overspent(seconds: list[dict], plan: Plan) -> str | None:
+    """A note on the prompts that took longer than a budget in seconds; None where none did."""
+    longest = max(of["total"] for of in seconds)
+    if plan.unit != "seconds" or longest <= plan.budget:
+        return None
+    count = sum(of["total"] > plan.budget for of in seconds)
+    return (
+        f"{count} of {len(seconds)} prompts took longer than the budget of {plan.budget:g} s, up to {longest:.3g} s: "
+        "the machine was slower than when it was measured"
+    )
+
+
 def summarise(rows: list[dict], settings: dict, plan: Plan, notes: list[str]) -> dict:
     """What summary.json says; `rows` are the traces in the order of the prompts."""
     count = len(rows)
 
     def mean(values) -> float:
-        return float(sum(values) / count)
+        values = list(values)
+        return float(min(sum(values) / count, max(values)))  # not over it by a last digit
 
     means = {
         "rewards": {

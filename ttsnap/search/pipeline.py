@@ -34,9 +34,9 @@ def search(
     """
     verifiers = [verifiers] if isinstance(verifiers, Verifier) else list(verifiers)
     batches = pick_batches(sampler, verifiers, batch_size)
-    plan = make_plan(sampler, verifiers, schedule, budget, unit, batches)
-    ids = range(first_candidate, first_candidate + plan.candidates)
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    plan = make_plan(sampler, verifiers, schedule, budget, unit, batches, prompts=len(prompts))
+    ids = range(first_candidate, first_candidate + plan.candidates)
     for group in chunks(prompts, prompts_at_once(plan, batches)):
         for found in search_prompts(
             sampler, verifiers, plan.schedule, group, ids, seed=seed, batches=batches

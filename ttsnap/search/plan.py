@@ -8,11 +8,12 @@ import torch
 
 from ttsnap.cost import sampler_cost
 from ttsnap.errors import BadInput
-from ttsnap.samplers import MicroBatches, Sampler, candidate_seed
+from ttsnap.samplers import MicroBatches, Sampler
 from ttsnap.samplers.batches import rows_in_memory
 from ttsnap.search.core import Batches, Clock
+from ttsnap.search.seconds import MARGIN, Seconds, at_once, measure, read_all, read_size
 from ttsnap.search.verifiers import Verifier
-from ttsnap.simulate.costs import UNITS, Costs, Schedule, survivors
+from ttsnap.simulate.costs import MOST_CANDIDATES, UNITS, Costs, Schedule, survivors
 
 CPU_BATCH = 8
 
@@ -48,6 +49,16 @@ class Plan:
             total = limit  # the same number, added up in another order
         return {**parts, "total": total}
 
+    @property
+    def finishing(self) -> int:
+        """How many of the candidates are denoised to the end."""
+        return [self.candidates, *survivors(self.candidates, self.schedule.keep)][-1]
+
+    @property
+    def spends(self) -> float:
+        """TFLOP that one prompt takes."""
+        return float(self.costs.spent(self.candidates, self.schedule))
+
     def limit(self) -> float | None:
         """The budget in TFLOP, which is never exceeded; None when it was given in seconds."""
         if self.unit == "seconds":
@@ -63,84 +74,65 @@ def make_plan(
     unit: str = "tflop",
     batches: Batches | None = None,
     measured: dict | None = None,
+    prompts: int = 1,
 ) -> Plan:
     """Count the costs of the model in use and the candidates that `budget` pays for, with `realised`
     accounting: rounding to whole survivors never overspends.
 
-    Text encoding is no part of DESIGN §3's costs, and left out; in seconds it is measured and taken
-    off first. `measured`: what an earlier `measure` gave, to get its number of candidates again.
-    Raises BadInput for a schedule that does not suit the sampler, or a budget too small for one
-    candidate.
+    Text encoding is no part of the costs in TFLOP; in seconds it is measured, as all that a prompt takes from its text
+    to its pick. `measured`: what an earlier plan measured, whose number of candidates is kept. prompts: how many there
+    will be, of which some are searched at once. Raises BadInput for a schedule that does not suit the sampler, or a
+    budget that pays for less than one candidate or for more than MOST_CANDIDATES.
     """
     schedule.check(sampler.steps)
-    if unit not in UNITS:
-        raise BadInput(f"budget unit: {unit!r} is not one of {', '.join(UNITS)}")
+    check_budget(budget, unit)
     if not verifiers:
         raise BadInput("rewards: a search needs one or more")
-    if not (np.isfinite(budget) and budget > 0):
-        raise BadInput(f"budget: {budget} is not a positive number")
     cost = sampler_cost(sampler)
     look = cost["decode"] + sum(verifier.tflop for verifier in verifiers)
     costs = Costs(cost["denoise"], look, sampler.steps, "realised")
     if unit == "seconds":
-        measured = measured or measure(sampler, verifiers, batches or Batches.of(CPU_BATCH))
-        charged = Costs(measured["denoise"], measured["look"], sampler.steps, "realised")
-        left = budget - measured["encode"]
+        batches = batches or Batches.of(CPU_BATCH)
+        if measured is None:
+            measured = measure(sampler, verifiers, schedule, batches)
+            seconds = Seconds(measured, sampler.steps, batches, prompts)
+            measured |= {"candidates": seconds.within(budget, schedule)}
+            measured |= {"best_of_n": seconds.within(budget, Schedule())}
+        else:  # what only a first call does would be the first prompts'
+            read_size(sampler, verifiers, schedule, batches, 1, Clock(sampler.device))
+        candidates, best_of_n = measured["candidates"], measured["best_of_n"]
+        one = Seconds(measured, sampler.steps, batches, 1).of(1, schedule) / (1 - MARGIN)
     else:
-        measured, charged = None, costs
         left = np.nextafter(budget * costs.best_of_n(), np.inf) if unit == "candidates" else budget
-    candidates = int(charged.within(left, schedule)) if left > 0 else 0
+        # Within what can be started before it is made a whole number, which has an end.
+        left = min(left, 2.0 * MOST_CANDIDATES * max(costs.schedule(schedule), costs.best_of_n()))
+        candidates, best_of_n = int(costs.within(left, schedule)), int(costs.within(left))
+        one = float(costs.spent(1, schedule)) / (costs.best_of_n() if unit == "candidates" else 1)
     if candidates < 1:
-        one = float(charged.spent(1, schedule)) + (measured or {}).get("encode", 0.0)
-        if unit == "candidates":
-            one /= costs.best_of_n()
         raise BadInput(
             f"budget: {budget:g} {unit} per prompt is under the {one:.4g} {unit} that one finished "
             "candidate costs; raise the budget"
         )
-    best_of_n = int(charged.within(left))
+    if candidates > MOST_CANDIDATES:
+        raise BadInput(
+            f"budget: {budget:g} {unit} per prompt starts more than {MOST_CANDIDATES} candidates; lower the budget"
+        )
     return Plan(schedule, candidates, best_of_n, budget, unit, costs, cost["decode"], measured)
 
 
+def check_budget(budget: float, unit: str) -> None:
+    """Raise BadInput for what is no budget, or in candidates more than can be started."""
+    if unit not in UNITS:
+        raise BadInput(f"budget unit: {unit!r} is not one of {', '.join(UNITS)}")
+    if not (np.isfinite(budget) and budget > 0):
+        raise BadInput(f"budget: {budget} is not a positive number")
+    if unit == "candidates" and budget > MOST_CANDIDATES:
+        raise BadInput(f"budget: {budget:g} candidates per prompt; give {MOST_CANDIDATES} or fewer")
+
+
 def prompts_at_once(plan: Plan, batches: Batches) -> int:
-    """How many prompts to search in lock-step, so that what finishes of each fills a micro-batch.
-
-    At most 32, and no more than 512 candidates, whose latents are all held.
-    """
-    finishing = [plan.candidates, *survivors(plan.candidates, plan.schedule.keep)][-1]
-    wanted = round(batches.denoise.size / finishing)
-    return max(1, min(wanted, 32, 512 // plan.candidates))
-
-
-@torch.inference_mode()
-def measure(sampler: Sampler, verifiers: Sequence[Verifier], batches: Batches) -> dict:
-    """Seconds per candidate of an evaluation and of a look, and of encoding a prompt.
-
-    {"encode", "denoise", "look", "at_once"}: the second of two goes with `at_once` candidates in a
-    micro-batch, so that what only the first call does is not counted.
-    """
-    clock, prompt = Clock(sampler.device), "a photo"
-    at_once = max(1, min(batches.denoise.size, batches.look.size))
-    for _ in range(2):
-        clock.seconds.clear()
-        clock.lap("start")
-        condition = sampler.encode(prompt)
-        clock.lap("encode")
-        latents = sampler.init([candidate_seed(0, prompt, n) for n in range(at_once)])
-        clock.lap("start")
-        _, denoised = sampler.step(0, latents, condition)
-        clock.lap("denoise")
-        read_all(sampler, verifiers, denoised, prompt)
-        clock.lap("look")
-    each = {part: clock.seconds[part] / at_once for part in ("denoise", "look")}
-    return {"encode": clock.seconds["encode"], **each, "at_once": at_once}
-
-
-def read_all(sampler, verifiers, denoised: torch.Tensor, prompt: str) -> None:
-    """One look whose values nobody wants."""
-    images = sampler.decode(denoised)
-    for verifier in verifiers:
-        verifier.read(images, [prompt] * len(images), None)
+    """How many prompts to search in lock-step, so that what finishes of each fills a micro-batch."""
+    return at_once(plan.candidates, plan.schedule, batches)
 
 
 @torch.inference_mode()

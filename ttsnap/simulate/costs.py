@@ -7,6 +7,7 @@ import numpy as np
 from ttsnap.errors import BadInput
 
 ACCOUNTINGS = ("exact", "published", "realised")
+MOST_CANDIDATES = 10_000  # that are started for a prompt
 UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real search
 # The methods of a real search, in the order they are shown.
 REAL_METHODS = ("best_of_n", "ttsp", "ttsnap")

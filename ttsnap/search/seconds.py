@@ -1,0 +1,142 @@
+"""What a search takes in seconds: measured on the model in use, predicted for any number of candidates.
+
+A call on n candidates takes a time that grows with n, but not in proportion: of few the overhead is most of it. So
+calls are timed at several sizes, and a search is predicted call by call, with whole survivors, its micro-batches as
+they are packed, and the prompts that are searched at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ttsnap.samplers import Sampler, candidate_seed
+from ttsnap.search.core import Batches, Clock, see
+from ttsnap.search.verifiers import Verifier
+from ttsnap.simulate.costs import MOST_CANDIDATES, Schedule, survivors
+
+MARGIN = 0.1  # of a budget: what varies from call to call
+REPEATS = 3  # of which the slowest counts
+PROMPT = "a photo"
+
+
+def at_once(candidates: int, schedule: Schedule, batches: Batches) -> int:
+    """How many prompts to search in lock-step, so that what finishes of each fills a micro-batch.
+
+    At most 32, and no more than 512 candidates, whose latents are all held.
+    """
+    finishing = [candidates, *survivors(candidates, schedule.keep)][-1]
+    return max(1, min(round(batches.denoise.size / finishing), 32, 512 // candidates))
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Predicts what a search of `prompts` prompts takes, from what `measure` gave."""
+
+    measured: dict
+    steps: int
+    batches: Batches
+    prompts: int = 1
+
+    def of(self, candidates: int, schedule: Schedule) -> float:
+        """Seconds of a prompt, in the group that is the slowest for each of its prompts."""
+        size = min(self.prompts, at_once(candidates, schedule, self.batches))
+        sizes = {size, self.prompts % size or size}
+        return max(self._group(size, candidates, schedule) / size for size in sizes)
+
+    def within(self, budget: float, schedule: Schedule) -> int:
+        """The most candidates that take no longer than the budget less its margin; stops beyond MOST_CANDIDATES."""
+        allowed, found = budget * (1 - MARGIN), 0
+        for candidates in range(1, MOST_CANDIDATES + 2):
+            seconds = self.of(candidates, schedule)
+            if seconds <= allowed:
+                found = candidates
+            elif seconds > 2 * allowed:  # a fuller micro-batch cannot make up for that
+                break
+        return found
+
+    def _group(self, prompts: int, candidates: int, schedule: Schedule) -> float:
+        alive = [candidates, *survivors(candidates, schedule.keep)]
+        stretches = np.diff([-1, *schedule.steps, self.steps - 1])
+        total = prompts * (self.measured["encode"] + candidates * self.measured["start"])
+        for count, steps in zip(alive, stretches, strict=True):
+            rows = prompts * count
+            total += steps * self._calls("denoise", rows, self.batches.denoise.size)
+            total += self._calls("look", rows, self.batches.look.size) + self.measured["change"]
+        return float(total)
+
+    def _calls(self, part: str, rows: int, size: int) -> float:
+        """Seconds of a part over so many rows, in micro-batches of `size`."""
+        times = self.measured[part]
+        known = sorted(map(int, times))
+
+        def call(n: int) -> float:
+            return float(np.interp(n, known, [times[str(k)] for k in known]))
+
+        full, rest = divmod(rows, size)
+        return full * call(size) + (call(rest) if rest else 0.0)
+
+
+@torch.inference_mode()
+def measure(
+    sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule, batches: Batches
+) -> dict:
+    """Seconds, the slowest of REPEATS after one that warms up.
+
+    {"encode": of a prompt, "start": of a candidate's noise, "denoise" and "look": {candidates in a call: seconds},
+    "change": of the weights, from one look to the next}
+    """
+    found: dict = {"denoise": {}, "look": {}}
+    most = max(batches.denoise.size, batches.look.size)
+    for size in sorted({1, -(-most // 2), most}, reverse=True):
+        clock = Clock(sampler.device)
+        rounds = [
+            read_size(sampler, verifiers, schedule, batches, size, clock)
+            for _ in range(REPEATS + 1)
+        ][1:]
+        slowest = {part: max(one[part] for one in rounds) for part in rounds[0]}
+        for part in ("denoise", "look"):
+            limit = getattr(batches, part).size
+            found[part][str(min(size, limit))] = slowest[part]
+        found["start"] = slowest["start"] / size
+        found["encode"], found["change"] = slowest["encode"], slowest["change"]
+    return found
+
+
+@torch.inference_mode()
+def read_size(
+    sampler: Sampler,
+    verifiers: Sequence[Verifier],
+    schedule: Schedule,
+    batches: Batches,
+    size: int,
+    clock: Clock,
+) -> dict[str, float]:
+    """Do once what a search does, with `size` candidates or as many as a micro-batch takes; seconds by part."""
+    clock.lap("start")
+    condition = sampler.encode(PROMPT)
+    seconds = {"encode": clock.lap("encode")}
+    rows = min(size, batches.denoise.size)
+    latents = sampler.init([candidate_seed(0, PROMPT, n) for n in range(rows)])
+    seconds["start"] = clock.lap("start") * size / rows
+    _, denoised = sampler.step(0, latents, sampler.join([condition] * rows))
+    seconds["denoise"] = clock.lap("denoise")
+    rows = min(size, batches.look.size)
+    denoised = denoised[torch.arange(rows) % len(denoised)]
+    first, again = [], []
+    for step in (*schedule.steps, None):
+        for times in (first, again):
+            clock.lap("start")
+            see(sampler, verifiers, step, [PROMPT] * rows, denoised)
+            times.append(clock.lap("look"))
+    seconds["look"] = max(again)
+    seconds["change"] = max(0.0, *(a - b for a, b in zip(first, again, strict=True)))
+    return seconds
+
+
+def read_all(sampler, verifiers, denoised: torch.Tensor, prompt: str) -> None:
+    """One look whose values nobody wants."""
+    images = sampler.decode(denoised)
+    for verifier in verifiers:
+        verifier.read(images, [prompt] * len(images), None)
