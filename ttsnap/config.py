@@ -16,7 +16,7 @@ from ttsnap.config_sections import (
     Search,
     Simulate,
 )
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.model_settings import Model
 from ttsnap.prompts import read_prompts
 from ttsnap.section import Section, nearest
@@ -98,6 +98,7 @@ def parse_config(values: object, source: str = "config") -> Config:
         raise BadInput(f"{source}: {where + ': ' if where else ''}{text}") from None
 
 
+@reads("a config", "see docs/config.md")
 def load_config(path: str | Path) -> Config:
     """Read and validate a YAML config file."""
     try:

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 
 UNUSABLE = re.compile("[\0\ud800-\udfff]")  # no file system and no UTF-8 holds them
 
@@ -22,6 +22,7 @@ def read_prompts(path: str | Path) -> list[str]:
     return prompts
 
 
+@reads("a prompt file", "see what it holds")
 def read_entries(path: str | Path) -> list[str]:
     """Every entry of a prompt file, blank and repeated ones too, without surrounding white space.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.errors import BadInput, TtsnapError, reads
 from ttsnap.files import replacing
 from ttsnap.tweedie import open_hdf5
 
@@ -45,6 +45,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         file.create_dataset("prompts", data=scores.prompts, dtype=h5py.string_dtype("utf-8"))
 
 
+@reads("a ttsnap score file", "run score again")
 def read_scores(path: str | Path) -> Scores:
     """Read a score file. Raises BadInput when it is not whole or of another schema."""
     with open_hdf5(path) as file:

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import replacing
 
 SCHEMA = "ttsnap reward tensor"
@@ -123,6 +123,7 @@ def write_tensor(path: str | Path, tensor: RewardTensor) -> None:
                 file.attrs[key] = json.dumps(value, sort_keys=True) if _nested(value) else value
 
 
+@reads("a whole reward tensor", "build it again with `ttsnap tensor` or `ttsnap import-values`")
 def read_tensor(path: str | Path) -> RewardTensor:
     """Read a reward tensor.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import need_room, replacing
 
 SCHEMA = "ttsnap-images-1"
@@ -113,6 +113,7 @@ class Kept:
                 os.link(shard, self.path)
 
 
+@reads("a ttsnap image shard", "run generate again")
 def read_shard(path: str | Path) -> Shard:
     """Open a shard file. Raises BadInput when it is not whole or of another schema."""
     with open_hdf5(path) as file:

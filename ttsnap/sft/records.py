@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import replacing, write_text
 
 
@@ -44,6 +44,7 @@ def write_block(
         save_file(tensors, temporary, metadata={"ttsnap": json.dumps(about, sort_keys=True)})
 
 
+@reads("an assigned dataset", "run assign again")
 def read_blocks(folder: str | Path) -> list[Block]:
     """The headers of a dataset's whole blocks, in order; a folder that is not there has none."""
     blocks = []
@@ -99,6 +100,7 @@ class Assigned:
         return self.images[rows].permute(0, 3, 1, 2).float() / 255
 
 
+@reads("manifests of assigned datasets", "run assign again")
 def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
     """Read every sample that the manifests name. Raises BadInput when one is broken, empty, or misses a block."""
     lines, tensors = [], []
