@@ -1,5 +1,6 @@
 """Ways to break a file: any bytes, and the structure of JSON, HDF5 and safetensors. Hypothesis chooses."""
 
+import copy
 import json
 import math
 
@@ -52,7 +53,7 @@ def places(value, path=()) -> list[tuple]:
 
 def mutate_value(value, changes):
     """A JSON value, changed in place and returned."""
-    for kind, where, new in changes:
+    for kind, where, new in copy.deepcopy(changes):
         found = places(value)
         path = found[int(where * len(found))]
         if not path:
@@ -107,7 +108,7 @@ def mutate_hdf5(path, changes) -> None:
                 elif kind == "empty":
                     _put(file, name, np.zeros(0, np.float32))
                 elif kind == "double":
-                    _put(file, name, np.asarray(value)[None] if where > 0.5 else np.asarray(value)[1:])  # fmt: skip
+                    _put(file, name, np.asarray(value)[None] if where > 0.5 else np.atleast_1d(value)[1:])  # fmt: skip
 
 
 def _put(holder, name: str, value) -> None:

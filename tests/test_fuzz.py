@@ -19,9 +19,11 @@ from ttsnap.commands.import_values import read_values
 from ttsnap.config import load_config
 from ttsnap.console import TRACEBACK
 from ttsnap.errors import TtsnapError
+from ttsnap.files import write_json, write_text
 from ttsnap.prompts import read_prompts
 from ttsnap.rewards.levels import read_about, save_level
 from ttsnap.scores import read_scores
+from ttsnap.search.folder import Folder, file_name
 from ttsnap.sft.classifier import Classifier, load_classifier, save_classifier
 from ttsnap.sft.gan import load_gan
 from ttsnap.sft.records import read_assigned, read_blocks
@@ -73,13 +75,54 @@ def command(*words: str):
     return read
 
 
+def run(*words: str) -> None:
+    assert main(list(words)) in (0, 1, 2)
+
+
+def compare(folder: Path) -> None:
+    run("compare-search", str(folder), "--tensor", str(folder.parent / "tensor.h5"), "--draws", "2")
+
+
+def make_search(folder: Path) -> None:
+    """What a search of the good prompts leaves, as far as others read it."""
+    settings = {
+        "method": "ttsnap", "budget": 2.0, "budget_unit": "candidates", "seed": 0, "sampler": {},
+        "first_candidate": 0, "rewards": [{"name": "pickscore"}], "schedule": {"steps": [2], "keep": [0.5]},
+    }  # fmt: skip
+    rows = [{"prompt": p, "candidate": 0, "rewards": {"pickscore": 0.5}, "spent_tflop": 0.1} for p in good_files.PROMPTS]  # fmt: skip
+    seconds = {"prompts": [{"total": 1.0, "cpu": 0.5} for _ in rows]}
+    summary = {"settings": settings, "candidates": 2, "budget_tflop": 0.1, "notes": [], "prompts": rows}  # fmt: skip
+    write_json(folder / "summary.json", summary)
+    write_json(folder / "seconds.json", seconds)
+    name = file_name("a red circle")
+    for kind in ("images", "strips"):
+        write_text(folder / kind / f"{name}.png", "")
+    write_json(folder / "seconds" / f"{name}.json", seconds["prompts"][0])
+    write_json(folder / "traces" / f"{name}.json", {"prompt": "a red circle", "settings": "s", "pick": rows[0]})  # fmt: skip
+
+
 SIMULATION = ["--simulation", "@simulation.json"]
 TENSOR = ["--tensor", "@tensor.h5"]
 # name: file, its readers, how its structure is changed.
 READERS = {
     "images.h5": ("images.h5", [read_images], "hdf5"),
     "base.h5": ("base.h5", [read_scores], "hdf5"),
-    "tensor.h5": ("tensor.h5", [read_tensor], "hdf5"),
+    "tensor.h5": (
+        "tensor.h5",
+        [
+            read_tensor,
+            lambda p: run("align", str(p)),
+            lambda p: run("simulate", str(p), "--steps", "2", "--keep", "0.5", "--budgets", "1,2", "--budgets-in", "candidates", "--draws", "2"),
+        ],
+        "hdf5",
+    ),
+    "summary": ("found/summary.json", [lambda p: compare(p.parent)], "json"),
+    "seconds": ("found/seconds.json", [lambda p: compare(p.parent)], "json"),
+    "trace": (
+        "found/traces/a-red-circle-a1e4a280d2.json",
+        [lambda p: Folder(p.parents[1]).finished("a red circle", "s")],
+        "json",
+    ),
     "level.safetensors": ("level.safetensors", [read_about], "safetensors"),
     "generator.safetensors": ("gan/generator.safetensors", [lambda p: load_gan(p.parent)], "safetensors"),
     "config.json": ("gan/config.json", [lambda p: load_gan(p.parent)], "json"),
@@ -135,11 +178,18 @@ def good(tmp_path_factory, gan, manifest):
     good_files.make(folder)
     write_inputs(folder, small_config())
     shutil.copy(ROOT / "config.yaml", folder / "config.yaml")
+    make_search(folder / "found")
     shutil.copytree(gan, folder / "gan")
     shutil.copytree(Path(manifest).parent, folder / "assigned")
     torch.manual_seed(0)
     save_classifier(Classifier(1, 10), folder / "classifier.safetensors")
-    about = {"level": 2, "lora": None, "version": "v", "reward": {"kind": "x"}, "images": {"steps": 6}}
+    about = {
+        "level": 2,
+        "lora": None,
+        "version": "v",
+        "reward": {"kind": "x"},
+        "images": {"steps": 6},
+    }
     save_level(folder / "level.safetensors", {"weight": torch.zeros(2, 3)}, about)
     split = {"psnr": 20.0, "samples": 3}
     fresh = {"samples": 9, "feature_distance": 1.0}
@@ -149,7 +199,7 @@ def good(tmp_path_factory, gan, manifest):
 
 
 def refused_or_read(read, path: Path) -> str:
-    """"" where a reader opens the file or refuses it in one line; else what it does."""
+    """ "" where a reader opens the file or refuses it in one line; else what it does."""
     try:
         read(path)
     except TtsnapError as error:

@@ -107,7 +107,9 @@ def _read_step(path: Path) -> np.ndarray:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not a YAML file ({error}); fetch it again") from None
+        raise BadInput(
+            f"{path}: not a YAML file ({' '.join(str(error).split())}); fetch it again"
+        ) from None
     if not isinstance(content, dict) or sorted(map(str, content)) != sorted(
         map(str, range(prompts))
     ):

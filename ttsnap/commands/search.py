@@ -17,7 +17,7 @@ from ttsnap.commands.options import (
     seed,
 )
 from ttsnap.commands.reward_options import key_and_value
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, TtsnapError, foreign_content
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
 from ttsnap.rewards.registry import check_options
@@ -131,7 +131,13 @@ def run(args: argparse.Namespace) -> dict:
             if not folder.finished(found.prompt, digest):
                 accepted = judge and bool(judge.check(found.image[None], [found.prompt])[0][0])
                 folder.save(found, trace(found, plan, digest, accepted))
-    rows, seconds = zip(*(folder.finished(prompt, digest) for prompt in prompts), strict=True)
+    found = {prompt: folder.finished(prompt, digest) for prompt in prompts}
+    if lost := [prompt for prompt in prompts if found[prompt] is None]:
+        raise TtsnapError(
+            f"{args.out}: what was found for {lost[0][:60]!r} is gone or was written over by another run;"
+            " give each run a folder of its own, and run it again"
+        )
+    rows, seconds = zip(*found.values(), strict=True)
     summary = summarise(rows, settings, plan, notes)
     write_json(folder.path / "summary.json", summary)
     write_json(folder.path / "seconds.json", _timing(seconds, plan))
@@ -235,8 +241,9 @@ def _measured_before(folder, settings: dict) -> dict | None:
     file = folder.path / "measured.json"
     if not file.is_file():
         return None
-    before = read_json(file)
-    return before["measured"] if before.get("settings") == settings else None
+    with foreign_content(file, "what a search measured", "delete this file"):
+        before = read_json(file)
+        return before["measured"] if before.get("settings") == settings else None
 
 
 def _begin(folder, settings: dict, plan) -> str:
