@@ -16,7 +16,7 @@ from ttsnap.config_sections import (
     Search,
     Simulate,
 )
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.model_settings import Model
 from ttsnap.prompts import read_prompts
 from ttsnap.section import Section, nearest
@@ -102,6 +102,7 @@ def parse_config(values: object, source: str = "config") -> Config:
         raise BadInput(": ".join(parts)) from None
 
 
+@reads("a config", "see docs/config.md")
 def load_config(path: str | Path) -> Config:
     """Read and validate a YAML config file."""
     return parse_config(read_config(path), str(path))

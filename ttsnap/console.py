@@ -18,7 +18,7 @@ class _Stream:
     """A standard stream whose reader may leave (`ttsnap … | head`): the rest goes nowhere, and the work goes on."""
 
     def __init__(self, stream):
-        self._stream = stream
+        self._stream, self.failure = stream, None
 
     def __getattr__(self, name: str):
         return getattr(self._stream, name)
@@ -26,18 +26,20 @@ class _Stream:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
-            self.discard()
+        except OSError as error:
+            self.discard(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self.discard()
+        except OSError as error:
+            self.discard(error)
 
-    def discard(self) -> None:
-        """From now on nothing is written."""
+    def discard(self, error: OSError) -> None:
+        """From now on nothing is written; a reader that left is no failure."""
+        if not isinstance(error, BrokenPipeError):
+            self.failure = error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
@@ -65,11 +67,9 @@ def plain_streams() -> Iterator[None]:
 
 def flush() -> None:
     """Send off what was printed. Raises TtsnapError where it cannot be written, as on a full disk."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        sys.stdout.discard()
-        raise TtsnapError(f"standard output cannot be written ({error.strerror})") from None
+    sys.stdout.flush()
+    if failure := sys.stdout.failure:
+        raise TtsnapError(f"standard output cannot be written ({failure.strerror})")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import parse_json, reading
 
 UNUSABLE = re.compile("[\0\ud800-\udfff]")  # no file system and no UTF-8 holds them
@@ -45,6 +45,7 @@ def _note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+@reads("a prompt file", "see what it holds")
 def read_entries(path: str | Path) -> list[str]:
     """Every entry of a prompt file, blank and repeated ones too, without surrounding white space.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.errors import BadInput, TtsnapError, reads
 from ttsnap.files import replacing
 from ttsnap.provenance import check_once, check_same
 from ttsnap.tweedie import Shard, open_hdf5
@@ -64,6 +64,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         file["digests"] = np.array(scores.digests, "S16")
 
 
+@reads("a ttsnap score file", "run score again")
 def read_scores(path: str | Path) -> Scores:
     """Read a score file. Raises BadInput when it is not whole or of another schema."""
     with open_hdf5(path) as file:

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import replacing
 from ttsnap.tweedie import open_hdf5
 from ttsnap.units import Units
@@ -160,6 +160,7 @@ def write_tensor(path: str | Path, tensor: RewardTensor) -> None:
                 file.attrs[key] = json.dumps(value, sort_keys=True) if _nested(value) else value
 
 
+@reads("a whole reward tensor", "build it again with `ttsnap tensor` or `ttsnap import-values`")
 def read_tensor(path: str | Path) -> RewardTensor:
     """Read a reward tensor.
 

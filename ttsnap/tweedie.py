@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import need_room, reading, replacing, why_unreadable
 from ttsnap.provenance import check_once, check_same
 
@@ -122,6 +122,7 @@ class Kept:
                 os.link(shard, self.path)
 
 
+@reads("a ttsnap image shard", "run generate again")
 def read_shard(path: str | Path) -> Shard:
     """Open a shard file. Raises BadInput when it is not whole or of another schema."""
     with open_hdf5(path) as file:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ttsnap.commands.options import count, in_file, in_folder, seed
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, foreign_content
 from ttsnap.files import read_json
 from ttsnap.simulate.agreement import compare, join_searches
 from ttsnap.simulate.options import check_seed
@@ -29,7 +29,8 @@ def run(args: argparse.Namespace) -> dict:
     """Compare; print a line per method and budget."""
     parts = [_read(Path(folder)) for folder in args.search]
     tensors = [read_tensor(path) for path in args.tensor]
-    result = compare(join_searches(parts), tensors, args.draws, check_seed(args.seed))
+    with foreign_content(", ".join(args.search[:3]), "searches", "run `ttsnap search` again"):
+        result = compare(join_searches(parts), tensors, args.draws, check_seed(args.seed))
     for row in result["rows"]:
         _print(row, result["rewards"][0])
     print(f"{result['differing']} of {result['compared']} figures differ (95 % intervals)")

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from ttsnap.commands.options import in_file, in_folder, number, out_file, whole
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import read_json, reading
 from ttsnap.tensor import RewardTensor, write_tensor
 from ttsnap.units import UNITS
@@ -123,6 +123,7 @@ def read_values(folder: str | Path) -> dict[int, np.ndarray]:
     return {step: _read_step(path) for step, path in sorted(files.items())}
 
 
+@reads("a YAML file of values", "fetch it again")
 def _read_step(path: Path) -> np.ndarray:
     prompts, images, _ = map(int, NAME.fullmatch(path.name).groups())
     with reading(path, "not a YAML file", "fetch it again"):

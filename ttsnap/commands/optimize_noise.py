@@ -6,7 +6,7 @@ from pathlib import Path
 from ttsnap.commands.options import add_device, count, in_file, out_folder, pick_device, seed
 from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, foreign_content
 from ttsnap.files import replacing, write_json
 from ttsnap.models import check_generator
 from ttsnap.prompts import file_name, read_prompts, text_fault
@@ -84,8 +84,11 @@ def _finished(folder: Path, prompt: str, about: dict) -> bool:
     path = folder / "metrics.json"
     if not path.exists():
         return False
-    metrics = read_json(path)
-    return metrics["prompt"] == prompt and metrics["about"] == about
+    with foreign_content(
+        path, "the figures of a prompt", "delete it, and the prompt is done again"
+    ):
+        metrics = read_json(path)
+        return metrics["prompt"] == prompt and metrics["about"] == about
 
 
 def _optimise(generator, reward, prompts: list[str], folders: dict, settings: dict, about: dict):

@@ -81,6 +81,12 @@ def out_file(text: str) -> str:
     return text
 
 
+def out_path(text: str) -> str:
+    """The type of an option that names a file or a folder to write, as another option says."""
+    _writable(text, os.path.dirname(os.path.abspath(_named(text))))
+    return text
+
+
 def out_folder(text: str) -> str:
     """The type of an option that names a folder to write into."""
     _writable(text, os.path.abspath(_named(text)))

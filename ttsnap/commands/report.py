@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import count, in_file
-from ttsnap.errors import BadInput
+from ttsnap.commands.options import count, in_file, out_path
+from ttsnap.errors import BadInput, foreign_content
 from ttsnap.files import read_json, reading, write_json, write_text
 from ttsnap.simulate.montecarlo import check_tensors
 from ttsnap.tensor import read_tensor, sources
@@ -62,13 +62,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--candidates", type=count, default=6, help="its budget, in candidates of best-of-N"
     )
     parser.add_argument(
-        "--out", required=True, metavar="FILE",
+        "--out", type=out_path, required=True, metavar="FILE",
         help="PNG or HTML; for the summary a folder for summary.json, headline.txt, overview.html",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> dict:
-    return PARTS[args.part](args)
+    wanted = "folder" if args.part == "summary" else "file"
+    if Path(args.out).exists() and Path(args.out).is_dir() != (wanted == "folder"):
+        raise BadInput(f"--out: {args.out}: --part {args.part} writes a {wanted}; name another")
+    with foreign_content(_files(args), "what ttsnap wrote", "make them again with this version"):
+        return PARTS[args.part](args)
+
+
+def _files(args: argparse.Namespace) -> str:
+    """The JSON files given, for a message."""
+    paths = [path for option in WRITTEN_BY for path in getattr(args, option)]
+    return ", ".join(paths[:3]) + (", …" if paths[3:] else "")
 
 
 def _budget(args: argparse.Namespace) -> dict:

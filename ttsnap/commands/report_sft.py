@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from ttsnap.commands.options import in_file, out_file
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, foreign_content
 from ttsnap.files import read_json, reading, write_text
 
 
@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Make the part."""
-    return PARTS[args.part](args)
+    paths = [*args.comparison, *args.training, *args.images]
+    names = ", ".join(paths[:3]) + (", …" if paths[3:] else "")
+    with foreign_content(names, f"what --part {args.part} takes", "see `ttsnap report-sft --help`"):
+        return PARTS[args.part](args)
 
 
 def _table(args: argparse.Namespace) -> dict:

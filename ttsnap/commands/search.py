@@ -19,7 +19,7 @@ from ttsnap.commands.options import (
     seed,
 )
 from ttsnap.commands.reward_options import key_and_value
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, TtsnapError, foreign_content
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
 from ttsnap.rewards.registry import check_options
@@ -148,7 +148,13 @@ def run(args: argparse.Namespace) -> dict:
                 folder.save(found, trace(found, plan, digest, accepted))
     if args.replace:
         folder.drop_others(prompts)
-    rows, seconds = zip(*(folder.finished(prompt, digest) for prompt in prompts), strict=True)
+    found = {prompt: folder.finished(prompt, digest) for prompt in prompts}
+    if lost := [prompt for prompt in prompts if found[prompt] is None]:
+        raise TtsnapError(
+            f"{args.out}: what was found for {lost[0][:60]!r} is gone or was written over by another run;"
+            " give each run a folder of its own, and run it again"
+        )
+    rows, seconds = zip(*found.values(), strict=True)
     notes += [note] if (note := overspent(seconds, plan)) else []
     summary = summarise(rows, settings, plan, notes)
     write_json(folder.path / "summary.json", summary)
@@ -267,8 +273,9 @@ def _measured_before(folder, settings: dict) -> dict | None:
     file = folder.path / "measured.json"
     if not file.is_file():
         return None
-    before = read_json(file)
-    return before["measured"] if before.get("settings") == settings else None
+    with foreign_content(file, "what a search measured", "delete this file"):
+        before = read_json(file)
+        return before["measured"] if before.get("settings") == settings else None
 
 
 def _begin(folder, settings: dict, plan) -> str:

@@ -9,7 +9,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import reading, replacing
 from ttsnap.provenance import NOISE_LEVELS, check_same
 from ttsnap.rewards.base import Reward
@@ -48,6 +48,7 @@ def save_level(path: str | Path, parameters: dict[str, torch.Tensor], about: dic
         save_file(tensors, temporary, metadata={"ttsnap": json.dumps(about, sort_keys=True)})
 
 
+@reads("a level checkpoint of ttsnap", "run finetune again")
 def read_about(path: str | Path) -> dict:
     """The metadata of a level's checkpoint. Raises BadInput when the file is not one."""
     with reading(path, "not a level checkpoint of ttsnap"), safe_open(path, framework="pt") as file:

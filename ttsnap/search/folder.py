@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ttsnap.errors import foreign_content
 from ttsnap.files import read_json, replacing, write_json
 from ttsnap.prompts import file_name
 from ttsnap.search.core import Found
@@ -71,9 +72,12 @@ class Folder:
         trace, seconds = (self.path / f"{kind}/{name}.json" for kind in ("traces", "seconds"))
         if not all(file.is_file() for file in (*files, trace, seconds)):
             return None
-        content = read_json(trace)
-        same = content.get("settings") == settings and content.get("prompt") == prompt
-        return (content, read_json(seconds)) if same else None
+        with foreign_content(
+            trace, "the trace of a search", "delete it, and the prompt is searched again"
+        ):
+            content = read_json(trace)
+            same = content.get("settings") == settings and content.get("prompt") == prompt
+            return (content, read_json(seconds)) if same else None
 
     def save(self, found: Found, content: dict) -> None:
         """Write what was found of one prompt, its trace last."""

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import parse_json, reading, replacing, write_text
 from ttsnap.provenance import check_same
 
@@ -45,6 +45,7 @@ def write_block(
         save_file(tensors, temporary, metadata={"ttsnap": json.dumps(about, sort_keys=True)})
 
 
+@reads("an assigned dataset", "run assign again")
 def read_blocks(folder: str | Path) -> list[Block]:
     """The headers of a dataset's whole blocks, in order; a folder that is not there has none."""
     blocks, place = [], Path(folder) / "blocks"
@@ -106,6 +107,7 @@ class Assigned:
         return self.images[rows].permute(0, 3, 1, 2).float() / 255
 
 
+@reads("manifests of assigned datasets", "run assign again")
 def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
     """Read every sample that the manifests name.
 

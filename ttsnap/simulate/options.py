@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ttsnap.commands.options import number, seed
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, reads
 from ttsnap.files import read_json
 from ttsnap.simulate.costs import ACCOUNTINGS, Costs, Schedule
 from ttsnap.tensor import RewardTensor
@@ -122,6 +122,7 @@ def parse_prompts(text: str | None, count: int, option: str = "--prompts") -> sl
     return slice(first, last)
 
 
+@reads("a schedule", "give one that fit-schedule wrote")
 def read_schedule(path: str, num_steps: int) -> Schedule:
     """The schedule of a JSON file, such as fit-schedule writes: key `schedule: {steps, keep}`.
 
