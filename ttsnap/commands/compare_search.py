@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Compare; print a line per method and budget."""
-    parts = [_read(Path(folder)) for folder in args.search]
     tensors = [read_tensor(path) for path in args.tensor]
     with foreign_content(", ".join(args.search[:3]), "searches", "run `ttsnap search` again"):
+        parts = [_read(Path(folder)) for folder in args.search]
         result = compare(join_searches(parts), tensors, args.draws, check_seed(args.seed))
     for row in result["rows"]:
         _print(row, result["rewards"][0])
