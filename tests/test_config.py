@@ -2,12 +2,16 @@
 
 import copy
 import importlib
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from ttsnap.config import load_config, parse_config
+from ttsnap.config_files import at_fault, read_config, read_parts
 from ttsnap.config_page import reference_page, schema_json
 from ttsnap.errors import BadInput
 
@@ -165,3 +169,108 @@ def test_bad_prompt_files_stop_before_any_job(values, tmp_path, text, says):
 def test_pages_do_not_drift():
     assert Path("docs/config.md").read_text() == reference_page()
     assert Path("workflow/schemas/config.schema.json").read_text() == schema_json()
+
+
+TWICE = {
+    "a block": ("seed: 0\nmodel: {path: a}\nlevels: []\nmodel: {steps: 3}\n", 4, "model"),
+    "deep": ("rewards:\n  one:\n    kind: clip\n    options: {}\n    kind: hpsv2\n", 5, "kind"),
+    "in a list": ("sft:\n  - {a: 1}\n  - {b: 1,\n     b: 2}\n", 4, "b"),
+    "behind an anchor": ("x: &x {a: 1}\ny:\n  <<: *x\n  c: 1\n  c: 2\n", 5, "c"),
+    "a number": ("lr_at: {5: 1, 5: 2}\n", 1, "5"),
+    "in quotes": ("seed: 1\n'seed': 2\n", 2, "seed"),
+    "JSON": ('{"seed": 1,\n "seed": 2}', 2, "seed"),
+}
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_a_key_that_stands_twice_is_refused(tmp_path, case):
+    text, line, key = TWICE[case]
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}, line {line}: {key} stands twice (also in line ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_in_json_with_tabs_is_refused_too(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text('{"model": {\n\t"path": 1,\n\t"path": 2}}')
+    with pytest.raises(BadInput, match="mine.json: path stands twice"):
+        load_config(path)
+
+
+def test_a_merge_key_is_no_repetition(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("a: &a {x: 1, y: 1}\nb:\n  <<: *a\n  x: 2\n")
+    assert read_config(path)["b"] == {"x": 2, "y": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [", "a: 2020-13-45", "\ta: 1", "a: 1\n b: 2", "a: " + "[" * 500]
+)
+def test_what_is_no_yaml_is_one_line(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: cannot be read as YAML")
+    assert "\n" not in str(caught.value)
+
+
+PARTS = [
+    ("config.yaml", {"model": {"path": "x", "steps": 20}, "levels": [7, 5], "seed": 1}),
+    ("mine.yaml", {"model": {"steps": 5, "stpes": 1}, "rewards": {"new": {"kind": "x"}}}),
+    ("--config", {"seed": -1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [
+        ("model.stpes: unknown key", "mine.yaml"),
+        ("model.steps: 5 is bad", "mine.yaml"),
+        ("model.path: x: no such folder", "config.yaml"),
+        ("rewards.new.options.path: is missing", "mine.yaml"),
+        ("seed: too small", "--config"),
+        ("levels.1: too small", "config.yaml"),
+        ("levels: 7 is not before step 4 (model.steps is 5)", "config.yaml and mine.yaml"),
+        ("prompts: is missing", "config.yaml"),
+        ("Input should be a table", "config.yaml"),
+    ],
+)
+def test_an_error_is_of_the_file_that_holds_its_key(message, names):
+    assert at_fault(message, PARTS) == names
+
+
+def test_files_of_a_config_are_named_as_a_person_finds_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("seed: 1")
+    outside = tmp_path.parent / "other.yaml"
+    outside.write_text("seed: 2")
+    parts = read_parts([tmp_path / "mine.yaml", outside], {"seed": 3})
+    names = ["mine.yaml", str(outside), "--config"]
+    assert parts == [(name, {"seed": n}) for n, name in enumerate(names, start=1)]
+    assert read_parts([], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "says"),
+    [
+        ("model: {stpes: 3}", [], "mine.yaml: model.stpes: unknown key"),
+        ("model: {steps: 5}", [], "config.yaml and mine.yaml: levels: 7 is not before"),
+        ("prompts: {test: {file: no.txt}}", [], "mine.yaml: prompts.test.file: no.txt: cannot be"),
+        ("seed: 1", ["--config", "seed=-1"], "--config: seed: "),
+        ("seed: 1\nlevels: [7]\nseed: 2", [], "mine.yaml, line 3: seed stands twice"),
+    ],
+)
+def test_snakemake_names_the_file_at_fault(tmp_path, text, words, says):
+    (tmp_path / "mine.yaml").write_text(text)
+    shutil.copy("config.yaml", tmp_path)
+    shutil.copytree("workflow/prompts", tmp_path / "workflow/prompts")
+    line = [sys.executable, "-m", "snakemake", "--snakefile", str(Path("Snakefile").resolve())]
+    line += ["--directory", str(tmp_path), "--cores", "1", "--dry-run", "--configfile", "mine.yaml"]
+    run = subprocess.run([*line, *words], capture_output=True, text=True, cwd=tmp_path)
+    said = run.stdout + run.stderr  # a dry run's words are on stdout
+    assert run.returncode != 0 and "Traceback" not in said
+    assert says in " ".join(said.split())

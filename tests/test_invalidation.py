@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
-from small_run import PROMPTS, ROOT, command, small_config, write_inputs
+from small_run import PROMPTS, ROOT, command, small_config, snakemake, write_inputs
 
 REWARDS = ["aesthetic", "pickscore"]
 SEARCHES = [*REWARDS, "all"]
@@ -259,6 +260,68 @@ def test_edited_code_costs_only_its_stage(copied, checkout, file):
         assert planned(checkout, copied) == CODE[file]
     finally:
         path.write_text(text)
+
+
+ALL_IMAGES = {
+    job for split in PROMPTS for job in of_images(split, TWO) if not job.startswith("shard ")
+}
+# file of a model: the jobs that an edit of it in place costs
+MODELS = {
+    "shapes-sdxl/scheduler/scheduler_config.json": ALL_IMAGES
+    | of_test_images([])
+    | ALL_LEVELS
+    | of_search()
+    | report(),
+    "shapes-clip/tokenizer_config.json": of_reward("pickscore")
+    | of_reward("aesthetic")
+    | of_search()
+    | report(),
+    "shapes-aesthetic/head.safetensors": of_reward("aesthetic") | report(*AESTHETIC),
+    "shapes-onestep/unet/config.json": set(),
+}
+
+
+@pytest.mark.parametrize("file", MODELS)
+def test_a_model_edited_in_place_costs_what_reads_it(copied, checkout, file):
+    path = checkout / "ttsnap/models" / file
+    data = path.read_bytes()
+    path.write_bytes(data + b" ")
+    try:
+        assert planned(checkout, copied) == MODELS[file]
+    finally:
+        path.write_bytes(data)
+
+
+def test_the_same_bytes_again_and_a_note_cost_nothing(copied, checkout):
+    folder = checkout / "ttsnap/models/shapes-sdxl"
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        path.write_bytes(path.read_bytes())
+    (folder / "notes.txt").write_text("mine")
+    (copied / "pairs.jsonl").write_text("")
+    assert planned(checkout, copied) == set()
+
+
+def test_a_forced_stage_does_not_give_the_old_result_back(copied):
+    target = "results/images/test/0000.h5"
+    with h5py.File(copied / target) as file:
+        right = file["images"][:]
+    [kept] = (copied / "results/state/images").glob("test.0000.*.h5")
+    with h5py.File(kept, "r+") as file:
+        file["images"][:] = 0
+    run = snakemake(copied, "--forcerun", target, "--", target)
+    assert run.returncode == 0, run.stderr
+    with h5py.File(copied / target) as file:
+        assert (file["images"][:] == right).all() and right.any()
+
+
+def test_a_report_is_of_the_settings_beside_it(copied):
+    config = small_config()
+    config["simulate"]["draws"] = 30
+    write_inputs(copied, config)
+    run = snakemake(copied, "--report", "report.html")
+    assert run.returncode != 0 and not (copied / "report.html").exists()
+    assert "simulate would run again" in " ".join(run.stderr.split())
+    assert "Traceback" not in run.stderr
 
 
 def test_an_edit_of_ones_own_reward_costs_what_reads_it(copied, checkout):
