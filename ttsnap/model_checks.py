@@ -230,8 +230,8 @@ def _scheduler_faults(family: str, name: str, config: Mapping) -> Iterator[str]:
         known, options = SCHEDULERS, OPTIONS | ({} if name in NO_CLIPPING else CLIPPING)
     if name not in known:
         yield (
-            f"scheduler: {name} is not one that its noise levels are taken of; what it samples otherwise would be"
-            f" sampled wrong (known: {', '.join(known)})"
+            f"scheduler: {name} is not one that is sampled here, as what its model gives means something else"
+            f" ({FLOW_SCHEDULER if family == 'flux' else 'Euler, DDIM, DPM-Solver and their like'} will do)"
         )
     for key, values in options.items():
         if key == "beta_schedule" and config.get("trained_betas") is not None:
