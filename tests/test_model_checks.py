@@ -400,6 +400,20 @@ def test_flux_has_the_noise_levels_of_its_pipeline(options):
     assert torch.equal(sampler.sigmas, own.sigmas) and torch.equal(sampler.timesteps, own.timesteps)
 
 
+def test_a_vae_that_overflows_in_float16_decodes_in_float32():
+    """SDXL's: its pipeline widens it for each image; a pipeline that is open already is left as it was."""
+    pipe = tiny.sdxl()
+    pipe.vae.half()
+    sampler = wrap_pipeline(pipe, steps=1, guidance=0, **SIZE)
+    latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = sampler.decode(latents, clamp=False)
+        pixels = sampler.encode_image(found.clamp(0, 1))
+        assert pipe.vae.dtype == torch.float16 and pixels.dtype == torch.float32
+        pipe.vae.float()
+        assert torch.equal(found, sampler.decode(latents, clamp=False))
+
+
 def test_guidance_that_has_no_effect_is_not_recorded():
     for embeds, recorded in ((True, 3.5), (False, 0.0)):
         pipe = tiny.flux(embeds, embeds)

@@ -58,7 +58,7 @@ FLOW_OPTIONS = {
     "invert_sigmas": (False, None),
     "time_shift_type": ("exponential", "linear"),
 }
-WEIGHTS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
+DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"  # how each library names weights
 
 
 def check_folder(folder: str | Path, family: str | None = None, weights: bool = True) -> str:
@@ -76,15 +76,14 @@ def check_folder(folder: str | Path, family: str | None = None, weights: bool = 
     family = families[found]
     classes = {part: _class_of(index.get(part)) for part in parts_of(family)}
     configs = {}
-    for part in classes:
-        name = {"scheduler": "scheduler_config.json"}.get(part, "config.json")
-        path = folder / part / name
-        configs[part] = _table(path) if path.exists() or _needed(part, weights) else {}
+    for part in (*MODELS[family], "scheduler"):
+        path = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+        configs[part] = _table(path) if weights or path.exists() else {}
     check_kind(folder, family, classes, configs | {"": index})
     if weights:
         for part in MODELS[family]:
-            check_weights(folder / part, "model" if "text" in part else "diffusion_pytorch_model")
-        for part in configs:
+            check_weights(folder / part, TRANSFORMERS if "text" in part else DIFFUSERS)
+        for part in classes:
             if part.startswith("tokenizer"):
                 _check_tokenizer_files(folder / part)
     return family
@@ -230,8 +229,8 @@ def _scheduler_faults(family: str, name: str, config: Mapping) -> Iterator[str]:
         known, options = SCHEDULERS, OPTIONS | ({} if name in NO_CLIPPING else CLIPPING)
     if name not in known:
         yield (
-            f"scheduler: {name} is not one that its noise levels are taken of; what it samples otherwise would be"
-            f" sampled wrong (known: {', '.join(known)})"
+            f"scheduler: {name} is not one that is sampled here, as what its model gives means something else"
+            f" ({FLOW_SCHEDULER if family == 'flux' else 'Euler, DDIM, DPM-Solver and their like'} will do)"
         )
     for key, values in options.items():
         if key == "beta_schedule" and config.get("trained_betas") is not None:
@@ -244,7 +243,7 @@ def _scheduler_faults(family: str, name: str, config: Mapping) -> Iterator[str]:
 def check_weights(folder: Path, name: str) -> None:
     """Whether a part's weights are all there, by the heads of their files: the single one, or each of an index."""
     index, single = folder / f"{name}.safetensors.index.json", folder / f"{name}.safetensors"
-    if index.is_file() and (name == WEIGHTS["diffusers"] or not single.is_file()):
+    if index.is_file() and (name == DIFFUSERS or not single.is_file()):
         held: dict[str, set] = {}
         try:
             wanted = dict(_table(index)["weight_map"])
@@ -292,10 +291,6 @@ def _class_of(entry: object) -> str | None:
     if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str):
         return entry[1]
     return None
-
-
-def _needed(part: str, weights: bool) -> bool:
-    return weights and not part.startswith("tokenizer")
 
 
 def _table(path: Path) -> dict:

@@ -96,14 +96,16 @@ class Sampler:
             mean, std = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, std))
             latents = latents * std + mean
         latents = latents + (config.get("shift_factor") or 0.0)
-        images = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0].float()
+        with _wide(self.vae):
+            images = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0].float()
         images = images / 2 + 0.5
         return images.clamp(0, 1) if clamp else images
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
         """The VAE's mean latents, float32 [n, …], of images [n, 3, H, W] in [0, 1]; `decode` inverts it."""
         config = self.vae.config
-        moments = self.vae.encode((images * 2 - 1).to(self.vae.dtype))
+        with _wide(self.vae):
+            moments = self.vae.encode((images * 2 - 1).to(self.vae.dtype))
         latents = moments.latent_dist.mean.float() - (config.get("shift_factor") or 0.0)
         mean, std = config.get("latents_mean"), config.get("latents_std")
         if mean is not None and std is not None:
@@ -147,6 +149,19 @@ class Sampler:
     def _euler(self, s: int, latents: torch.Tensor, denoised: torch.Tensor) -> torch.Tensor:
         """Euler's step of dx/dσ = (x − x̂0)/σ from σ_s to σ_{s+1}; exactly x̂0 where σ_{s+1} = 0."""
         return denoised + (self.sigmas[s + 1] / self.sigmas[s]) * (latents - denoised)
+
+
+@contextlib.contextmanager
+def _wide(vae) -> Iterator[None]:
+    """Within the block a VAE that overflows in float16 (`force_upcast`) is float32, as its pipeline has it."""
+    narrow = vae.dtype == torch.float16 and vae.config.force_upcast
+    try:
+        if narrow:
+            vae.float()
+        yield
+    finally:
+        if narrow:
+            vae.half()
 
 
 def check_size(height: int, width: int, multiple: int) -> None:
