@@ -6,6 +6,7 @@ import os
 import sys
 
 from ttsnap.allocator import keep_freed_memory
+from ttsnap.commands.limits import check_counts
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import write_json
 from ttsnap.folders import check_outputs, claimed
@@ -76,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
+        check_counts(args)
         check_outputs(args)
         with claimed(args):
             results = command_module(args.command).run(args)

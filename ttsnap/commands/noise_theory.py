@@ -5,6 +5,8 @@ import math
 
 from ttsnap.errors import BadInput, TtsnapError
 
+MOST_NUMBERS = 100_000_000  # that are held at once
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -21,18 +23,22 @@ def run(args: argparse.Namespace) -> dict:
 
     Raises TtsnapError when Qε is no longer N(0, I).
     """
-    import torch
-
-    from ttsnap.files import write_json
-    from ttsnap.noise.diagnostics import write
-    from ttsnap.noise.maps import MAPS, rotate_vectors, skew
-
     for key in ("channels", "patch_size", "samples"):
         if getattr(args, key) < 1:
             raise BadInput(f"--{key.replace('_', '-')}: {getattr(args, key)} is less than 1")
     size = args.channels * args.patch_size**2
     if args.samples < 2 * size:
         raise BadInput(f"--samples: {args.samples} is too few for {size} dimensions")
+    if args.samples * size > MOST_NUMBERS or size**2 > MOST_NUMBERS:
+        raise BadInput(
+            f"--samples: {args.samples} of {size} dimensions are more than {MOST_NUMBERS:,} numbers; give fewer"
+        )
+    import torch
+
+    from ttsnap.files import write_json
+    from ttsnap.noise.diagnostics import write
+    from ttsnap.noise.maps import MAPS, rotate_vectors, skew
+
     generator = torch.Generator().manual_seed(args.seed)
     eps = torch.randn(args.samples, size, generator=generator)
     a = torch.randn(size, size, generator=generator) * args.scale
