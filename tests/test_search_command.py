@@ -40,7 +40,9 @@ def fixed_files(folder: Path) -> dict[str, bytes]:
 def test_command_writes_pictures_strips_and_traces(words, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*words, "--out", str(out), "--json", str(tmp_path / "s.json")]) == 0
-    assert "base reward at steps [2], which have no noise-aware" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "base reward at steps [2], which have no noise-aware" in error
+    assert "search: 2 candidates of each of 5 prompts start, 1 finish: " in error
     summary = json.loads((out / "summary.json").read_text())
     assert summary == json.loads((tmp_path / "s.json").read_text())
     assert summary["mean"]["spent_tflop"]["total"] <= summary["budget_tflop"]

@@ -8,6 +8,8 @@ from ttsnap.negtome_settings import NegToMe
 from ttsnap.presets import PRESETS, with_preset
 from ttsnap.section import Positive, Section
 
+Side = Annotated[int, Field(gt=0, le=16_384)]
+
 
 class Model(Section):
     """The text-to-image model and how it is sampled."""
@@ -23,8 +25,8 @@ class Model(Section):
     guidance: Annotated[float, Field(ge=0)] = Field(
         5.0, description="classifier-free guidance scale"
     )
-    height: Positive = Field(512, description="image height in pixels")
-    width: Positive = Field(512, description="image width in pixels")
+    height: Side = Field(512, description="image height in pixels")
+    width: Side = Field(512, description="image width in pixels")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         description="weights' type; auto: bfloat16 where the hardware multiplies it, else float32",

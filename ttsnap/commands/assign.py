@@ -2,7 +2,7 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, count, in_file, out_folder, pick_device, seed
+from ttsnap.commands.options import add_device, in_file, out_folder, pick_device, seed, side
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.commands.target_options import add_targets, open_targets
 from ttsnap.errors import TtsnapError
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, help="GAN folder, one-step diffusers folder or hub id"
     )
     parser.add_argument(
-        "--size", type=count, help="image side of a pipeline, in pixels; its own if not given"
+        "--size", type=side, help="image side of a pipeline, in pixels; its own if not given"
     )
     parser.add_argument(
         "--out",

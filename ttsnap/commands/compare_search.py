@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import count, in_file, in_folder, seed
+from ttsnap.commands.options import MOST_DRAWS, in_file, in_folder, seed, whole
 from ttsnap.errors import BadInput, foreign_content
 from ttsnap.files import read_json
 from ttsnap.simulate.agreement import compare, join_searches
@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tensor", type=in_file, nargs="+", required=True, metavar="FILE",
         help="reward tensor of the same prompts, one for each reward of the searches",
     )  # fmt: skip
-    parser.add_argument("--draws", type=count, default=100, help="draws of the simulation")
+    parser.add_argument(
+        "--draws", type=whole(1, MOST_DRAWS), default=100, help="draws of the simulation"
+    )
     parser.add_argument("--seed", type=seed, default=0, help="of the draws and the bootstrap")
 
 

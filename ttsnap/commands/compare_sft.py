@@ -3,8 +3,8 @@
 import argparse
 
 from ttsnap.commands.options import (
+    MOST_IMAGES,
     add_device,
-    count,
     in_file,
     in_folder,
     natural,
@@ -12,6 +12,7 @@ from ttsnap.commands.options import (
     pick_device,
     refuse_beside,
     seed,
+    side,
     whole,
 )
 from ttsnap.errors import BadInput, TtsnapError
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--model", required=True, help="the generator to measure")
     parser.add_argument("--base", required=True, help="the original model")
-    parser.add_argument("--size", type=count, help="image side of a pipeline, in pixels")
+    parser.add_argument("--size", type=side, help="image side of a pipeline, in pixels")
     for split in ("train", "test"):
         parser.add_argument(
             f"--{split}-manifest", type=in_file, required=True,
@@ -43,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled data set of real images; the train targets if not given",
     )
     parser.add_argument("--folder", type=in_folder, help="where its files lie")
-    parser.add_argument("--fresh", type=whole(2), default=500, help="fresh random-noise samples")
+    parser.add_argument(
+        "--fresh", type=whole(2, MOST_IMAGES), default=500, help="fresh random-noise samples"
+    )
     parser.add_argument("--images", type=out_file, help="file for a few images (safetensors)")
     parser.add_argument(
         "--way", default="base", choices=["base", "direct", "matched"], help="how it was made"

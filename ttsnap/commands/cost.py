@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ttsnap.assets import how_to_get
-from ttsnap.commands.options import MOST_SIDE, number, whole
+from ttsnap.commands.options import number, side
 from ttsnap.errors import BadInput
 from ttsnap.hints import did_you_mean
 from ttsnap.models import resolve
@@ -25,12 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--family", choices=["sdxl", "flux", "sd15"], help="if not given, as the folder says"
     )
-    parser.add_argument(
-        "--height", type=whole(1, MOST_SIDE), help="pixels; if not given, the model's own size"
-    )
-    parser.add_argument(
-        "--width", type=whole(1, MOST_SIDE), help="pixels; if not given, the model's own size"
-    )
+    parser.add_argument("--height", type=side, help="pixels; if not given, the model's own size")
+    parser.add_argument("--width", type=side, help="pixels; if not given, the model's own size")
     parser.add_argument(
         "--guidance",
         type=number(0),

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from ttsnap.commands.options import count, out_folder, seed
+from ttsnap.commands.options import MOST_IMAGES, out_folder, seed, whole
 from ttsnap.files import replacing, write_text
 
 
@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=out_folder, required=True, help="folder for pairs.jsonl and images"
     )
-    parser.add_argument("--count", type=count, default=256, help="pictures")
+    parser.add_argument("--count", type=whole(1, MOST_IMAGES), default=256, help="pictures")
     parser.add_argument(
         "--part", default="train", choices=["train", "held_out"], help="which captions"
     )

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from ttsnap.commands.options import count, in_file
+from ttsnap.commands.options import MOST_SCHEDULES, in_file, whole
 from ttsnap.errors import BadInput
 from ttsnap.simulate.costs import BEST_OF_N
 from ttsnap.simulate.fit import LOOKS, Settings, fit_schedule
@@ -31,10 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_cost_arguments(parser)
     parser.add_argument(
-        "--evaluations", type=count, default=defaults.evaluations, help="schedules to judge"
+        "--evaluations",
+        type=whole(1, MOST_SCHEDULES),
+        default=defaults.evaluations,
+        help="schedules to judge",
     )
     parser.add_argument(
-        "--most-looks", type=count, default=defaults.most_looks, help="looks in a schedule, at most"
+        "--most-looks",
+        type=whole(1, 1000),
+        default=defaults.most_looks,
+        help="looks in a schedule, at most",
     )
     parser.add_argument(
         "--incumbent", type=in_file, metavar="FILE",

@@ -8,16 +8,17 @@ import sys
 from ttsnap.commands.model_options import add_model, model_settings, open_model
 from ttsnap.commands.options import (
     add_device,
-    count,
     in_file,
     integers,
     out_file,
     pick_device,
     refuse_beside,
     seed,
+    whole,
 )
 from ttsnap.errors import BadInput
 from ttsnap.prompts import read_prompts
+from ttsnap.simulate.costs import MOST_CANDIDATES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompts", type=in_file, help="prompt file, or a shard of one")
     parser.add_argument("--out", type=out_file, required=True, help="image shard (HDF5)")
     add_model(parser)
-    parser.add_argument("--candidates", type=count, required=True, help="seeds per prompt")
+    parser.add_argument(
+        "--candidates", type=whole(1, MOST_CANDIDATES), required=True, help="seeds per prompt"
+    )
     parser.add_argument(
         "--keep-steps",
         type=integers,

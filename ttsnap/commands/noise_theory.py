@@ -6,6 +6,8 @@ import math
 from ttsnap.commands.options import count, number, out_folder, seed
 from ttsnap.errors import BadInput, TtsnapError
 
+MOST_NUMBERS = 100_000_000  # that are held at once
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -27,6 +29,10 @@ def run(args: argparse.Namespace) -> dict:
     size = args.channels * args.patch_size**2
     if args.samples < 2 * size:
         raise BadInput(f"--samples: {args.samples} is too few for {size} dimensions")
+    if args.samples * size > MOST_NUMBERS or size**2 > MOST_NUMBERS:
+        raise BadInput(
+            f"--samples: {args.samples} of {size} dimensions are more than {MOST_NUMBERS:,} numbers; give fewer"
+        )
     import torch
 
     from ttsnap.files import write_json

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, count, in_file, out_folder, pick_device, seed
+from ttsnap.commands.options import add_device, in_file, out_folder, pick_device, seed, side
 from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput, foreign_content
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", type=in_file, help="prompt file: .txt, .json, .jsonl or .csv")
     parser.add_argument("--model", required=True, help="one-step diffusers folder or hub id")
     parser.add_argument(
-        "--size", type=count, help="image side in pixels; the model's own if not given"
+        "--size", type=side, help="image side in pixels; the model's own if not given"
     )
     parser.add_argument(
         "--out", type=out_folder, required=True, help="folder; a rerun keeps finished prompts"

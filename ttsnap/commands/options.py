@@ -11,7 +11,8 @@ from ttsnap.device import DEVICE, check_device
 from ttsnap.errors import BadInput
 
 MOST = 10_000_000  # of whatever is counted; more is a slip of the keyboard
-MOST_THREADS, MOST_SIDE = 1024, 65536
+MOST_THREADS, MOST_SIDE = 1024, 16_384
+MOST_DRAWS, MOST_SCHEDULES, MOST_IMAGES = 100_000, 1_000_000, 100_000  # of one command
 MOST_BYTES = 200  # of a file's name: what is written beside it has a longer one
 
 
@@ -34,6 +35,7 @@ def whole(least: int, most: int = MOST) -> Callable[[str], int]:
 
 seed = whole(0, 2**32 - 1)
 count, natural = whole(1), whole(0)
+side = whole(1, MOST_SIDE)
 
 
 def number(least: float = -math.inf, above: float = -math.inf) -> Callable[[str], float]:

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import count, in_file, out_path
+from ttsnap.commands.options import in_file, out_path, whole
 from ttsnap.errors import BadInput, foreign_content
 from ttsnap.files import read_json, reading, write_json, write_text
+from ttsnap.simulate.costs import MOST_CANDIDATES
 from ttsnap.simulate.montecarlo import check_tensors
 from ttsnap.tensor import read_tensor, sources
 
@@ -57,9 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--figure", type=in_file, metavar="FILE", help="PNG on the first page (summary)"
     )
-    parser.add_argument("--prompts", type=count, default=6, help="prompts of the gallery")
+    parser.add_argument("--prompts", type=whole(1, 1000), default=6, help="prompts of the gallery")
     parser.add_argument(
-        "--candidates", type=count, default=6, help="its budget, in candidates of best-of-N"
+        "--candidates",
+        type=whole(1, MOST_CANDIDATES),
+        default=6,
+        help="its budget, in candidates of best-of-N",
     )
     parser.add_argument(
         "--out", type=out_path, required=True, metavar="FILE",

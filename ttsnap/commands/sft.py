@@ -10,11 +10,11 @@ from pathlib import Path
 from ttsnap.commands.options import (
     add_device,
     add_replace,
-    count,
     in_file,
     out_folder,
     pick_device,
     seed,
+    side,
 )
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--teacher", help="the original model, for the preserve loss; --model if not given"
     )
-    parser.add_argument("--size", type=count, help="image side of a pipeline, in pixels")
+    parser.add_argument("--size", type=side, help="image side of a pipeline, in pixels")
     parser.add_argument(
         "--noise", default="assigned", choices=["assigned", "random"],
         help="the assigned noise, or direct SFT on fresh random noise",

@@ -7,7 +7,7 @@ import io
 import sys
 from pathlib import Path
 
-from ttsnap.commands.options import count, in_file, out_file, refuse_beside
+from ttsnap.commands.options import MOST_DRAWS, in_file, out_file, refuse_beside, whole
 from ttsnap.errors import BadInput
 from ttsnap.files import write_text
 from ttsnap.simulate.costs import Schedule
@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JSON of fit-schedule, a schedule for TTSp alone",
     )
     add_cost_arguments(parser)
-    parser.add_argument("--draws", type=count, default=50, help="draws of candidates per prompt")
+    parser.add_argument(
+        "--draws", type=whole(1, MOST_DRAWS), default=50, help="draws of candidates per prompt"
+    )
     parser.add_argument("--prompts", metavar="A:B", help="only these prompts, B excluded")
     parser.add_argument(
         "--method",

@@ -8,6 +8,7 @@ from ttsnap.errors import BadInput
 
 ACCOUNTINGS = ("exact", "published", "realised")
 MOST_CANDIDATES = 10_000  # that are started for a prompt
+MOST_COUNTED = 10**9  # beyond any pool, and exact as a float
 UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real search
 # The methods of a real search, in the order they are shown.
 REAL_METHODS = ("best_of_n", "ttsp", "ttsnap")
@@ -97,8 +98,9 @@ class Costs:
         )
 
     def within(self, budget: float | np.ndarray, schedule: Schedule = BEST_OF_N) -> np.ndarray:
-        """int, the shape of `budget`: how many candidates it pays for."""
-        count = np.floor(np.asarray(budget) / self.schedule(schedule)).astype(int)
+        """int, the shape of `budget`: how many candidates it pays for, MOST_COUNTED at most."""
+        count = np.floor(np.asarray(budget, float) / self.schedule(schedule))
+        count = np.minimum(count, MOST_COUNTED).astype(int)
         while self.accounting == "realised":
             over = self.spent(count, schedule) > budget
             if not over.any():

@@ -97,9 +97,12 @@ def parse_budgets(text: str) -> np.ndarray:
         first, last, step = (numbers(part, "--budgets") or [math.nan] for part in parts)
         if len(first) != 1 or len(last) != 1 or len(step) != 1 or not step[0] > 0:
             raise BadInput(f"--budgets: {text!r} is not first:last:step with a positive step")
-        count = math.floor((last[0] - first[0]) / step[0] + 1e-9) + 1
-        if count > MOST_BUDGETS:
-            raise BadInput(f"--budgets: {text!r} is {count} budgets; take a larger step")
+        steps = (last[0] - first[0]) / step[0]
+        if not steps < MOST_BUDGETS:
+            raise BadInput(
+                f"--budgets: {text!r} is more than {MOST_BUDGETS} budgets; take a larger step"
+            )
+        count = math.floor(steps + 1e-9) + 1
         budgets = first[0] + step[0] * np.arange(max(count, 0))
     else:
         raise BadInput(f"--budgets: {text!r} is neither first:last:step nor a,b,c")
