@@ -137,7 +137,7 @@ def read_tensor(path: str | Path) -> RewardTensor:
             tensor = _parse(file, path)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise BadInput(
-            f"{path}: not a whole reward tensor ({error}); "
+            f"{path}: not a whole reward tensor ({str(error)[:200]}); "
             "build it again with `ttsnap tensor` or `ttsnap import-values`"
         ) from None
     check_tensor(tensor, path)

@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> dict:
     tensors = [read_tensor(path) for path in args.tensor]
     with foreign_content(", ".join(args.search[:3]), "searches", "run `ttsnap search` again"):
         result = compare(join_searches(parts), tensors, args.draws, check_seed(args.seed))
-    for row in result["rows"]:
-        _print(row, result["rewards"][0])
+        for row in result["rows"]:
+            _print(row, result["rewards"][0])
     print(f"{result['differing']} of {result['compared']} figures differ (95 % intervals)")
     return result
 
