@@ -33,7 +33,8 @@ def mutate_bytes(data: bytes, changes) -> bytes:
         at, to = sorted((int(first * len(data)), int(second * len(data))))
         size = len(piece)
         if kind == "flip":
-            data = data[:at] + bytes(a ^ b for a, b in zip(data[at:], piece, strict=False)) + data[at + size :]  # fmt: skip
+            flipped = bytes(a ^ b for a, b in zip(data[at:], piece, strict=False))
+            data = data[:at] + flipped + data[at + size :]
         elif kind == "cut":
             data = data[:at]
         elif kind == "put":
@@ -41,13 +42,16 @@ def mutate_bytes(data: bytes, changes) -> bytes:
         elif kind == "drop":
             data = data[:at] + data[at + size :]
         else:
-            data = data[:at] + data[to : to + 16] + data[at + 16 : to] + data[at : at + 16] + data[to + 16 :]  # fmt: skip
+            one, other = data[at : at + 16], data[to : to + 16]
+            data = data[:at] + other + data[at + 16 : to] + one + data[to + 16 :]
     return data
 
 
 def places(value, path=()) -> list[tuple]:
     """Every place in a JSON value."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()  # fmt: skip
+    inner = ()
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
     return [path] + [place for key, part in inner for place in places(part, (*path, key))]
 
 

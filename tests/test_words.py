@@ -282,3 +282,12 @@ def test_intervals_stay_within_what_is_possible():
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"ttsnap {__version__}\n"
+
+
+def test_the_workflow_needs_no_torch():
+    rules = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]
+    text = "\n".join(path.read_text() for path in rules)
+    lines = [line for line in text.splitlines() if line.startswith("from ttsnap")]
+    assert len(lines) > 5
+    check = "import sys; assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", "\n".join([*lines, check])], check=True, cwd=ROOT)

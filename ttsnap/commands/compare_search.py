@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> dict:
     with foreign_content(", ".join(args.search[:3]), "searches", "run `ttsnap search` again"):
         parts = [_read(Path(folder)) for folder in args.search]
         result = compare(join_searches(parts), tensors, args.draws, check_seed(args.seed))
-    for row in result["rows"]:
-        _print(row, result["rewards"][0])
+        for row in result["rows"]:
+            _print(row, result["rewards"][0])
     print(f"{result['differing']} of {result['compared']} figures differ (95 % intervals)")
     return result
 
