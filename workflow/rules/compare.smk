@@ -42,7 +42,7 @@ rule sft_compare:
     params:
         model=lambda w: model_path(w.seed, w.way, w.cycle),
         base=lambda w: model_path(w.seed, "base", 0),
-        weights=sft_weights(),
+        weights=lambda w: sft_weights(),
         size=size_argument(),
         judge=lambda w, input: (
             f"--features {shlex.quote(SFT.features)}"

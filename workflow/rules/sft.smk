@@ -60,7 +60,7 @@ rule sft_train:
         launch=lambda w, resources: launcher(resources),
         model=lambda w: model_path(w.seed, w.way, int(w.cycle) - 1),
         teacher=lambda w: model_path(w.seed, "base", 0),
-        weights=sft_weights(),
+        weights=lambda w: sft_weights(),
         size=size_argument(),
         noise=lambda w: "assigned" if w.way == "matched" else "random",
         settings=words(SFT.train.model_dump()),
