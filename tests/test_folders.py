@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ttsnap.cli import build_parser, main
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.files import replacing
 from ttsnap.folders import COMMANDS, MARKER, check_outputs, claim, claimed
 from ttsnap.tweedie import write_shard
 
@@ -203,3 +204,10 @@ def test_a_word_is_no_file(here):
     """`--method ttsp --out ttsp` is asked for, though there is such a folder the second time."""
     claim(Path("ttsp"), "search", {})
     check_outputs(build_parser("search").parse_args([*SEARCH, "--method", "ttsp", "--out", "ttsp"]))
+
+
+def test_what_is_no_plain_file_is_not_renamed_over(here):
+    os.mkfifo("pipe")
+    with pytest.raises(TtsnapError, match="no plain file"), replacing("pipe"):
+        pass
+    assert Path("pipe").is_fifo()

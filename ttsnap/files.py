@@ -25,6 +25,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     the disk is full or cannot be written.
     """
     path, temporary = Path(path), None
+    if path.exists() and not path.is_file():  # renaming over a device would destroy it
+        raise TtsnapError(f"{path}: is no plain file; name another")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         need_room(path.parent)

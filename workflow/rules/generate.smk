@@ -39,7 +39,7 @@ rule generate:
         runtime=minutes(240),
     params:
         model=lambda w: model_arguments(),  # a function: braces in a string are wildcards
-        weights=WEIGHTS,
+        weights=lambda w: WEIGHTS,
         candidates=lambda w: prompt_settings(w).candidates,
         steps=lambda w: ",".join(
             map(
