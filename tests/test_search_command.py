@@ -85,14 +85,14 @@ def test_killed_run_goes_on_with_the_same_bytes(words, tmp_path):
         (["--steps", "1,9"], "step 9 is outside 0..3"),
         (["--steps", "1,x"], "--steps: '1,x' is not a list"),
         (["--kind", "pickscroe"], "'pickscroe' is unknown"),
-        (["--checkpoint", "none.safetensors"], "none.safetensors: no such checkpoint"),
+        (["--checkpoint", "none.safetensors"], "none.safetensors: no such file"),
         (["--schedule", "none.json"], "none.json: no such file"),
-        (["--model", "/nowhere/model"], "no such model folder"),
+        (["--model", "/nowhere/model"], "--model: /nowhere/model: no such file or folder"),
         (["--kind", "pickscore", "--option", f"path={CLIP}"], "two rewards are called the same"),
         (["--limit", "0"], "--limit: 0 is too small"),
         (["--negtome", "group=2"], "--negtome: a search drops candidates"),
         (["--model-steps", "0"], "--model-steps: Input should be greater than 0"),
-        (["--seed", "-1"], "--seed: -1 is negative"),
+        (["--seed", "-1"], "--seed: -1 is too small"),
     ],
 )
 def test_bad_input_is_one_line(words, tmp_path, capsys, change, says):
