@@ -159,4 +159,4 @@ def test_command(tmp_path, capsys):
     page = tmp_path / "search.html"
     assert main(["report", "--part", "search", "--comparison", str(out), "--out", str(page)]) == 0
     assert main(["compare-search", str(tmp_path / "none"), *words[-2:]]) == 2
-    assert "none: no finished search here" in capsys.readouterr().err
+    assert "none: no such folder" in capsys.readouterr().err

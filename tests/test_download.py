@@ -155,7 +155,7 @@ def test_offline_says_what_is_missing_and_where(monkeypatch, tmp_path, capsys):
         in error
     )
     assert main(["download", "--only", "GPT-5"]) == 2
-    assert "--only: 'GPT-5' is none of FLUX.1-dev" in capsys.readouterr().err
+    assert "--only: 'GPT-5' is not one of FLUX.1-dev" in capsys.readouterr().err
 
 
 def test_data_sets_are_the_published_bytes_or_nothing(tmp_path, monkeypatch, capsys):

@@ -93,12 +93,12 @@ def test_killed_run_goes_on_with_the_same_bytes(words, tmp_path):
         (["--kind", "pickscroe"], "'pickscroe' is unknown"),
         (["--checkpoint", "none.safetensors"], "none.safetensors: no such file"),
         (["--schedule", "none.json"], "none.json: no such file"),
-        (["--model", "/nowhere/model"], "no such model folder"),
+        (["--model", "/nowhere/model"], "--model: /nowhere/model: no such file or folder"),
         (["--kind", "pickscore", "--option", f"path={CLIP}"], "two rewards are called the same"),
         (["--limit", "0"], "--limit: 0 is too small"),
         (["--negtome", "group=2"], "--negtome: a search drops candidates"),
         (["--model-steps", "0"], "--model-steps: Input should be greater than 0"),
-        (["--seed", "-1"], "--seed: -1 is negative"),
+        (["--seed", "-1"], "--seed: -1 is too small"),
     ],
 )
 def test_bad_input_is_one_line(words, tmp_path, capsys, change, says):

@@ -19,7 +19,8 @@ def run(tmp_path, tensor, *options, others=(), name="r"):
     for file, content in zip(files, [tensor, *others], strict=True):
         write_tensor(file, content)
     out = tmp_path / f"{name}.json"
-    options = ["--steps", "0,2", "--keep", "0.5,0.5", "--budgets", "6:16:2", *options]
+    schedule = [] if "--schedule" in options else ["--steps", "0,2", "--keep", "0.5,0.5"]
+    options = [*schedule, "--budgets", "6:16:2", *options]
     status = main(["simulate", *files, *options, "--json", str(out)])
     return status, read_json(out) if status == 0 else None
 
@@ -184,7 +185,7 @@ def test_small_and_flat_tensors(tmp_path, tensor):
         (["--draws", "0"], "draws"),
         (["--seed", "-1"], "--seed"),
         (["--accounting", "free"], "accounting"),
-        (["--look-cost", "-1"], "look cost"),
+        (["--look-cost", "-1"], "--look-cost: -1 is too small"),
         (["--schedule", "/nowhere.json"], "/nowhere.json"),
         (["--method", "x=nowhere:f"], "--method"),
     ],
