@@ -31,7 +31,9 @@ def make(folder: Path) -> dict[str, Path]:
     )
     write_shard(files["images.h5"], PROMPTS, list(range(STEPS)), rows, ABOUT)
     values = rng.normal(size=(len(PROMPTS), CANDIDATES, STEPS)).astype(np.float32)
-    base = {"kind": "base", "reward": "pickscore", "version": "v", "reward_tflop": 0.001}
+    made_from = {"kind": "pickscore", "version": "v", "options": {}}
+    base = {"kind": "base", "reward": "pickscore", "made_from": made_from, "raw": [1.0, 0.0]}
+    base |= {"units": {}, "reward_tflop": 0.001, "levels": {}}
     _scores(files["base.h5"], files["images.h5"], values, base)
     for name, reward in (("tensor.h5", "pickscore"), ("other.h5", "aesthetic")):
         about = {**ABOUT, "reward": reward, "reward_tflop": 0.001, "look_tflop": 0.002}
@@ -43,12 +45,8 @@ def make(folder: Path) -> dict[str, Path]:
 
 
 def _scores(path: Path, images: Path, values: np.ndarray, about: dict) -> None:
-    shard, steps = read_shard(images), list(range(STEPS))
-    if hasattr(Scores, "of_shard"):
-        write_scores(path, Scores.of_shard(shard, values, steps, about))
-    else:
-        about = {**about, "levels": {}, "images": shard.attributes}
-        write_scores(path, Scores(values, steps, PROMPTS, about))
+    scores = Scores.of_shard(read_shard(images), values, list(range(STEPS)), about)
+    write_scores(path, scores)
 
 
 def _texts(folder: Path) -> dict[str, Path]:
@@ -93,7 +91,7 @@ def _results(folder: Path, tensor: str) -> dict[str, Path]:
         ["simulate", tensor, *budgets, *look, "--draws", "5", "--json", files["simulation.json"]],
     ):
         assert main([str(word) for word in words]) == 0, words
-    level = {"level": 2, "kept": "trained", "validation_tau_start": 0.1}
+    level = {"level": 2, "kept": "trained", "version": "v", "validation_tau_start": 0.1}
     write_json(files["level.json"], {**level, "validation_tau_trained": 0.2})
     return files
 

@@ -196,7 +196,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path, case):
 def test_a_key_in_json_with_tabs_is_refused_too(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text('{"model": {\n\t"path": 1,\n\t"path": 2}}')
-    with pytest.raises(BadInput, match="mine.json: path stands twice"):
+    with pytest.raises(BadInput, match="mine.json: .*key 'path' twice"):
         load_config(path)
 
 
@@ -259,7 +259,11 @@ def test_files_of_a_config_are_named_as_a_person_finds_them(tmp_path, monkeypatc
     [
         ("model: {stpes: 3}", [], "mine.yaml: model.stpes: unknown key"),
         ("model: {steps: 5}", [], "config.yaml and mine.yaml: levels: 7 is not before"),
-        ("prompts: {test: {file: no.txt}}", [], "mine.yaml: prompts.test.file: no.txt: cannot be"),
+        (
+            "prompts: {test: {file: no.txt}}",
+            [],
+            "mine.yaml: prompts.test.file: no.txt: no such file",
+        ),
         ("seed: 1", ["--config", "seed=-1"], "--config: seed: "),
         ("seed: 1\nlevels: [7]\nseed: 2", [], "mine.yaml, line 3: seed stands twice"),
     ],

@@ -13,6 +13,7 @@ from ttsnap.files import replacing
 from ttsnap.folders import COMMANDS, MARKER, check_outputs, claim, claimed
 from ttsnap.tweedie import write_shard
 
+TEXTS = {"mine/pairs.jsonl": "mine", "p.txt": "a cat\n", "s.json": "{}", "m.jsonl": ""}
 PIXELS = np.zeros((1, 2, 1, 8, 8, 3), np.uint8)
 
 
@@ -21,7 +22,7 @@ def here(tmp_path, monkeypatch):
     """A folder to work in, with a shard, prompts and a folder of a person's own."""
     monkeypatch.chdir(tmp_path)
     write_shard("a.h5", ["a cat"], [3], iter(PIXELS), {"steps": 4, "model": "x", "seed": 0})
-    for name, text in {"mine/pairs.jsonl": "mine", "p.txt": "a cat\n", "s.json": "{}"}.items():
+    for name, text in TEXTS.items():
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(text)
     return tmp_path
@@ -68,8 +69,8 @@ def test_a_folder_of_another_command_or_a_file_is_refused(here, capsys, command)
     other = next(name for name in COMMANDS if name != command)
     claim(here / "other", other, {})
     before = contents(here)
-    for out, says in {"other": f"made by `ttsnap {other}`", "p.txt": "is a file; name a folder",
-                      "p.txt/x": "lies below p.txt, which is a file"}.items():  # fmt: skip
+    for out, says in {"other": f"made by `ttsnap {other}`", "p.txt": "p.txt is a file",
+                      "p.txt/x": "p.txt is a file"}.items():  # fmt: skip
         assert main([*FILLING[command], "--out", out]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and says in error
@@ -173,7 +174,7 @@ def test_a_failed_command_leaves_nothing(here):
         ([*GENERATE, "--out", "p.txt"], "is also an input"),
         (["score", "a.h5", "--kind", "aesthetic", "--out", "./a.h5"], "--out: a.h5 is also an input"),
         (["label", "a.h5", "--kind", "aesthetic", "--out", "link.h5"], "is also an input"),
-        (["tensor", "--base", "x.h5", "a.h5", "--out", "a.h5"], "is also an input"),
+        (["tensor", "--base", "link.h5", "a.h5", "--out", "a.h5"], "is also an input"),
         (["import-images", "mine", "--out", "mine"], "is a folder; name a file"),
         (["export-images", "mine/b.h5", "--out", "mine"], "holds the input mine/b.h5"),
         (["simulate", "a.h5", "--csv", "a.h5"], "--csv: a.h5 is also an input"),
@@ -186,7 +187,7 @@ def test_a_failed_command_leaves_nothing(here):
         (["shard", "p.txt", "--out", "pipe"], "is no plain file"),
         (["shard", "p.txt", "--out", "p.txt"], "is also an input"),
         ([*SEARCH, "--option", "path=mine", "--out", "mine"], "mine is also an input"),
-        (["sft", "--manifest", "m", "--model", "mine", "--out", "mine"], "mine is also an input"),
+        (["sft", "--manifest", "m.jsonl", "--model", "mine", "--out", "mine"], "mine is also an input"),
     ],
 )  # fmt: skip
 def test_an_output_is_no_input_and_has_a_place(here, capsys, words, says):

@@ -248,7 +248,9 @@ def test_a_forced_job_forgets_its_own_state_alone(tmp_path, monkeypatch, rule):
 def test_commands_that_keep_results_ask_what_they_were_made_with(command):
     """Each that takes over what an earlier run left compares the code and the files behind it."""
     source = (models.EMBEDDED.parent / f"commands/{command}.py").read_text()
-    assert "code(" in source and ("weights_digest(" in source or "identity(" in source)
+    assert "code(" in source and any(
+        name in source for name in ("weights_digest(", "identity(", "made_from")
+    )
     parser = argparse.ArgumentParser()
     importlib.import_module(f"ttsnap.commands.{command}").add_arguments(parser)
     assert "--version" not in parser.format_help()

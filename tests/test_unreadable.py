@@ -73,19 +73,20 @@ def text(content: str):
     return lambda path: path.write_text(content)
 
 
+ABOUT = {"level": 1, "lora": None, "version": "v", "reward": {}, "images": {}}
 # reader → (file, writes a good one, reads it)
 READERS = {
     "shard": ("s.h5", shard, read_shard),
     "images of a shard": ("s.h5", shard, None),
     "scores": (
         "s.h5",
-        lambda path: write_scores(path, Scores(np.ones((1, 1, 1)), [0], ["a"], {})),
+        lambda path: write_scores(path, Scores(np.ones((1, 1, 1)), [0], ["a"], {"kind": "base"}, ["d"])),
         read_scores,
     ),
     "tensor": ("t.h5", lambda path: write_tensor(path, RewardTensor(np.ones((1, 2, 2)))), read_tensor),
     "level": (
         "l.safetensors",
-        lambda path: save_level(path, {"w": torch.ones(9)}, {"level": 1}),
+        lambda path: save_level(path, {"w": torch.ones(9)}, ABOUT),
         read_about,
     ),
     "blocks": ("blocks/000000.safetensors", block, lambda path: read_blocks(path.parents[1])),

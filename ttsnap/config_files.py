@@ -46,8 +46,8 @@ def read_config(path: str | Path) -> object:
         except yaml.YAMLError as error:
             try:
                 return parse_json(text)  # as Snakemake does: tabs are JSON and no YAML
-            except ValueError:
-                raise error from None
+            except ValueError as why:
+                raise (why if "twice" in str(why) else error) from None
 
 
 def read_parts(files: list[str | Path], given: dict) -> list[Part]:

@@ -83,7 +83,8 @@ def plain_warnings() -> Iterator[None]:
         about = getattr(message, "about", str(message))
         if about not in shown:
             shown.add(about)
-            print(f"note: {message}", file=sys.stderr)
+            tqdm = sys.modules.get("tqdm")  # a progress bar may be on the line
+            (tqdm.tqdm.write if tqdm else print)(f"note: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():
         if not sys.warnoptions:

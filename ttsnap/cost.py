@@ -125,10 +125,12 @@ def folder_cost(
     check_folder(path, sampler_class.family, weights=False)
     name = sampler_class.denoiser_name
     try:
-        denoiser = on_meta(DENOISERS[sampler_class.family], read_json(path / name / "config.json"))
+        denoiser = on_meta(
+            DENOISERS[sampler_class.family], read_json(path / name / "config.json", infinities=True)
+        )
         if sampler_class is SDXLSampler and denoiser.config.addition_embed_type != "text_time":
             raise ValueError("the UNet is not SDXL's")
-        vae = on_meta(AutoencoderKL, read_json(path / "vae" / "config.json"))
+        vae = on_meta(AutoencoderKL, read_json(path / "vae" / "config.json", infinities=True))
         scale = _vae_scale(vae)
         own = own_size(denoiser.config, scale)
         height, width = height or own[0], width or own[1]

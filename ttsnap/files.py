@@ -88,9 +88,13 @@ def write_json(path: str | Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def parse_json(text: str) -> object:
-    """JSON as the standard has it: ValueError also for NaN, infinities, and a key that an object has twice."""
-    return json.loads(text, object_pairs_hook=_object, parse_constant=_not_a_number)
+def parse_json(text: str, infinities: bool = False) -> object:
+    """JSON as the standard has it: ValueError also for NaN, infinities, and a key that an object has twice.
+
+    infinities: take what Python writes beyond the standard, as libraries' configs have it.
+    """
+    constant = None if infinities else _not_a_number
+    return json.loads(text, object_pairs_hook=_object, parse_constant=constant)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict:
@@ -106,10 +110,10 @@ def _not_a_number(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def read_json(path: str | Path) -> object:
-    """Read a JSON file; a missing or broken one is a `BadInput` that names it."""
+def read_json(path: str | Path, infinities: bool = False) -> object:
+    """Read a JSON file; a missing or broken one is a `BadInput` that names it. infinities: as `parse_json`."""
     with reading(path, "not a JSON file"):
-        return parse_json(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"), infinities)
 
 
 # What the system says of a file whose bytes may well be whole: nothing here asks to delete it.

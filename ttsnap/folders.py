@@ -51,7 +51,9 @@ WORDS = (  # options whose values are words, though a file may be called like on
     "command", "part", "kind", "name", "method", "split", "way", "noise", "data", "reward", "family", "checker",
     "prompt", "prompt_field", "image_field", "look_at", "keep", "steps", "version",
 )  # fmt: skip
-NEVER_ABOUT = ("command", "replace", "device", "threads", *ALWAYS_OUTPUTS)
+NEVER_ABOUT = (  # besides options: what the parser says of the command line
+    "command", "replace", "device", "threads", "given", "option_strings", "steps_option", *ALWAYS_OUTPUTS,
+)  # fmt: skip
 
 
 def check_outputs(args: argparse.Namespace) -> None:

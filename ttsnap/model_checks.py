@@ -294,7 +294,7 @@ def _class_of(entry: object) -> str | None:
 
 
 def _table(path: Path) -> dict:
-    found = read_json(path)
+    found = read_json(path, infinities=True)
     if not isinstance(found, dict):
         raise BadInput(f"{path}: not a table; download it again")
     return found

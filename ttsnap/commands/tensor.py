@@ -3,6 +3,7 @@
 import argparse
 
 from ttsnap.commands.options import in_file, out_file
+from ttsnap.errors import foreign_content
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Join and write; return the tensor's shape and attributes."""
+    with foreign_content(args.base[0], "scores", "run score again"):
+        return _join(args)
+
+
+def _join(args: argparse.Namespace) -> dict:
     import numpy as np
 
     from ttsnap.provenance import check_same

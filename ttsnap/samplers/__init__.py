@@ -148,6 +148,6 @@ def _unused(path: str | Path) -> dict[str, None]:
     """Parts that model_index.json names and that take no part in an image, where they are not there."""
     if not Path(path).is_dir():
         return {}
-    index = read_json(Path(path, "model_index.json"))
+    index = read_json(Path(path, "model_index.json"), infinities=True)
     parts = ("safety_checker", "feature_extractor", "image_encoder")
     return {part: None for part in parts if part in index and not Path(path, part).exists()}

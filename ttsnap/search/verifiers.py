@@ -31,8 +31,8 @@ class Verifier:
     version: str = ""
     levels: frozenset[int] = frozenset()
     tflop: float
-    units: Units
-    made_from: dict
+    units: Units = Units()
+    made_from: dict = {}
 
     def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
         """Values float32 [n] of images [n, 3, H, W] in [0, 1] for their n prompts, seen at `step`;
