@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,12 @@ def test_every_prompt_once_an_epoch():
     plan = train.batches(10, 4, 8, 3, seed=1)
     assert [sorted(sum(plan[i : i + 5], [])) for i in (0, 5, 10)] == [list(range(10))] * 3
     assert plan[:5] != plan[5:10]
+
+
+def held_out(**options) -> Groups:
+    """Other prompts than `data`'s."""
+    groups = data(1, **options)
+    return replace(groups, prompts=[f"{prompt}, once more" for prompt in groups.prompts])
 
 
 @pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
@@ -189,7 +196,7 @@ def test_a_loss_that_is_not_finite_is_said(clip):
 def test_command_keeps_the_better_of_start_and_result(clip, tmp_path, lr, kept):
     reward = load_reward("pickscore", path=clip)
     write_training(tmp_path, "train", data(0), reward)
-    write_training(tmp_path, "validation", data(1, candidates=12), reward)
+    write_training(tmp_path, "validation", held_out(candidates=12), reward)
     out, figures = tmp_path / "3.safetensors", tmp_path / "3.json"
     words = ["finetune", "--level", "3", "--kind", "pickscore", "--option", f"path={clip}"]
     for part in ("train", "validation"):

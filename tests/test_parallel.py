@@ -12,7 +12,7 @@ import yaml
 from levels import write_training
 from safetensors.torch import load_file
 from small_run import snakemake
-from test_finetune import data, settings
+from test_finetune import data, held_out, settings
 
 from ttsnap.finetune import train
 from ttsnap.finetune.parallel import Processes
@@ -90,7 +90,7 @@ def test_two_processes_are_as_one_with_double_batch(clip, tmp_path):
     """The command itself, with the environment that `accelerate launch` and torchrun give."""
     reward = load_reward("pickscore", path=clip)
     write_training(tmp_path, "train", data(0), reward)
-    write_training(tmp_path, "validation", data(1, candidates=6), reward)
+    write_training(tmp_path, "validation", held_out(candidates=6), reward)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -198,6 +198,7 @@ FINETUNE = {
     "labels of another reward": ({"options": {"scale": 2}}, "options scale"),
     "labels that are noise-aware": ({"labels": "aware"}, "values of noise-aware checkpoints"),
     "validation images of another guidance": ({"validation": {"guidance": 1.0}}, "guidance 1.0"),
+    "validation prompts that are trained on": ({"texts": ["A  red circle"]}, "is also trained on"),
     "a start with other adapters": ({"start": {"lora": LORA}}, "other LoRA settings"),
     "a start of another base": ({"start": {"version": "bright@2"}}, "version bright@2"),
 }
@@ -208,7 +209,7 @@ def test_finetune_refuses_what_does_not_belong_together(files, tmp_path, capsys,
     changed, says = FINETUNE.get(case, ({}, ""))
     held_out = changed.get("validation", {})
     words = ["--level", 1, "--kind", KIND, "--out", tmp_path / "l.safetensors"]
-    texts = ["a green circle", "a blue circle"]
+    texts = changed.get("texts", ["a green circle", "a blue circle"])
     validation = images(tmp_path / "v.h5", 1, texts, **held_out)
     for part, shard in (("train", files["images"]), ("validation", validation)):
         options = changed.get("options", {})

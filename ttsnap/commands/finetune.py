@@ -16,6 +16,7 @@ from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
 from ttsnap.finetune.settings import Finetune
+from ttsnap.prompts import overlap
 
 KEPT = 512  # prompts whose pictures stay in memory; others are read again every epoch
 
@@ -69,6 +70,10 @@ def run(args: argparse.Namespace) -> dict:
         args.validation_labels[0], held_out, args.train_labels[0], labels, "generate and label both alike",
         only=("made_from", "images"), apart_from=("images.seed",),
     )  # fmt: skip
+    if same := overlap(train.prompts, validation.prompts):
+        raise BadInput(
+            f"--validation-images: {same[1][:60]!r} is also trained on, as {same[0][:60]!r}; hold it out"
+        )
     reward = open_reward(args, device)
     check_same(
         args.train_labels[0],
