@@ -14,12 +14,14 @@ import time
 from pathlib import Path
 
 import good_files
+import numpy as np
 import pytest
 
 from ttsnap.cli import COMMANDS, build_parser, command_module, main
 from ttsnap.commands.options import pick_device
 from ttsnap.console import TRACEBACK
 from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.tensor import RewardTensor, write_tensor
 
 
 @pytest.fixture(autouse=True)
@@ -222,16 +224,20 @@ def test_the_last_resort(error, said, monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines()[-1] == " ".join(f"ttsnap align: {said}".split())
 
 
-def long_run(good: Path) -> list[str]:
+def long_run(tensor: Path) -> list[str]:
+    """Minutes of simulation."""
+    values = np.random.default_rng(0).normal(size=(100, 60, 6))
+    costs = {"denoise_tflop": 1.0, "look_tflop": 1.0}
+    write_tensor(tensor, RewardTensor(values, attrs=costs))
     return [
-        sys.executable, "-m", "ttsnap", "simulate", f"{good}/tensor.h5", "--budgets", "1:5:1",
-        "--budgets-in", "candidates", "--steps", "1", "--keep", "0.5", "--draws", "9000000",
+        sys.executable, "-m", "ttsnap", "simulate", str(tensor), "--budgets", "1:50:1",
+        "--budgets-in", "candidates", "--steps", "1", "--keep", "0.5", "--draws", "100000",
     ]  # fmt: skip
 
 
-def test_ctrl_c_is_one_line(good):
+def test_ctrl_c_is_one_line(tmp_path):
     run = subprocess.Popen(
-        long_run(good), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        long_run(tmp_path / "t.h5"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     time.sleep(3)
     run.send_signal(signal.SIGINT)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttsnap.errors import BadInput, TtsnapError
-from ttsnap.files import read_json, write_text
+from ttsnap.files import read_json, reading, write_text
 
 MARKER = ".ttsnap.json"  # whose a folder is: the command that fills it and the options it was given
 HASHED = 64 << 20  # bytes; of a larger file the size stands for the content
@@ -216,7 +216,8 @@ def _with_digests(value: object) -> object:
                 size = path.stat().st_size
                 what = f"{size} bytes"
                 if size <= HASHED:
-                    what = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+                    with reading(path, "cannot be read"):
+                        what = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
                 return f"{value} ({what})"
     return value
 
