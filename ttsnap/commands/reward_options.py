@@ -2,6 +2,7 @@
 
 import argparse
 
+from ttsnap.commands.options import in_file
 from ttsnap.errors import BadInput
 from ttsnap.rewards.registry import check_options
 
@@ -41,3 +42,37 @@ def open_reward(args: argparse.Namespace, device: str):
     from ttsnap.rewards.base import load_reward
 
     return load_reward(args.kind, device=device, **check_reward(args))
+
+
+class _OfReward(argparse.Action):
+    """--kind begins a reward; --name, --option and --checkpoint are of the one begun last."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        rewards = list(namespace.rewards or [])
+        if self.const == "kind":
+            rewards.append({"kind": value, "name": value, "options": {}, "checkpoints": []})
+        elif not rewards:
+            parser.error(f"{option_string} belongs to a reward: give --kind before it")
+        elif self.const == "option":
+            key, text = key_and_value(value)
+            rewards[-1]["options"] = {**rewards[-1]["options"], key: text}
+        elif self.const == "checkpoint":
+            rewards[-1]["checkpoints"] = [*rewards[-1]["checkpoints"], value]
+        else:
+            rewards[-1]["name"] = value
+        namespace.rewards = rewards
+
+
+def add_rewards(parser: argparse.ArgumentParser) -> None:
+    """The same for several rewards, and --checkpoint: each belongs to the --kind before it."""
+    for name, required, text in (
+        ("kind", True, "reward kind: pickscore, aesthetic, or module:Class; several go by rank sum"),
+        ("name", False, "what the reward before it is called; its kind if not given"),
+        ("option", False, "KEY=VALUE that the reward before it takes; repeatable"),
+        ("checkpoint", False, "level checkpoint of the reward before it; repeatable"),
+    ):  # fmt: skip
+        parser.add_argument(
+            f"--{name}", action=_OfReward, const=name, dest="rewards", required=required,
+            type=in_file if name == "checkpoint" else str,
+            metavar=name.upper(), help=text, default=argparse.SUPPRESS if name != "kind" else None,
+        )  # fmt: skip

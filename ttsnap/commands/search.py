@@ -18,7 +18,7 @@ from ttsnap.commands.options import (
     refuse_beside,
     seed,
 )
-from ttsnap.commands.reward_options import key_and_value
+from ttsnap.commands.reward_options import add_rewards
 from ttsnap.errors import BadInput, TtsnapError, foreign_content
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=out_folder, required=True, metavar="DIR", help="images, strips and traces"
     )
     add_model(parser, steps="--model-steps")
-    _add_rewards(parser)
+    add_rewards(parser)
     parser.add_argument(
         "--method", default="ttsnap", choices=REAL_METHODS,
         help="best_of_n drops nobody, ttsp drops by the base reward, ttsnap by the noise-aware one",
@@ -67,39 +67,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed, default=0, help="run seed")
     add_replace(parser)
     add_device(parser)
-
-
-class _OfReward(argparse.Action):
-    """--kind begins a reward; --name, --option and --checkpoint are of the one begun last."""
-
-    def __call__(self, parser, namespace, value, option_string=None):
-        rewards = list(namespace.rewards or [])
-        if self.const == "kind":
-            rewards.append({"kind": value, "name": value, "options": {}, "checkpoints": []})
-        elif not rewards:
-            parser.error(f"{option_string} belongs to a reward: give --kind before it")
-        elif self.const == "option":
-            key, text = key_and_value(value)
-            rewards[-1]["options"] = {**rewards[-1]["options"], key: text}
-        elif self.const == "checkpoint":
-            rewards[-1]["checkpoints"] = [*rewards[-1]["checkpoints"], value]
-        else:
-            rewards[-1]["name"] = value
-        namespace.rewards = rewards
-
-
-def _add_rewards(parser: argparse.ArgumentParser) -> None:
-    for name, required, text in (
-        ("kind", True, "reward kind: pickscore, aesthetic, or module:Class; several go by rank sum"),
-        ("name", False, "what the reward before it is called; its kind if not given"),
-        ("option", False, "KEY=VALUE that the reward before it takes; repeatable"),
-        ("checkpoint", False, "level checkpoint of the reward before it; repeatable"),
-    ):  # fmt: skip
-        parser.add_argument(
-            f"--{name}", action=_OfReward, const=name, dest="rewards", required=required,
-            type=in_file if name == "checkpoint" else str,
-            metavar=name.upper(), help=text, default=argparse.SUPPRESS if name != "kind" else None,
-        )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> dict:

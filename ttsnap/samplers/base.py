@@ -1,7 +1,6 @@
 """What all model families share: seeds, decoding, and the loop that can drop candidates."""
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -14,6 +13,7 @@ from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.negtome import Pusher, install
 from ttsnap.samplers.whole import check_open
 from ttsnap.seeds import candidate_seed
+from ttsnap.weights import quiet_libraries
 
 __all__ = ["Sampler", "candidate_seed", "check_size", "run", "to_bytes", "warn_if_cut"]
 
@@ -193,15 +193,8 @@ def warn_if_cut(tokenizer, limit: int, prompt: str) -> Iterator[None]:
     """
     tokens = len(tokenizer(prompt, verbose=False).input_ids)
     warn_cut(prompt, tokens, limit, "the model")
-    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+    with quiet_libraries():
         yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 @torch.inference_mode()
