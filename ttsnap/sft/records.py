@@ -168,7 +168,9 @@ def _open_block(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], dict]
     """Tensors and settings of a block."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise BadInput(f"{folder / 'manifest.jsonl'}: {name} leaves the dataset")
+        raise BadInput(f"{folder / 'manifest.jsonl'}: {name[:60]!r} leaves the dataset")
+    if len(name) > 200:
+        raise BadInput(f"{folder / 'manifest.jsonl'}: {name[:60]!r}… is the name of no block")
     again = "run assign again"
     with reading(path, "damaged", again, again), safe_open(path, framework="pt") as file:
         settings = json.loads((file.metadata() or {})["ttsnap"])["settings"]
