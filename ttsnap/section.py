@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ttsnap.hints import did_you_mean
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=10_000_000)]  # more is a slip of the keyboard
 
 
 class Section(BaseModel):

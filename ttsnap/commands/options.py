@@ -38,8 +38,10 @@ count, natural = whole(1), whole(0)
 side = whole(1, MOST_SIDE)
 
 
-def number(least: float = -math.inf, above: float = -math.inf) -> Callable[[str], float]:
-    """The type of an option that takes a finite number, no smaller than `least` and larger than `above`."""
+def number(
+    least: float = -math.inf, above: float = -math.inf, most: float = math.inf
+) -> Callable[[str], float]:
+    """The type of an option that takes a finite number from `least` to `most` and larger than `above`."""
 
     def parse(text: str) -> float:
         try:
@@ -51,6 +53,8 @@ def number(least: float = -math.inf, above: float = -math.inf) -> Callable[[str]
         if value < least or value <= above:
             limit = f"{least:g} or more" if value < least else f"more than {above:g}"
             raise argparse.ArgumentTypeError(f"{text[:40]} is too small; give {limit}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text[:40]} is too large; give {most:g} or less")
         return value
 
     return parse

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=out_folder, required=True, help="folder of all the models")
     parser.add_argument(
         "--scale",
-        type=number(above=0),
+        type=number(above=0, most=100),
         default=1.0,
         help="share of the recipe's steps and data; below 1 to try it out",
     )

@@ -9,7 +9,7 @@ from ttsnap.section import Positive, Section
 
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10_000_000)]
 SIZES = {  # images of each labelled data set
     "digits": {"train": 1438, "test": 359},
     "mnist": {"train": 60_000, "test": 10_000},
