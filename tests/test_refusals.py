@@ -237,7 +237,12 @@ def long_run(tensor: Path) -> list[str]:
 
 def test_ctrl_c_is_one_line(tmp_path):
     run = subprocess.Popen(
-        long_run(tmp_path / "t.h5"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        long_run(tmp_path / "t.h5"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that started these tests in the background had them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(3)
     run.send_signal(signal.SIGINT)
