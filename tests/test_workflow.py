@@ -251,11 +251,12 @@ def test_names_with_spaces_and_a_schedule_without_steps(tmp_path):
     run = snakemake(tmp_path, "results/shards/test/0000.jsonl")
     assert run.returncode == 0, run.stderr
     run = snakemake(tmp_path, "--dry-run", "-p")
-    commands = {
-        words[3]: words
-        for words in map(shlex.split, re.findall("^Shell command: (.*)$", run.stdout, re.MULTILINE))
-        if words[:3] == ["python", "-m", "ttsnap"]
-    }
+    commands = {}
+    for words in map(shlex.split, re.findall("^Shell command: (.*)$", run.stdout, re.MULTILINE)):
+        if words[:3] == ["python", "-m", "ttsnap.devices"]:
+            words = words[4:]  # the count of GPUs, then the command
+        if words[:3] == ["python", "-m", "ttsnap"]:
+            commands[words[3]] = words
     assert f"{tmp_path}/my shapes-sdxl" in commands["generate"]
     labelled = [w for w in commands["label"] if "my shapes-clip" in w]
     assert labelled in ([], [f"path={tmp_path}/my shapes-clip"])
