@@ -72,6 +72,7 @@ def test_pip_part_is_pinned_as_the_lock(path):
 # Where a module is called otherwise.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "huggingface_hub": "huggingface-hub",
     "open_clip": "open-clip-torch",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",

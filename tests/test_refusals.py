@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from ttsnap.cli import COMMANDS, build_parser, command_module, main
-from ttsnap.commands.options import pick_device
+from ttsnap.commands.device_options import pick_device
 from ttsnap.console import TRACEBACK
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.tensor import RewardTensor, write_tensor

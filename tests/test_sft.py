@@ -152,7 +152,7 @@ def test_command_writes_best_final_and_every_epoch(gan, manifest, tmp_path):
     names = {path.name for path in out.iterdir()}
     assert names == {
         "checkpoint-best", "checkpoint-final", "checkpoint-epoch-001", "checkpoint-epoch-002",
-        "train_history.png", "train_summary.json",
+        "train_history.png", "train_summary.json", ".ttsnap.json",
     }  # fmt: skip
     summary = json.loads((out / "train_summary.json").read_text())
     assert summary["updates"] == 6 and len(summary["epoch_loss"]) == 2

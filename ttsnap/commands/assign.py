@@ -2,7 +2,8 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, in_file, out_folder, pick_device, seed, side
+from ttsnap.commands.device_options import add_device, pick_device
+from ttsnap.commands.options import in_file, out_folder, seed, side
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.commands.target_options import add_targets, open_targets
 from ttsnap.errors import TtsnapError

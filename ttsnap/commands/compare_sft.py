@@ -2,14 +2,13 @@
 
 import argparse
 
+from ttsnap.commands.device_options import add_device, pick_device
 from ttsnap.commands.options import (
     MOST_IMAGES,
-    add_device,
     in_file,
     in_folder,
     natural,
     out_file,
-    pick_device,
     refuse_beside,
     seed,
     side,

@@ -4,14 +4,8 @@ import argparse
 import functools
 from pathlib import Path
 
-from ttsnap.commands.options import (
-    add_device,
-    in_file,
-    natural,
-    out_file,
-    pick_device,
-    seed,
-)
+from ttsnap.commands.device_options import add_device, pick_device
+from ttsnap.commands.options import in_file, natural, out_file, seed
 from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput

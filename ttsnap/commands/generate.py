@@ -5,17 +5,9 @@ import hashlib
 import json
 import sys
 
+from ttsnap.commands.device_options import add_device, pick_device
 from ttsnap.commands.model_options import add_model, model_settings, open_model
-from ttsnap.commands.options import (
-    add_device,
-    in_file,
-    integers,
-    out_file,
-    pick_device,
-    refuse_beside,
-    seed,
-    whole,
-)
+from ttsnap.commands.options import in_file, integers, out_file, refuse_beside, seed, whole
 from ttsnap.errors import BadInput
 from ttsnap.prompts import read_prompts
 from ttsnap.simulate.costs import MOST_CANDIDATES

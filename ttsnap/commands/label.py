@@ -3,7 +3,8 @@
 import argparse
 
 from ttsnap.commands import score
-from ttsnap.commands.options import add_device, count, in_file, out_file
+from ttsnap.commands.device_options import add_device
+from ttsnap.commands.options import count, in_file, out_file
 from ttsnap.commands.reward_options import add_reward
 
 

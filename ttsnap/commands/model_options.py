@@ -4,7 +4,7 @@ import argparse
 
 from pydantic import ValidationError
 
-from ttsnap.commands.options import has_fast_bfloat16
+from ttsnap.commands.device_options import has_fast_bfloat16
 from ttsnap.errors import BadInput
 from ttsnap.models import check_model
 from ttsnap.presets import PRESETS

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.commands.options import add_device, in_file, out_folder, pick_device, seed, side
+from ttsnap.commands.device_options import add_device, pick_device
+from ttsnap.commands.options import in_file, out_folder, seed, side
 from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput, foreign_content

@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Callable
 
-from ttsnap.device import DEVICE, check_device
 from ttsnap.errors import BadInput
 
 MOST = 10_000_000  # of whatever is counted; more is a slip of the keyboard
@@ -125,28 +124,11 @@ def _writable(text: str, folder: str) -> None:
         raise argparse.ArgumentTypeError(f"{text}: {folder} cannot be written; see its permissions")
 
 
-def device(text: str) -> str:
-    """The type of --device; whether it is there, `pick_device` says."""
-    if not DEVICE.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is none; give cpu, cuda, cuda:1, … or auto")
-    return text
-
-
 def refuse_beside(args: argparse.Namespace, reason: str, *options: str) -> None:
     """Raise BadInput for the first of the options that was given: beside what else was, it would have no effect."""
     for option in options:
         if option in args.given:
             raise BadInput(f"{option}: has no effect {reason}; leave it out")
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device and --threads."""
-    parser.add_argument(
-        "--device", type=device, default="auto", help="cpu, cuda, cuda:1, …; auto: a GPU if any"
-    )
-    parser.add_argument(
-        "--threads", type=whole(0, MOST_THREADS), default=0, help="CPU threads; 0: as torch chooses"
-    )
 
 
 def add_replace(parser: argparse.ArgumentParser) -> None:
@@ -155,31 +137,6 @@ def add_replace(parser: argparse.ArgumentParser) -> None:
         "--replace", action="store_true",
         help="in --out, replace what this command made there with other options",
     )  # fmt: skip
-
-
-def pick_device(args: argparse.Namespace) -> str:
-    """The device asked for; also sets the number of threads and makes results repeatable.
-
-    Imports torch: all that can be checked without it is checked before. Raises BadInput for a device that is not there.
-    """
-    import torch
-
-    if args.threads > 0:
-        torch.set_num_threads(args.threads)
-    torch.backends.cudnn.deterministic = True
-    if args.device != "auto":
-        check_device(args.device, "--device")
-        return args.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def has_fast_bfloat16(device: str) -> bool:
-    """Whether the hardware multiplies bfloat16 (emulated, it would be slower than float32)."""
-    import torch
-
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported()
 
 
 def integers(text: str) -> list[int]:

@@ -2,7 +2,8 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, count, in_file, out_file, pick_device
+from ttsnap.commands.device_options import add_device, pick_device
+from ttsnap.commands.options import count, in_file, out_file
 from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 
 

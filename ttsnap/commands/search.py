@@ -5,16 +5,15 @@ import importlib
 import sys
 
 from ttsnap.commands.check import CHECKERS
+from ttsnap.commands.device_options import add_device, pick_device
 from ttsnap.commands.model_options import add_model, model_settings, open_model
 from ttsnap.commands.options import (
-    add_device,
     add_replace,
     count,
     in_file,
     natural,
     number,
     out_folder,
-    pick_device,
     refuse_beside,
     seed,
 )

@@ -7,15 +7,8 @@ import argparse
 import os
 from pathlib import Path
 
-from ttsnap.commands.options import (
-    add_device,
-    add_replace,
-    in_file,
-    out_folder,
-    pick_device,
-    seed,
-    side,
-)
+from ttsnap.commands.device_options import add_device, pick_device
+from ttsnap.commands.options import add_replace, in_file, out_folder, seed, side
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
 from ttsnap.files import write_json

@@ -2,7 +2,8 @@
 
 import argparse
 
-from ttsnap.commands.options import add_device, count, in_folder, out_file, pick_device, seed
+from ttsnap.commands.device_options import add_device, pick_device
+from ttsnap.commands.options import count, in_folder, out_file, seed
 from ttsnap.sft.settings import SIZES
 
 

@@ -2,14 +2,8 @@
 
 import argparse
 
-from ttsnap.commands.options import (
-    add_device,
-    add_replace,
-    in_folder,
-    out_folder,
-    pick_device,
-    seed,
-)
+from ttsnap.commands.device_options import add_device, pick_device
+from ttsnap.commands.options import add_replace, in_folder, out_folder, seed
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.sft.settings import SIZES, Gan
 

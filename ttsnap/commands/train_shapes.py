@@ -5,14 +5,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ttsnap.commands.options import (
-    add_device,
-    has_fast_bfloat16,
-    number,
-    out_folder,
-    pick_device,
-    seed,
-)
+from ttsnap.commands.device_options import add_device, has_fast_bfloat16, pick_device
+from ttsnap.commands.options import number, out_folder, seed
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.files import read_json, write_json, write_text
 
