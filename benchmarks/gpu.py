@@ -111,6 +111,9 @@ def sdxl(machine: Machine):
     class Random(SDXLSampler):
         text_tokens = 77
 
+        def check_parts(self):
+            """There is no text encoder: conditions are random."""
+
         def encode(self, prompt):
             config = self.denoiser.config
             pooled = (
@@ -135,6 +138,9 @@ def flux(machine: Machine):
     """A FLUX.1-dev sampler of random weights, and its latent channels."""
 
     class Random(FluxSampler):
+        def check_parts(self):
+            """There is no text encoder: conditions are random."""
+
         def encode(self, prompt):
             config = self.denoiser.config
             embeds = machine.random(1, self.text_tokens, config.joint_attention_dim)

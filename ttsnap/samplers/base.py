@@ -40,7 +40,7 @@ class Sampler:
     def __init__(self, pipe, *, steps: int, guidance: float, height: int, width: int, name: str):
         """Wrap a diffusers pipeline. `height`, `width` in pixels; `name` is for `describe`."""
         self.pipe, self.name = pipe, name
-        check_open(name, self.family, pipe)
+        self.check_parts()
         self.denoiser, self.vae = getattr(pipe, self.denoiser_name), pipe.vae
         self.guidance, self.height, self.width = float(guidance), height, width
         check_size(height, width, self.patch * pipe.vae_scale_factor)
@@ -57,6 +57,10 @@ class Sampler:
             raise BadInput(
                 f"{self.name}: scheduler: ends with noise left (σ = {self.sigmas[self.steps]:.3g}), not with an image"
             )
+
+    def check_parts(self) -> None:
+        """Raise BadInput where a part of the pipeline is missing, or of a kind that is sampled otherwise."""
+        check_open(self.name, self.family, self.pipe)
 
     @property
     def device(self) -> torch.device:
