@@ -42,6 +42,7 @@ def make_run(
             figures = {
                 "level": level,
                 "kept": "trained" if gained > 0 else "start",
+                "version": f"v{level}",
                 "validation_tau_start": tau,
                 "validation_tau_trained": tau + gained,
             }
@@ -65,9 +66,9 @@ def make_tensor(reward, captions, quality, accepted, rng) -> RewardTensor:
     aware = 20 + hard + quality[..., None] * np.sqrt(clean) + noise * (1.05 - np.sqrt(clean))
     aware[:, :, [s for s in range(STEPS) if s not in LEVELS]] = np.nan
     verdicts = np.repeat(accepted[..., None], STEPS, 2)
-    return RewardTensor(
-        base, aware, verdicts, captions, attrs={**ATTRS, "reward": reward, "levels": LEVELS}
-    )
+    versions = ",".join(f"{level}:v{level}" for level in sorted(LEVELS))
+    about = {**ATTRS, "reward": reward, "levels": LEVELS, "level_versions": versions}
+    return RewardTensor(base, aware, verdicts, captions, attrs=about)
 
 
 def write_images(path, captions, quality, accepted, rng) -> None:
