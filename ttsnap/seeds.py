@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+MOST_CANDIDATES = 10_000  # that are started for a prompt
+
 
 def candidate_seed(run_seed: int, prompt: str, candidate: int) -> int:
     """The seed of one candidate, 0 ≤ seed < 2⁶³, from these three alone (DESIGN §3).

@@ -6,7 +6,7 @@ The file is plain HDF5 with dimension scales `prompt`, `candidate` and `step`, s
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from ttsnap.errors import BadInput, reads
 from ttsnap.files import replacing
+from ttsnap.provenance import check_same, images_record
 from ttsnap.tweedie import open_hdf5
 from ttsnap.units import Units
 
@@ -221,3 +222,26 @@ def _native(value: object) -> object:
     if isinstance(value, str) and value.startswith("{"):
         return json.loads(value)
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def check_tensors(tensors: Sequence[RewardTensor]) -> None:
+    """Raise `BadInput` unless the rewards are of the same images and have different names."""
+    first = tensors[0]
+    for other in tensors[1:]:
+        if other.base.shape != first.base.shape or other.prompts != first.prompts:
+            raise BadInput(
+                f"tensors: {names(tensors)} are not of the same prompts, candidates and steps"
+            )
+        about = [images_record(tensor.attrs) for tensor in (other, first)]
+        where = [f"tensor of {name}" for name in names([other, first])]
+        again = "score the same images with both"
+        check_same(where[0], about[0], where[1], about[1], again, known=True)
+        digests = first.image_digests, other.image_digests
+        if all(digests) and digests[0] != digests[1]:
+            raise BadInput(f"{where[0]}: read from other images than {where[1]}; {again}")
+    if len(set(names(tensors))) < len(tensors):
+        raise BadInput(f"tensors: two of them have the same reward name in {names(tensors)}")
+
+
+def names(tensors: Sequence[RewardTensor]) -> list[str]:
+    return [tensor.reward for tensor in tensors]

@@ -10,7 +10,7 @@ from ttsnap.commands.model_options import add_model, model_settings, open_model
 from ttsnap.commands.options import in_file, integers, out_file, refuse_beside, seed, whole
 from ttsnap.errors import BadInput
 from ttsnap.prompts import read_prompts
-from ttsnap.simulate.costs import MOST_CANDIDATES
+from ttsnap.seeds import MOST_CANDIDATES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from ttsnap.commands.options import in_file, out_path, whole
 from ttsnap.errors import BadInput, foreign_content
 from ttsnap.files import read_json, reading, write_json, write_text
-from ttsnap.simulate.costs import MOST_CANDIDATES
-from ttsnap.simulate.montecarlo import check_tensors
-from ttsnap.tensor import read_tensor, sources
+from ttsnap.seeds import MOST_CANDIDATES
+from ttsnap.tensor import check_tensors, read_tensor, sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,9 +22,9 @@ from ttsnap.errors import BadInput, TtsnapError, foreign_content
 from ttsnap.files import read_json, write_json
 from ttsnap.prompts import read_prompts, shards
 from ttsnap.rewards.registry import check_options
+from ttsnap.seeds import MOST_CANDIDATES
 from ttsnap.simulate.costs import (
     BEST_OF_N,
-    MOST_CANDIDATES,
     REAL_METHODS,
     UNITS,
     Schedule,

@@ -13,7 +13,8 @@ from ttsnap.samplers.batches import rows_in_memory
 from ttsnap.search.core import Batches, Clock
 from ttsnap.search.seconds import MARGIN, Seconds, at_once, measure, read_all, read_size
 from ttsnap.search.verifiers import Verifier
-from ttsnap.simulate.costs import MOST_CANDIDATES, UNITS, Costs, Schedule, survivors
+from ttsnap.seeds import MOST_CANDIDATES
+from ttsnap.simulate.costs import UNITS, Costs, Schedule, survivors
 
 CPU_BATCH = 8
 

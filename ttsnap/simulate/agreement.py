@@ -15,8 +15,8 @@ from ttsnap.provenance import check_once, check_same, images_record
 from ttsnap.simulate.costs import REAL_METHODS, Schedule
 from ttsnap.simulate.intervals import interval, resampling
 from ttsnap.simulate.methods import METHODS
-from ttsnap.simulate.montecarlo import best_of_n, check_tensors, names, run_method
-from ttsnap.tensor import RewardTensor
+from ttsnap.simulate.montecarlo import best_of_n, run_method
+from ttsnap.tensor import RewardTensor, check_tensors, names
 from ttsnap.units import Units
 
 

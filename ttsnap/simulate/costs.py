@@ -7,7 +7,6 @@ import numpy as np
 from ttsnap.errors import BadInput
 
 ACCOUNTINGS = ("exact", "published", "realised")
-MOST_CANDIDATES = 10_000  # that are started for a prompt
 MOST_COUNTED = 10**9  # beyond any pool, and exact as a float
 UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real search
 # The methods of a real search, in the order they are shown.

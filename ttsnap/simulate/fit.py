@@ -26,7 +26,7 @@ from ttsnap.simulate.methods import (
     readable_steps,
     renaming,
 )
-from ttsnap.simulate.montecarlo import best_of_n, draw_candidates, names, simulate
+from ttsnap.simulate.montecarlo import best_of_n, draw_candidates, simulate
 from ttsnap.simulate.summary import summarise
 from ttsnap.tensor import RewardTensor
 
@@ -100,7 +100,7 @@ class Judge:
         drawn = draw_candidates(rng, prompts, pool, draws, pool)
         self.drawn = drawn + np.arange(0, prompts * pool, pool, dtype=np.int32)[:, None, None]
         self.reward = renaming(self.names[keys[-1]], tensor.base[:, :, -1].ravel().astype(float))
-        curve = best_of_n(tensor, bon[usable])[names([tensor])[0]]
+        curve = best_of_n(tensor, bon[usable])[tensor.reward]
         weights = simpson_weights(self.budgets)
         self.weights = weights / weights.sum() if len(weights) > 1 else np.ones(1)
         area = self.weights @ (curve - curve[0]).mean(1)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.provenance import check_same, images_record
 from ttsnap.simulate.costs import Costs, Schedule
 from ttsnap.simulate.methods import METHODS, Choose, Method, Unread, noise_aware_looks, ttsp
-from ttsnap.tensor import REWARDS, RewardTensor
+from ttsnap.tensor import REWARDS, RewardTensor, check_tensors, names
 
 BLOCK = 4_000_000  # candidates drawn at a time: bounds the memory
 
@@ -95,29 +94,6 @@ def _best_of_n_curve(tensors, candidates, costs, draws, seed) -> Curve:
         return Curve(Schedule(), candidates, spent, by_prompt, by_draw)
     values = run_method(tensors, ttsp, Schedule(), candidates, draws, seed)
     return Curve(Schedule(), candidates, spent, *values)
-
-
-def check_tensors(tensors: Sequence[RewardTensor]) -> None:
-    """Raise `BadInput` unless the rewards are of the same images and have different names."""
-    first = tensors[0]
-    for other in tensors[1:]:
-        if other.base.shape != first.base.shape or other.prompts != first.prompts:
-            raise BadInput(
-                f"tensors: {names(tensors)} are not of the same prompts, candidates and steps"
-            )
-        about = [images_record(tensor.attrs) for tensor in (other, first)]
-        where = [f"tensor of {name}" for name in names([other, first])]
-        again = "score the same images with both"
-        check_same(where[0], about[0], where[1], about[1], again, known=True)
-        digests = first.image_digests, other.image_digests
-        if all(digests) and digests[0] != digests[1]:
-            raise BadInput(f"{where[0]}: read from other images than {where[1]}; {again}")
-    if len(set(names(tensors))) < len(tensors):
-        raise BadInput(f"tensors: two of them have the same reward name in {names(tensors)}")
-
-
-def names(tensors: Sequence[RewardTensor]) -> list[str]:
-    return [tensor.reward for tensor in tensors]
 
 
 def draw_candidates(

@@ -2,6 +2,7 @@
 #
 # A rule's params hold the config leaves it uses, a digest of the code behind it, and for a shard the digest of its
 # prompts. Nothing else makes it run again: no file time of a config or prompt file, no unrelated key.
+import functools
 import hashlib
 import shlex
 
@@ -14,9 +15,10 @@ from ttsnap.errors import BadInput
 from ttsnap.models import weights_digest
 from ttsnap.prompts import shards
 from ttsnap.rewards.registry import identity, reward_module
-from ttsnap.stages import code
+from ttsnap import stages
 
 LOGS = "results/logs"
+code = functools.cache(stages.code)  # asked for by every job
 
 if "preset" in MODEL_GIVEN:
     # A preset is a whole model: what config.yaml says of another one is no part of it.
