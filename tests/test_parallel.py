@@ -115,7 +115,7 @@ def test_two_processes_are_as_one_with_double_batch(clip, tmp_path):
 
 @pytest.mark.slow
 def test_the_workflow_starts_a_process_for_each_gpu_that_a_rule_got(copied, monkeypatch):
-    """`accelerate launch` for real, on two GPUs that are none: two processes are as one with double batch."""
+    """`accelerate launch` for real, on two GPUs that are only named: two processes are as one with double batch."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     level = copied / "results/levels/pickscore/5.json"
     one = json.loads(level.read_text())["loss"]

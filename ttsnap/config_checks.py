@@ -6,6 +6,7 @@ from ttsnap.errors import BadInput
 from ttsnap.models import check_model, check_there, resolve
 from ttsnap.prompts import normal_form
 from ttsnap.rewards.registry import check_options
+from ttsnap.seeds import MOST_CANDIDATES
 
 MOST_BUDGETS, MOST_SHARDS = 1000, 10_000  # shards are numbered with four digits
 
@@ -89,9 +90,9 @@ def _check_search(config) -> None:
     for budget in search.budgets:
         if float(f"{budget:g}") != budget:  # it is a part of file names
             raise ValueError(f"search.budgets: {budget} has more than six digits; round it")
-        if search.unit == "candidates" and not 1 <= budget <= 10_000:
+        if search.unit == "candidates" and not 1 <= budget <= MOST_CANDIDATES:
             raise ValueError(
-                f"search.budgets: {budget:g} candidates; give 1 to 10000, or unit: tflop"
+                f"search.budgets: {budget:g} candidates; give 1 to {MOST_CANDIDATES}, or unit: tflop"
             )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from ttsnap.finetune.settings import Finetune
 from ttsnap.rewards.registry import KINDS
 from ttsnap.section import Positive, Section
+from ttsnap.seeds import MOST_CANDIDATES
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -16,7 +17,7 @@ class Prompts(Section):
     """One set of prompts."""
 
     file: str = Field(description="prompt file: .txt, .json (list), .jsonl or .csv")
-    candidates: Annotated[int, Field(gt=0, le=10_000)] = Field(
+    candidates: Annotated[int, Field(gt=0, le=MOST_CANDIDATES)] = Field(
         description="seeds started for each prompt"
     )
     shard_size: Positive = Field(16, description="prompts per job")

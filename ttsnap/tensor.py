@@ -112,6 +112,30 @@ def sources(tensors: Iterable[RewardTensor]) -> list[dict]:
     return [{"reward": tensor.reward, "tensor": tensor.digest()} for tensor in tensors]
 
 
+def check_tensors(tensors: Sequence[RewardTensor]) -> None:
+    """Raise `BadInput` unless the rewards are of the same images and have different names."""
+    first = tensors[0]
+    for other in tensors[1:]:
+        if other.base.shape != first.base.shape or other.prompts != first.prompts:
+            raise BadInput(
+                f"tensors: {names(tensors)} are not of the same prompts, candidates and steps"
+            )
+        about = [images_record(tensor.attrs) for tensor in (other, first)]
+        where = [f"tensor of {name}" for name in names([other, first])]
+        again = "score the same images with both"
+        check_same(where[0], about[0], where[1], about[1], again, known=True)
+        digests = first.image_digests, other.image_digests
+        if all(digests) and digests[0] != digests[1]:
+            raise BadInput(f"{where[0]}: read from other images than {where[1]}; {again}")
+    if len(set(names(tensors))) < len(tensors):
+        raise BadInput(f"tensors: two of them have the same reward name in {names(tensors)}")
+
+
+def names(tensors: Sequence[RewardTensor]) -> list[str]:
+    """The reward of each tensor."""
+    return [tensor.reward for tensor in tensors]
+
+
 def check_tensor(tensor: RewardTensor, where: str | Path) -> None:
     """Raise `BadInput`, one line that begins with `where`, if the tensor breaks its own rules."""
     shape = tensor.base.shape
@@ -222,26 +246,3 @@ def _native(value: object) -> object:
     if isinstance(value, str) and value.startswith("{"):
         return json.loads(value)
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def check_tensors(tensors: Sequence[RewardTensor]) -> None:
-    """Raise `BadInput` unless the rewards are of the same images and have different names."""
-    first = tensors[0]
-    for other in tensors[1:]:
-        if other.base.shape != first.base.shape or other.prompts != first.prompts:
-            raise BadInput(
-                f"tensors: {names(tensors)} are not of the same prompts, candidates and steps"
-            )
-        about = [images_record(tensor.attrs) for tensor in (other, first)]
-        where = [f"tensor of {name}" for name in names([other, first])]
-        again = "score the same images with both"
-        check_same(where[0], about[0], where[1], about[1], again, known=True)
-        digests = first.image_digests, other.image_digests
-        if all(digests) and digests[0] != digests[1]:
-            raise BadInput(f"{where[0]}: read from other images than {where[1]}; {again}")
-    if len(set(names(tensors))) < len(tensors):
-        raise BadInput(f"tensors: two of them have the same reward name in {names(tensors)}")
-
-
-def names(tensors: Sequence[RewardTensor]) -> list[str]:
-    return [tensor.reward for tensor in tensors]

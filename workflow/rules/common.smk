@@ -8,6 +8,7 @@ import shlex
 
 from snakemake.exceptions import WorkflowError
 
+from ttsnap import stages
 from ttsnap.commands.check import CHECKERS
 from ttsnap.config import parse_config
 from ttsnap.config_files import at_fault, read_parts
@@ -15,7 +16,6 @@ from ttsnap.errors import BadInput
 from ttsnap.models import weights_digest
 from ttsnap.prompts import shards
 from ttsnap.rewards.registry import identity, reward_module
-from ttsnap import stages
 
 LOGS = "results/logs"
 code = functools.cache(stages.code)  # asked for by every job
