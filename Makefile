@@ -48,11 +48,11 @@ test-long: setup
 test-slurm: setup
 	@command -v slurmctld >/dev/null || test -x /usr/sbin/slurmctld || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; }
-	pytest tests/test_slurm.py -v
+	pytest tests/workflow/test_slurm.py -v
 
 # Each environment file installed for itself, and a module of its rules run there (gigabytes; needs Python 3.11).
 test-envs: setup
-	TTSNAP_ENVS=1 pytest tests/test_envs.py -v
+	TTSNAP_ENVS=1 pytest tests/workflow/test_envs.py -v
 
 bench: setup
 	mkdir -p results/bench
@@ -66,7 +66,7 @@ official: setup
 	python -c 'import yaml; print(*yaml.safe_load(open("envs/reward-official.yaml"))["dependencies"][-1]["pip"], sep="\n")' \
 	  > $(OFFICIAL)/requirements.txt
 	UV_BUILD_CONSTRAINT=envs/build-constraints.txt uv pip install --compile-bytecode --python $(OFFICIAL)/bin/python -r $(OFFICIAL)/requirements.txt
-	TTSNAP_OFFICIAL=$(abspath $(OFFICIAL)/bin/python) pytest tests/test_parity.py -v -rs
+	TTSNAP_OFFICIAL=$(abspath $(OFFICIAL)/bin/python) pytest tests/rewards/test_parity.py -v -rs
 
 clean:
 	rm -rf results .snakemake

@@ -16,14 +16,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ttsnap.allocator import keep_freed_memory
+from ttsnap.commands.allocator import keep_freed_memory
 from ttsnap.noise.assign import assign, reconstruction
 from ttsnap.noise.maps import rotate_patches
-from ttsnap.sft.build import batch_size
+from ttsnap.settings.sft import Assign, Gan
+from ttsnap.sft.assignment import batch_size
 from ttsnap.sft.data import DEBIAN_FASHION, Images, load_images
 from ttsnap.sft.gan import GanGenerator, save_gan, to_unit, train_gan
-from ttsnap.sft.generators import Generator, base_noise, load_generator, rows
-from ttsnap.sft.settings import Assign, Gan
+from ttsnap.sft.generator import Generator, base_noise, rows
+from ttsnap.sft.generators import load_generator
 
 CLASSES = [str(n) for n in range(10)]
 TRAINING = 2000  # images the GAN sees; targets come from behind them

@@ -24,16 +24,16 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
-from ttsnap import cost
-from ttsnap.architectures import FLUX, SDXL, VAE
-from ttsnap.files import write_json, write_text
+from ttsnap.pruning.schedule import Schedule
 from ttsnap.rewards.hps import with_linear_attention
 from ttsnap.rewards.preprocess import pad
+from ttsnap.samplers import cost
+from ttsnap.samplers.architectures import FLUX, SDXL, VAE
 from ttsnap.samplers.flux import FluxCondition, FluxSampler
 from ttsnap.samplers.sdxl import SDXLCondition, SDXLSampler
 from ttsnap.search import search
 from ttsnap.search.verifiers import FunctionVerifier
-from ttsnap.simulate.costs import Schedule
+from ttsnap.storage.files import write_json, write_text
 
 STEPS = 20
 TTSNAP = Schedule((2, 6, 11), (0.4, 0.4, 0.5))  # published for FLUX and ImageReward

@@ -14,12 +14,13 @@ import numpy as np
 import yaml
 
 from ttsnap.commands.import_values import read_values
-from ttsnap.simulate.costs import Costs, Schedule
+from ttsnap.pruning.costs import Costs
+from ttsnap.pruning.schedule import Schedule
 from ttsnap.simulate.fit import Judge, Settings, search
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import summarise
-from ttsnap.tensor import RewardTensor, read_tensor, write_tensor
+from ttsnap.storage.tensor import RewardTensor, read_tensor, write_tensor
 
 BUDGETS = np.arange(400.0, 4001, 200)
 COSTS, SCHEDULE = Costs(9.9, 1.2, 20), Schedule((2, 6, 11), (0.4, 0.4, 0.5))

@@ -46,10 +46,10 @@ def gan(tmp_path_factory):
 @pytest.fixture(scope="session")
 def manifest(gan, tmp_path_factory):
     """20 digits with noise assigned for that GAN."""
-    from ttsnap.sft.build import build
+    from ttsnap.settings.sft import Assign
+    from ttsnap.sft.assignment import build
     from ttsnap.sft.data import load_images
     from ttsnap.sft.generators import load_generator
-    from ttsnap.sft.settings import Assign
     from ttsnap.sft.targets import of_images
 
     out = tmp_path_factory.mktemp("assigned")

@@ -5,16 +5,16 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ttsnap import __version__
-from ttsnap.allocator import keep_freed_memory
+from ttsnap.commands.allocator import keep_freed_memory
+from ttsnap.commands.console import flush, outcome, plain_streams, plain_warnings
+from ttsnap.commands.folders import check_outputs, claimed
 from ttsnap.commands.options import out_file
 from ttsnap.commands.parser import Parser, words_given
-from ttsnap.console import flush, outcome, plain_streams, plain_warnings
 from ttsnap.errors import BadInput, TtsnapError
-from ttsnap.files import write_json
-from ttsnap.folders import check_outputs, claimed
+from ttsnap.storage.files import write_json
 
 # name: one line of help. The module is ttsnap.commands.<name with _ for ->; it has
 # add_arguments(parser) and run(args) -> dict of results (what --json writes).
@@ -44,23 +44,27 @@ COMMANDS = {
     "compare-sft": "measure a generator on train and held-out targets, fresh samples and drift",
     "report-sft": "join comparisons over seeds into table, curves and image grids",
     "draw-shapes": "draw pictures of the shapes world with their captions (pairs.jsonl)",
-    "train-shapes": "train one of the embedded models of the shapes world again",
     "download": "fetch published models, rewards and data sets, resumed and checked",
     "cost": "count the FLOP of a denoising step, a decode and a reward, from configs alone",
 }
 
 
-def command_module(name: str):
+def command_module(name: str, package: str = "ttsnap.commands"):
     """Import the module behind a command."""
-    return importlib.import_module(f"ttsnap.commands.{name.replace('-', '_')}")
+    return importlib.import_module(f"{package}.{name.replace('-', '_')}")
 
 
-def build_parser(chosen: str | None = None, argv: Sequence[str] = ()) -> Parser:
+def build_parser(
+    chosen: str | None = None,
+    argv: Sequence[str] = (),
+    commands: Mapping[str, str] = COMMANDS,
+    package: str = "ttsnap.commands",
+) -> Parser:
     """The argument parser; only the chosen command's module is imported, so that --help stays fast."""
     parser = Parser(prog="ttsnap", description=__doc__)
     parser.add_argument("--version", action="version", version=f"ttsnap {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, summary in COMMANDS.items():
+    for name, summary in commands.items():
         sub = subparsers.add_parser(
             name,
             help=summary,
@@ -68,7 +72,7 @@ def build_parser(chosen: str | None = None, argv: Sequence[str] = ()) -> Parser:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         if name == chosen:
-            command_module(name).add_arguments(sub)
+            command_module(name, package).add_arguments(sub)
             sub.add_argument(
                 "--json", type=out_file, metavar="FILE", help="write the results as JSON to FILE"
             )
@@ -76,38 +80,45 @@ def build_parser(chosen: str | None = None, argv: Sequence[str] = ()) -> Parser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command. Returns 0, or with one line on stderr 1 (failed), 2 (bad input) or 130 (interrupted)."""
+def main(
+    argv: list[str] | None = None,
+    commands: Mapping[str, str] = COMMANDS,
+    package: str = "ttsnap.commands",
+) -> int:
+    """Run one command. Returns 0, or with one line on stderr 1 (failed), 2 (bad input) or 130 (interrupted).
+
+    commands, package: which ones there are (name: line of help), and where their modules lie.
+    """
     argv = sys.argv[1:] if argv is None else argv
     chosen = next((word for word in argv if not word.startswith("-")), None)
     with plain_streams(), plain_warnings():
         try:
             with contextlib.suppress(SystemExit):  # --help, --version
-                _run(chosen, argv)
+                _run(chosen, argv, commands, package)
             flush()
             return 0
         except (Exception, KeyboardInterrupt) as error:
             status, line = outcome(error)
         # Said once the error is gone, and with it every progress bar that it held open.
-        name = f"ttsnap {chosen}" if chosen in COMMANDS else "ttsnap"
+        name = f"ttsnap {chosen}" if chosen in commands else "ttsnap"
         print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
         with contextlib.suppress(TtsnapError):
             flush()
         return status
 
 
-def _run(chosen: str | None, argv: list[str]) -> None:
+def _run(chosen: str | None, argv: list[str], commands: Mapping[str, str], package: str) -> None:
     """Parse the command line and do what it says."""
     for number, word in enumerate(argv, start=1):
         if any("\ud800" <= letter <= "\udfff" for letter in word):
             raise BadInput(f"argument {number}: {ascii(word)} is not UTF-8")
-    args = build_parser(chosen, argv).parse_args(argv)
+    args = build_parser(chosen, argv, commands, package).parse_args(argv)
     keep_freed_memory()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     check_outputs(args)
     with claimed(args):
-        results = command_module(args.command).run(args)
+        results = command_module(args.command, package).run(args)
     if args.json:
         write_json(args.json, results or {})

@@ -1,8 +1,10 @@
-"""The two errors a person is meant to read: one line each, with the thing at fault and what to do."""
+"""What a person is told in a line: the two errors, with the thing at fault and what to do, notices, “did you mean”."""
 
 import contextlib
+import difflib
 import functools
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 
 
 class TtsnapError(Exception):
@@ -43,3 +45,33 @@ def reads(what: str, remedy: str) -> Callable:
         return read
 
     return decorate
+
+
+def did_you_mean(word: object, known: Iterable[object]) -> str:
+    """ "; did you mean flux-dev?" for what ends an error message; "" where nothing is near `word`."""
+    if not isinstance(word, str):
+        return ""
+    names = {str(name).lower(): str(name) for name in known}
+    word = word.lower()
+    near = difflib.get_close_matches(word, names, 1, 0.6)
+    near = near or sorted(name for name in names if len(word) > 1 and word in name)
+    return f"; did you mean {names[near[0]]}?" if near else ""
+
+
+class Notice(UserWarning):
+    """What a person should know of a run that goes on all the same."""
+
+
+class CutPrompt(Notice):
+    """A prompt is longer than what reads it can take; its end has no effect."""
+
+
+def warn_cut(prompt: str, tokens: int, limit: int, reader: str) -> None:
+    """Warn that `reader` reads only the first `limit` of a prompt's `tokens`; nothing where they are no more."""
+    if tokens > limit:
+        short = prompt if len(prompt) <= 60 else f"{prompt[:40]} … {prompt[-16:]}"
+        message = CutPrompt(
+            f"prompt {short!r} has {tokens} tokens; {reader} reads the first {limit}"
+        )
+        message.about = (prompt, reader)  # two prompts may look the same when shortened
+        warnings.warn(message, stacklevel=3)

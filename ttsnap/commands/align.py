@@ -3,9 +3,9 @@
 import argparse
 
 from ttsnap.commands.options import in_file, seed
+from ttsnap.commands.simulate_options import check_seed, parse_prompts
 from ttsnap.finetune.alignment import align
-from ttsnap.simulate.options import check_seed, parse_prompts
-from ttsnap.tensor import read_tensor
+from ttsnap.storage.tensor import read_tensor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

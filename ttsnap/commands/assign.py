@@ -8,7 +8,7 @@ from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.commands.target_options import add_targets, open_targets
 from ttsnap.errors import TtsnapError
 from ttsnap.models import check_generator
-from ttsnap.sft.settings import Assign
+from ttsnap.settings.sft import Assign
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +46,10 @@ def run(args: argparse.Namespace) -> dict:
     targets = open_targets(args)
     device = pick_device(args)
     from ttsnap.models import weights_digest
-    from ttsnap.sft.build import build
+    from ttsnap.sft.assignment import build
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.records import has_samples, read_assigned
-    from ttsnap.stages import code
+    from ttsnap.storage.code_digest import code
 
     generator = load_generator(args.model, size=args.size, device=device)
     earlier = [manifest for manifest in args.start if has_samples(manifest)]

@@ -23,8 +23,8 @@ def run(args: argparse.Namespace) -> dict:
     """Judge the shard; return the acceptance of each step."""
     import numpy as np
 
-    from ttsnap.scores import Scores, write_scores
-    from ttsnap.tweedie import read_shard
+    from ttsnap.storage.image_shards import read_shard
+    from ttsnap.storage.scores import Scores, write_scores
 
     judge = importlib.import_module(CHECKERS[args.checker])
     shard = read_shard(args.images)

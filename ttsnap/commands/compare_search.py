@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from ttsnap.commands.options import MOST_DRAWS, in_file, in_folder, seed, whole
+from ttsnap.commands.simulate_options import check_seed
 from ttsnap.errors import BadInput, foreign_content
-from ttsnap.files import read_json
 from ttsnap.simulate.agreement import compare, join_searches
-from ttsnap.simulate.options import check_seed
-from ttsnap.tensor import read_tensor
+from ttsnap.storage.files import read_json
+from ttsnap.storage.tensor import read_tensor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,9 +15,9 @@ from ttsnap.commands.options import (
     whole,
 )
 from ttsnap.errors import BadInput, TtsnapError
-from ttsnap.files import replacing
 from ttsnap.models import check_generator, check_there, resolve
-from ttsnap.sft.settings import SIZES
+from ttsnap.settings.sft import SIZES
+from ttsnap.storage.files import replacing
 
 SHOWN = 12  # images kept for the grids
 
@@ -67,10 +67,10 @@ def run(args: argparse.Namespace) -> dict:
         check_there(args.features, "--features")
     device = pick_device(args)
     from ttsnap.models import model_version
-    from ttsnap.provenance import check_same
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.metrics import images_of, reconstruction_figures, to_bytes
     from ttsnap.sft.records import read_assigned
+    from ttsnap.storage.provenance import check_same
 
     model, base = (
         load_generator(p, size=args.size, device=device) for p in (args.model, args.base)
@@ -116,7 +116,7 @@ def _fresh(model, base, conditions, real, read, args, kept) -> dict:
     """Quality of images of random noise, and how far they are from the original model's."""
     import torch
 
-    from ttsnap.sft.generators import base_noise
+    from ttsnap.sft.generator import base_noise
     from ttsnap.sft.metrics import frechet_distance, images_of, to_bytes
 
     noise = base_noise(model, args.seed, [f"fresh {n}" for n in range(len(conditions))])

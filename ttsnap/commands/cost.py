@@ -3,12 +3,11 @@
 import argparse
 from pathlib import Path
 
-from ttsnap.assets import how_to_get
 from ttsnap.commands.options import number, side
-from ttsnap.errors import BadInput
-from ttsnap.hints import did_you_mean
+from ttsnap.errors import BadInput, did_you_mean
 from ttsnap.models import resolve
-from ttsnap.presets import PRESETS
+from ttsnap.models.assets import how_to_get
+from ttsnap.settings.presets import PRESETS
 
 LABELS = {"denoise": "denoiser evaluation", "decode": "decode of one image", "reward": "reward"}
 
@@ -38,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     """Print the table; return TFLOP per candidate: denoise, decode and, if asked for, reward."""
     _check(args)
-    from ttsnap.cost import clip_flop, read_clip_config  # slow: imports diffusers
+    from ttsnap.samplers.cost import clip_flop, read_clip_config  # slow: imports diffusers
 
     cost = _of_model(args)
     if args.reward:
@@ -60,8 +59,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _of_model(args: argparse.Namespace) -> dict:
-    from ttsnap.architectures import preset_cost
-    from ttsnap.cost import folder_cost
+    from ttsnap.samplers.architectures import preset_cost
+    from ttsnap.samplers.cost import folder_cost
 
     size = {"height": args.height, "width": args.width}
     if args.model in PRESETS:

@@ -3,7 +3,7 @@
 import argparse
 
 from ttsnap.commands.options import MOST_THREADS, whole
-from ttsnap.device import DEVICE, check_device
+from ttsnap.samplers.device import DEVICE, check_device
 
 
 def device(text: str) -> str:

@@ -4,9 +4,9 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from ttsnap.assets import DATA, DATA_SETS, HPS_FILES, MODELS, NAMES
 from ttsnap.commands.options import out_folder, refuse_beside
 from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.models.assets import DATA, DATA_SETS, HPS_FILES, MODELS, NAMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Fetch what is missing or wrong; return the files of each asset."""
-    from ttsnap.assets import home, sources
-    from ttsnap.fetch import fetch, listing, unpack
+    from ttsnap.models.assets import home, sources
+    from ttsnap.models.fetch import fetch, listing, unpack
 
     names = list(dict.fromkeys(args.only or NAMES))
     if "HPSv2" not in names:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from ttsnap.commands.options import MOST_IMAGES, out_folder, seed, whole
-from ttsnap.files import replacing, write_text
+from ttsnap.storage.files import replacing, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> dict:
     """Write every image, and the prompts as prompts.json; return how much there is."""
     from tqdm import tqdm
 
-    from ttsnap.files import write_json
-    from ttsnap.tree import PROMPTS, write_image
-    from ttsnap.tweedie import read_shards
+    from ttsnap.storage.files import write_json
+    from ttsnap.storage.image_shards import read_shards
+    from ttsnap.storage.tree import PROMPTS, write_image
 
     shards = read_shards(args.images)
     steps = sorted(set(args.steps or shards[0].steps))

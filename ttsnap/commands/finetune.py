@@ -9,8 +9,8 @@ from ttsnap.commands.options import in_file, natural, out_file, seed
 from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
-from ttsnap.finetune.settings import Finetune
-from ttsnap.prompts import overlap
+from ttsnap.settings.finetune import Finetune
+from ttsnap.storage.prompts import overlap
 
 KEPT = 512  # prompts whose pictures stay in memory; others are read again every epoch
 
@@ -50,12 +50,12 @@ def run(args: argparse.Namespace) -> dict:
     import numpy as np
     import torch
 
-    from ttsnap.finetune.parallel import join
     from ttsnap.finetune.tau import kendall_tau
     from ttsnap.finetune.train import predict_together as predict
     from ttsnap.finetune.train import train_level
-    from ttsnap.provenance import check_same
     from ttsnap.rewards.levels import load_level, make_trainable, save_level
+    from ttsnap.storage.provenance import check_same
+    from ttsnap.training.processes import join
 
     processes, device = join(pick_device(args))
     train, labels = _groups(args.train_images, args.train_labels, args.level)
@@ -124,15 +124,15 @@ def run(args: argparse.Namespace) -> dict:
 def _about(args: argparse.Namespace, labels: dict) -> list:
     """What a saved state depends on besides weights, targets and settings: the images, the reward, code."""
     from ttsnap.rewards.registry import reward_module
-    from ttsnap.stages import code
+    from ttsnap.storage.code_digest import code
 
     return [labels, code("ttsnap.commands.finetune", reward_module(args.kind))]
 
 
 def _check_shards(args: argparse.Namespace) -> None:
     """Refuse, before anything slow is imported, shards that cannot be opened or have no images of the level."""
-    from ttsnap.scores import read_scores
-    from ttsnap.tweedie import read_shard
+    from ttsnap.storage.image_shards import read_shard
+    from ttsnap.storage.scores import read_scores
 
     for path in (*args.train_images, *args.validation_images):
         if args.level not in (steps := read_shard(path).steps):
@@ -146,8 +146,8 @@ def _groups(images: list[str], labels: list[str], level: int):
     import numpy as np
 
     from ttsnap.rewards.groups import Groups
-    from ttsnap.scores import check_images, join_scores
-    from ttsnap.tweedie import read_shards
+    from ttsnap.storage.image_shards import read_shards
+    from ttsnap.storage.scores import check_images, join_scores
 
     if len(images) != len(labels):
         raise BadInput(

@@ -4,19 +4,19 @@ import argparse
 import sys
 
 from ttsnap.commands.options import MOST_SCHEDULES, in_file, whole
-from ttsnap.errors import BadInput
-from ttsnap.simulate.costs import BEST_OF_N
-from ttsnap.simulate.fit import LOOKS, Settings, fit_schedule
-from ttsnap.simulate.methods import fallback_steps
-from ttsnap.simulate.options import (
+from ttsnap.commands.simulate_options import (
     add_cost_arguments,
     budgets_of,
     check_seed,
     costs_of,
     parse_prompts,
-    read_schedule,
 )
-from ttsnap.tensor import read_tensor, sources
+from ttsnap.errors import BadInput
+from ttsnap.pruning.schedule import BEST_OF_N
+from ttsnap.simulate.fit import LOOKS, Settings, fit_schedule
+from ttsnap.simulate.methods import fallback_steps
+from ttsnap.storage.schedules import read_schedule
+from ttsnap.storage.tensor import read_tensor, sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

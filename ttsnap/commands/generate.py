@@ -9,8 +9,8 @@ from ttsnap.commands.device_options import add_device, pick_device
 from ttsnap.commands.model_options import add_model, model_settings, open_model
 from ttsnap.commands.options import in_file, integers, out_file, refuse_beside, seed, whole
 from ttsnap.errors import BadInput
-from ttsnap.prompts import read_prompts
-from ttsnap.seeds import MOST_CANDIDATES
+from ttsnap.pruning.seeds import MOST_CANDIDATES
+from ttsnap.storage.prompts import read_prompts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> dict:
     import torch
     from tqdm import tqdm
 
-    from ttsnap.cost import sampler_cost
     from ttsnap.models import weights_digest
     from ttsnap.samplers import candidate_seed, to_bytes
     from ttsnap.samplers import run as denoise
-    from ttsnap.stages import code
-    from ttsnap.tweedie import Kept, write_shard
+    from ttsnap.samplers.cost import sampler_cost
+    from ttsnap.storage.code_digest import code
+    from ttsnap.storage.image_shards import Kept, write_shard
 
     device = pick_device(args)
     settings, sampler = open_model(args, device)

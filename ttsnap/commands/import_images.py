@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> dict:
     """Read the tree prompt by prompt and write the shard; return its size."""
     from tqdm import tqdm
 
-    from ttsnap.prompts import read_entries
-    from ttsnap.tree import PROMPTS, find_tree
-    from ttsnap.tweedie import write_shard
+    from ttsnap.storage.image_shards import write_shard
+    from ttsnap.storage.prompts import read_entries
+    from ttsnap.storage.tree import PROMPTS, find_tree
 
     tree = find_tree(args.tree)
     file = args.prompts or Path(args.tree) / PROMPTS

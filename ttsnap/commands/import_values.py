@@ -10,9 +10,9 @@ import yaml
 
 from ttsnap.commands.options import in_file, in_folder, number, out_file, whole
 from ttsnap.errors import BadInput, reads
-from ttsnap.files import read_json, reading
-from ttsnap.tensor import RewardTensor, write_tensor
-from ttsnap.units import UNITS
+from ttsnap.pruning.units import UNITS
+from ttsnap.storage.files import read_json, reading
+from ttsnap.storage.tensor import RewardTensor, write_tensor
 
 NAME = re.compile(r"p(\d+)_i(\d+)_s(\d+)\.ya?ml")
 REWARDS = {"imr": "imagereward", "hps": "hpsv2", "pic": "pickscore", "pick": "pickscore"}

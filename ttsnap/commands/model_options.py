@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from ttsnap.commands.device_options import has_fast_bfloat16
 from ttsnap.errors import BadInput
 from ttsnap.models import check_model
-from ttsnap.presets import PRESETS
-from ttsnap.section import nearest
+from ttsnap.settings.presets import PRESETS
+from ttsnap.settings.section import nearest
 
 
 def add_model(parser: argparse.ArgumentParser, steps: str = "--steps") -> None:
@@ -63,7 +63,7 @@ def add_model(parser: argparse.ArgumentParser, steps: str = "--steps") -> None:
 
 def model_settings(args: argparse.Namespace):
     """The config's `Model` that the options make. Raises BadInput with the option at fault, before any slow import."""
-    from ttsnap.model_settings import Model
+    from ttsnap.settings.model import Model
 
     values = {k: v for k, v in vars(args).items() if k in Model.model_fields and k != "negtome"}
     values |= {"preset": args.model} if args.model in PRESETS else {"path": args.model}

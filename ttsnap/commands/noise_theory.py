@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> dict:
         )
     import torch
 
-    from ttsnap.files import write_json
-    from ttsnap.noise.diagnostics import write
     from ttsnap.noise.maps import MAPS, rotate_vectors, skew
+    from ttsnap.report.diagnostics import write
+    from ttsnap.storage.files import write_json
 
     generator = torch.Generator().manual_seed(args.seed)
     eps = torch.randn(args.samples, size, generator=generator)

@@ -8,11 +8,11 @@ from ttsnap.commands.options import in_file, out_folder, seed, side
 from ttsnap.commands.reward_options import add_reward, check_reward, open_reward
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput, foreign_content
-from ttsnap.files import replacing, write_json
 from ttsnap.models import check_generator
-from ttsnap.prompts import file_name, read_prompts, text_fault
-from ttsnap.sft.settings import Optimise
-from ttsnap.units import Units
+from ttsnap.pruning.units import Units
+from ttsnap.settings.sft import Optimise
+from ttsnap.storage.files import replacing, write_json
+from ttsnap.storage.prompts import file_name, read_prompts, text_fault
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> dict:
     from ttsnap.models import weights_digest
     from ttsnap.rewards.registry import identity, reward_module
     from ttsnap.sft.generators import load_generator
-    from ttsnap.stages import code
+    from ttsnap.storage.code_digest import code
 
     generator = load_generator(args.model, size=args.size, device=device)
     if generator.image_shape[0] != 3:
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> dict:
 
 def _finished(folder: Path, prompt: str, about: dict) -> bool:
     """Whether a prompt has its results, of this very run."""
-    from ttsnap.files import read_json
+    from ttsnap.storage.files import read_json
 
     path = folder / "metrics.json"
     if not path.exists():
@@ -99,7 +99,7 @@ def _optimise(generator, reward, prompts: list[str], folders: dict, settings: di
     from safetensors.torch import save_file
 
     from ttsnap.noise.reward import optimise_reward
-    from ttsnap.sft.generators import base_noise
+    from ttsnap.sft.generator import base_noise
 
     condition = generator.embed(prompts)
     eps = base_noise(generator, about["seed"], prompts)
@@ -142,9 +142,9 @@ def _summary(out: Path, about: dict, patch: int) -> dict:
     import torch
     from safetensors.torch import load_file
 
-    from ttsnap.files import read_json, reading
-    from ttsnap.noise import diagnostics
-    from ttsnap.prompts import file_name
+    from ttsnap.report import diagnostics
+    from ttsnap.storage.files import read_json, reading
+    from ttsnap.storage.prompts import file_name
 
     there = [(path.parent, read_json(path)) for path in sorted(out.glob("*/metrics.json"))]
     there = [(folder, m) for folder, m in there if folder.name == file_name(m["prompt"])]

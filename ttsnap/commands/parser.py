@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ttsnap.errors import BadInput
-from ttsnap.hints import did_you_mean
+from ttsnap.errors import BadInput, did_you_mean
 
 
 def words_given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> dict[str, list[str]]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ttsnap.commands.options import in_file, out_path, whole
 from ttsnap.errors import BadInput, foreign_content
-from ttsnap.files import read_json, reading, write_json, write_text
-from ttsnap.seeds import MOST_CANDIDATES
-from ttsnap.tensor import check_tensors, read_tensor, sources
+from ttsnap.pruning.seeds import MOST_CANDIDATES
+from ttsnap.storage.files import read_json, reading, write_json, write_text
+from ttsnap.storage.tensor import check_tensors, read_tensor, sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +140,7 @@ def _gain(args: argparse.Namespace) -> dict:
 
 def _gallery(args: argparse.Namespace) -> dict:
     from ttsnap.report.gallery import gallery
-    from ttsnap.tweedie import read_shards
+    from ttsnap.storage.image_shards import read_shards
 
     shards = read_shards(_some(args, "images"))
     tensor, simulation = read_tensor(_some(args, "tensor")[0]), _one(args, "simulation")

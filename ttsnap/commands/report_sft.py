@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ttsnap.commands.options import in_file, out_file
 from ttsnap.errors import BadInput, foreign_content
-from ttsnap.files import read_json, reading, write_text
+from ttsnap.storage.files import read_json, reading, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> dict:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse a shard or a reward that cannot be, before anything slow is imported."""
-    from ttsnap.tweedie import read_shard
+    from ttsnap.storage.image_shards import read_shard
 
     read_shard(args.images)
     check_reward(args)
@@ -47,8 +47,8 @@ def score(args: argparse.Namespace, levels: dict[int, str], final_only: bool = F
     from ttsnap.rewards.base import reward_tflop
     from ttsnap.rewards.groups import Groups, predict
     from ttsnap.rewards.levels import check_noise_levels, load_level
-    from ttsnap.scores import Scores, write_scores
-    from ttsnap.tweedie import read_shard
+    from ttsnap.storage.image_shards import read_shard
+    from ttsnap.storage.scores import Scores, write_scores
 
     device = pick_device(args)
     shard = read_shard(args.images)

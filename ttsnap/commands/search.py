@@ -18,19 +18,16 @@ from ttsnap.commands.options import (
     seed,
 )
 from ttsnap.commands.reward_options import add_rewards
+from ttsnap.commands.simulate_options import numbers
 from ttsnap.errors import BadInput, TtsnapError, foreign_content
-from ttsnap.files import read_json, write_json
-from ttsnap.prompts import read_prompts, shards
+from ttsnap.pruning.costs import BUDGET_UNITS
+from ttsnap.pruning.schedule import BEST_OF_N, REAL_METHODS, Schedule
+from ttsnap.pruning.seeds import MOST_CANDIDATES
+from ttsnap.pruning.units import Units
 from ttsnap.rewards.registry import check_options
-from ttsnap.seeds import MOST_CANDIDATES
-from ttsnap.simulate.costs import (
-    BEST_OF_N,
-    REAL_METHODS,
-    UNITS,
-    Schedule,
-)
-from ttsnap.simulate.options import numbers, read_schedule
-from ttsnap.units import Units
+from ttsnap.storage.files import read_json, write_json
+from ttsnap.storage.prompts import read_prompts, shards
+from ttsnap.storage.schedules import read_schedule
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--budget", type=number(above=0), required=True, help="of each prompt")
     parser.add_argument(
-        "--budget-unit", default="tflop", choices=UNITS,
+        "--budget-unit", default="tflop", choices=BUDGET_UNITS,
         help="what --budget counts; candidates: what best-of-N spends on so many",
     )  # fmt: skip
     parser.add_argument(
@@ -193,7 +190,7 @@ def _settings(args: argparse.Namespace, model: str, sampler, verifiers, schedule
     """Everything that the result depends on but the number of candidates, which follows from it."""
     from ttsnap.models import weights_digest
     from ttsnap.rewards.registry import reward_module
-    from ttsnap.stages import code
+    from ttsnap.storage.code_digest import code
 
     modules = [reward_module(reward["kind"]) for reward in args.rewards]
     modules += [CHECKERS[args.checker]] if args.checker else []

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from ttsnap.commands.options import natural, number, refuse_beside
 from ttsnap.errors import BadInput
-from ttsnap.finetune.settings import Lora
-from ttsnap.section import Section, nearest
+from ttsnap.settings.finetune import Lora
+from ttsnap.settings.section import Section, nearest
 
 
 def add_settings(parser: argparse.ArgumentParser, model: type[Section]) -> None:

@@ -11,9 +11,9 @@ from ttsnap.commands.device_options import add_device, pick_device
 from ttsnap.commands.options import add_replace, in_file, out_folder, seed, side
 from ttsnap.commands.settings_options import add_settings, take_settings
 from ttsnap.errors import BadInput
-from ttsnap.files import write_json
 from ttsnap.models import check_generator
-from ttsnap.sft.settings import Train
+from ttsnap.settings.sft import Train
+from ttsnap.storage.files import write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +52,13 @@ def run(args: argparse.Namespace) -> dict:
     check_generator(args.teacher or args.model, "--teacher")
     device = pick_device(args)
     from ttsnap.models import weights_digest
-    from ttsnap.provenance import check_same
     from ttsnap.report.sft_figures import loss_curves
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.records import read_assigned
     from ttsnap.sft.train import Trainer
-    from ttsnap.sft.weights import merged
-    from ttsnap.stages import code
+    from ttsnap.storage.code_digest import code
+    from ttsnap.storage.provenance import check_same
+    from ttsnap.training.weights import merged
 
     accelerator = _accelerator(device)
     if accelerator:

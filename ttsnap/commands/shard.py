@@ -5,8 +5,8 @@ import json
 
 from ttsnap.commands.options import count, in_file, natural, out_file
 from ttsnap.errors import BadInput
-from ttsnap.files import write_text
-from ttsnap.prompts import read_prompts, shards
+from ttsnap.storage.files import write_text
+from ttsnap.storage.prompts import read_prompts, shards
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,22 +8,22 @@ import sys
 from pathlib import Path
 
 from ttsnap.commands.options import MOST_DRAWS, in_file, out_file, refuse_beside, whole
-from ttsnap.errors import BadInput
-from ttsnap.files import write_text
-from ttsnap.simulate.costs import Schedule
-from ttsnap.simulate.methods import METHODS, Method, fallback_steps
-from ttsnap.simulate.montecarlo import simulate
-from ttsnap.simulate.options import (
+from ttsnap.commands.simulate_options import (
     add_cost_arguments,
     budgets_of,
     check_seed,
     costs_of,
     numbers,
     parse_prompts,
-    read_schedule,
 )
+from ttsnap.errors import BadInput
+from ttsnap.pruning.schedule import Schedule
+from ttsnap.simulate.methods import METHODS, Method, fallback_steps
+from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import summarise
-from ttsnap.tensor import read_tensor, sources
+from ttsnap.storage.files import write_text
+from ttsnap.storage.schedules import read_schedule
+from ttsnap.storage.tensor import read_tensor, sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

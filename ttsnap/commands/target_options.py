@@ -4,7 +4,7 @@ import argparse
 
 from ttsnap.commands.options import count, in_file, in_folder, natural, refuse_beside
 from ttsnap.errors import BadInput
-from ttsnap.sft.settings import SIZES
+from ttsnap.settings.sft import SIZES
 
 
 def add_targets(parser: argparse.ArgumentParser) -> None:

@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> dict:
 def _join(args: argparse.Namespace) -> dict:
     import numpy as np
 
-    from ttsnap.provenance import check_same
-    from ttsnap.scores import check_images, join_scores
-    from ttsnap.tensor import RewardTensor, write_tensor
+    from ttsnap.storage.provenance import check_same
+    from ttsnap.storage.scores import check_images, join_scores
+    from ttsnap.storage.tensor import RewardTensor, write_tensor
 
     base = join_scores(args.base, "base")
     images, about = base.attributes["images"], base.attributes

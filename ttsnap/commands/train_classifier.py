@@ -4,7 +4,7 @@ import argparse
 
 from ttsnap.commands.device_options import add_device, pick_device
 from ttsnap.commands.options import count, in_folder, out_file, seed
-from ttsnap.sft.settings import SIZES
+from ttsnap.settings.sft import SIZES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

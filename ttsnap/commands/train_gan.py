@@ -5,7 +5,7 @@ import argparse
 from ttsnap.commands.device_options import add_device, pick_device
 from ttsnap.commands.options import add_replace, in_folder, out_folder, seed
 from ttsnap.commands.settings_options import add_settings, take_settings
-from ttsnap.sft.settings import SIZES, Gan
+from ttsnap.settings.sft import SIZES, Gan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,9 @@ percentile bootstraps over prompts. NumPy and SciPy only.
 import numpy as np
 
 from ttsnap.finetune.tau import kendall_tau
-from ttsnap.simulate.intervals import interval, resampling
-from ttsnap.simulate.methods import ranks
-from ttsnap.tensor import RewardTensor, sources
+from ttsnap.pruning.intervals import interval, resampling
+from ttsnap.pruning.ranks import ranks
+from ttsnap.storage.tensor import RewardTensor, sources
 
 CUTS = np.arange(1, 20) / 20  # α = 0.05 … 0.95
 METRICS = ("tau", "tacc", "tgap", "mse")

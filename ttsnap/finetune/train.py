@@ -15,12 +15,12 @@ import torch
 from tqdm import tqdm
 
 from ttsnap.errors import TtsnapError
-from ttsnap.files import replacing
 from ttsnap.finetune import losses
-from ttsnap.finetune.parallel import ALONE, Processes
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.groups import Groups, autocast, predict
-from ttsnap.states import read_state
+from ttsnap.storage.files import replacing
+from ttsnap.training.processes import ALONE, Processes
+from ttsnap.training.states import read_state
 
 # Seconds between saved states
 SAVE_EVERY = float(os.environ.get("TTSNAP_SAVE_EVERY", 20))

@@ -4,12 +4,11 @@ import os
 import re
 from pathlib import Path
 
-from ttsnap import identity
-from ttsnap.assets import how_to_get, local_copy
-from ttsnap.errors import BadInput
-from ttsnap.hints import did_you_mean
-from ttsnap.model_checks import check_folder
-from ttsnap.presets import PRESETS
+from ttsnap.errors import BadInput, did_you_mean
+from ttsnap.models.assets import how_to_get, local_copy
+from ttsnap.models.checks import check_folder
+from ttsnap.settings.presets import PRESETS
+from ttsnap.storage import content as identity
 
 EMBEDDED = Path(__file__).parent
 

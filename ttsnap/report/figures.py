@@ -4,8 +4,8 @@ from pathlib import Path
 
 import matplotlib
 
-from ttsnap.files import replacing
 from ttsnap.report.words import flop_unit, method_name, percent
+from ttsnap.storage.files import replacing
 
 matplotlib.use("Agg")
 

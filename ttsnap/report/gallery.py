@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.provenance import check_same, images_record
+from ttsnap.pruning.costs import Costs
+from ttsnap.pruning.schedule import Schedule
 from ttsnap.report.pages import thumbnail
 from ttsnap.report.words import decimals
-from ttsnap.simulate.costs import Costs, Schedule
 from ttsnap.simulate.methods import METHODS, fallback_steps, noise_aware_looks
-from ttsnap.tensor import RewardTensor
-from ttsnap.tweedie import Shard
+from ttsnap.storage.image_shards import Shard
+from ttsnap.storage.provenance import check_same, images_record
+from ttsnap.storage.tensor import RewardTensor
 
 STRIP, PICK = 96, 256  # pixels of the longer side, at most
 

@@ -2,10 +2,10 @@
 
 import io
 
+from ttsnap.pruning.schedule import REAL_METHODS
 from ttsnap.report.figures import LOOK, STYLE, plt
 from ttsnap.report.pages import png_uri
 from ttsnap.report.words import flop, method_name
-from ttsnap.simulate.costs import REAL_METHODS
 
 
 def search_page(comparison: dict) -> dict:

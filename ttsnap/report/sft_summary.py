@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from ttsnap.errors import BadInput
-from ttsnap.provenance import check_same
+from ttsnap.storage.provenance import check_same
 
 BASE, DIRECT, MATCHED = "base", "direct", "matched"
 NAMES = {BASE: "original model", DIRECT: "direct SFT, random noise", MATCHED: "latent-matched SFT"}

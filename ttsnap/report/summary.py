@@ -1,9 +1,9 @@
 """The headline figures: as JSON, as plain lines, and as the first page of the report."""
 
 from ttsnap.errors import BadInput
+from ttsnap.pruning.schedule import REAL_METHODS
 from ttsnap.report import words
-from ttsnap.simulate.costs import REAL_METHODS
-from ttsnap.tensor import RewardTensor
+from ttsnap.storage.tensor import RewardTensor
 
 ENDS = ("value", "low", "high")
 

@@ -1,9 +1,10 @@
 """The tables of the report: what its templates show, from what the workflow's files say."""
 
 from ttsnap.errors import BadInput
+from ttsnap.pruning.costs import Costs
+from ttsnap.pruning.schedule import Schedule
 from ttsnap.report.summary import search_title
-from ttsnap.simulate.costs import Costs, Schedule
-from ttsnap.tensor import RewardTensor
+from ttsnap.storage.tensor import RewardTensor
 
 PRUNING = ("ttsp", "ttsnap")
 

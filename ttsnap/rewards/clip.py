@@ -8,14 +8,13 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
-from ttsnap.assets import how_to_get
-from ttsnap.errors import BadInput
-from ttsnap.model_checks import check_tokenizer
+from ttsnap.errors import BadInput, warn_cut
 from ttsnap.models import model_version, resolve
-from ttsnap.notices import warn_cut
+from ttsnap.models.assets import how_to_get
+from ttsnap.models.checks import check_tokenizer
+from ttsnap.models.weights import check_finite, quiet_libraries
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.weights import fill, read_weights
-from ttsnap.weights import check_finite, quiet_libraries
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -8,13 +8,12 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import nn
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, warn_cut
 from ttsnap.models import model_version, resolve
-from ttsnap.notices import warn_cut
+from ttsnap.pruning.units import UNITS
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
-from ttsnap.units import UNITS
 
 FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
 

@@ -8,13 +8,12 @@ import torch
 from transformers import BertTokenizer, BlipTextConfig, BlipVisionConfig, BlipVisionModel
 from transformers.models.blip.modeling_blip_text import BlipTextModel
 
-from ttsnap.errors import BadInput
+from ttsnap.errors import BadInput, warn_cut
 from ttsnap.models import model_version, resolve
-from ttsnap.notices import warn_cut
+from ttsnap.pruning.units import UNITS
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD, linear_head, precise
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
-from ttsnap.units import UNITS
 
 MEAN, STD = 0.16717362830052426, 1.0333394966054072  # of the raw values, as published
 PROMPT_TOKENS = 35

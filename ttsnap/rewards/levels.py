@@ -10,9 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput, reads
-from ttsnap.files import reading, replacing
-from ttsnap.provenance import NOISE_LEVELS, check_same
 from ttsnap.rewards.base import Reward
+from ttsnap.storage.files import reading, replacing
+from ttsnap.storage.provenance import NOISE_LEVELS, check_same
 
 
 def make_trainable(reward: Reward, lora: dict | None) -> dict[str, torch.nn.Parameter]:

@@ -3,21 +3,12 @@
 import ast
 import importlib.util
 
-from ttsnap.errors import BadInput
-from ttsnap.hints import did_you_mean
+from ttsnap.errors import BadInput, did_you_mean
 from ttsnap.models import check_there, model_version, resolve, weights_digest
-from ttsnap.stages import module_file
+from ttsnap.settings.kinds import KINDS
+from ttsnap.storage.code_digest import module_file
 
 REQUIRED = object()
-# kind → class; "package.module:Class" works in a config too, for a reward of one's own.
-KINDS = {
-    "clip": "ttsnap.rewards.clip:ClipScore",
-    "aesthetic": "ttsnap.rewards.clip:Aesthetic",
-    "hybrid": "ttsnap.rewards.clip:Hybrid",
-    "pickscore": "ttsnap.rewards.clip:PickScore",
-    "imagereward": "ttsnap.rewards.imagereward:ImageReward",
-    "hpsv2": "ttsnap.rewards.hps:HPSv2",
-}
 
 
 def reward_target(kind: str) -> tuple[str, str]:

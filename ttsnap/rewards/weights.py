@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ttsnap.errors import BadInput
-from ttsnap.files import read_json, reading
-from ttsnap.weights import check_finite
+from ttsnap.models.weights import check_finite
+from ttsnap.storage.files import read_json, reading
 
 
 def read_weights(path: str | Path, hint: str = "") -> dict[str, torch.Tensor]:

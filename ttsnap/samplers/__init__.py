@@ -6,21 +6,21 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline
 
-from ttsnap.assets import how_to_get
-from ttsnap.device import check_device
 from ttsnap.errors import BadInput
-from ttsnap.files import one_line, read_json
-from ttsnap.model_checks import check_folder, own_size
 from ttsnap.models import model_version
-from ttsnap.negtome_settings import NegToMe
+from ttsnap.models.assets import how_to_get
+from ttsnap.models.checks import check_folder, own_size
+from ttsnap.models.weights import check_finite, quiet_libraries
 from ttsnap.samplers.base import Sampler, candidate_seed, run, to_bytes
 from ttsnap.samplers.batches import MicroBatches
+from ttsnap.samplers.device import check_device
 from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.place import place
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
 from ttsnap.samplers.whole import fuse_loras, open_models
-from ttsnap.weights import check_finite, quiet_libraries
+from ttsnap.settings.negtome import NegToMe
+from ttsnap.storage.files import one_line, read_json
 
 __all__ = [
     "MicroBatches", "Sampler", "candidate_seed", "load_sampler", "run", "to_bytes", "wrap_pipeline",

@@ -6,14 +6,13 @@ from functools import partial
 
 import torch
 
-from ttsnap.errors import BadInput, TtsnapError
-from ttsnap.negtome_settings import NegToMe
-from ttsnap.notices import warn_cut
+from ttsnap.errors import BadInput, TtsnapError, warn_cut
+from ttsnap.models.weights import quiet_libraries
+from ttsnap.pruning.seeds import candidate_seed
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.negtome import Pusher, install
 from ttsnap.samplers.whole import check_open
-from ttsnap.seeds import candidate_seed
-from ttsnap.weights import quiet_libraries
+from ttsnap.settings.negtome import NegToMe
 
 __all__ = ["Sampler", "candidate_seed", "check_size", "run", "to_bytes", "warn_if_cut"]
 

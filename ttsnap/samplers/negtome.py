@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ttsnap.errors import BadInput
-from ttsnap.negtome_settings import NegToMe
+from ttsnap.settings.negtome import NegToMe
 
 # family: alpha, threshold, first and last timestep, as published
 PUBLISHED = {

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from torch import nn
 
 from ttsnap.errors import BadInput
-from ttsnap.files import one_line
-from ttsnap.model_checks import MODELS, check_kind, check_tokenizer, parts_of
+from ttsnap.models.checks import MODELS, check_kind, check_tokenizer, parts_of
+from ttsnap.storage.files import one_line
 
 LORA_LAYER = re.compile(r"lora_A\.|lora_down\.|lora\.down\.")
 

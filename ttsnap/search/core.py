@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from ttsnap.errors import TtsnapError
+from ttsnap.pruning.ranks import best_first, ranks
+from ttsnap.pruning.schedule import Schedule, survivors
+from ttsnap.pruning.units import Units
 from ttsnap.samplers import MicroBatches, Sampler, candidate_seed, run, to_bytes
 from ttsnap.search.verifiers import Verifier
-from ttsnap.simulate.costs import Schedule, survivors
-from ttsnap.simulate.methods import best_first, ranks
-from ttsnap.units import Units
 
 SIDE = 128  # pixels of a preview's longer side, at most
 

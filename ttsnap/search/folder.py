@@ -16,11 +16,11 @@ from pathlib import Path
 from PIL import Image
 
 from ttsnap.errors import foreign_content
-from ttsnap.files import read_json, replacing, write_json
-from ttsnap.prompts import file_name
 from ttsnap.search.core import Found
 from ttsnap.search.plan import Plan
 from ttsnap.search.strip import strip
+from ttsnap.storage.files import read_json, replacing, write_json
+from ttsnap.storage.prompts import file_name
 
 
 def fingerprint(settings: dict) -> str:

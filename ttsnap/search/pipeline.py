@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 
 from ttsnap.errors import BadInput
-from ttsnap.prompts import shards as chunks
+from ttsnap.pruning.schedule import Schedule
 from ttsnap.samplers import Sampler, wrap_pipeline
 from ttsnap.search.core import Found, search_prompts
 from ttsnap.search.plan import Plan, make_plan, pick_batches, prompts_at_once
 from ttsnap.search.verifiers import FunctionVerifier, Score, Verifier
-from ttsnap.simulate.costs import Schedule
+from ttsnap.storage.prompts import shards as chunks
 
 
 def search(

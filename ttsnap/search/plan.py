@@ -6,15 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ttsnap.cost import sampler_cost
 from ttsnap.errors import BadInput
+from ttsnap.pruning.costs import BUDGET_UNITS, Costs
+from ttsnap.pruning.schedule import Schedule, survivors
+from ttsnap.pruning.seeds import MOST_CANDIDATES
 from ttsnap.samplers import MicroBatches, Sampler
 from ttsnap.samplers.batches import rows_in_memory
+from ttsnap.samplers.cost import sampler_cost
 from ttsnap.search.core import Batches, Clock
 from ttsnap.search.seconds import MARGIN, Seconds, at_once, measure, read_all, read_size
 from ttsnap.search.verifiers import Verifier
-from ttsnap.seeds import MOST_CANDIDATES
-from ttsnap.simulate.costs import UNITS, Costs, Schedule, survivors
 
 CPU_BATCH = 8
 
@@ -123,8 +124,8 @@ def make_plan(
 
 def check_budget(budget: float, unit: str) -> None:
     """Raise BadInput for what is no budget, or in candidates more than can be started."""
-    if unit not in UNITS:
-        raise BadInput(f"budget unit: {unit!r} is not one of {', '.join(UNITS)}")
+    if unit not in BUDGET_UNITS:
+        raise BadInput(f"budget unit: {unit!r} is not one of {', '.join(BUDGET_UNITS)}")
     if not (np.isfinite(budget) and budget > 0):
         raise BadInput(f"budget: {budget} is not a positive number")
     if unit == "candidates" and budget > MOST_CANDIDATES:

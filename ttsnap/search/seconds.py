@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ttsnap.pruning.schedule import Schedule, survivors
+from ttsnap.pruning.seeds import MOST_CANDIDATES
 from ttsnap.samplers import Sampler, candidate_seed
 from ttsnap.search.core import Batches, Clock, see
 from ttsnap.search.verifiers import Verifier
-from ttsnap.seeds import MOST_CANDIDATES
-from ttsnap.simulate.costs import Schedule, survivors
 
 MARGIN = 0.1  # of a budget: what varies from call to call
 REPEATS = 2  # of which the slower counts

@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
-from ttsnap.files import reading, replacing
+from ttsnap.models.weights import check_finite
 from ttsnap.sft.data import Images
 from ttsnap.sft.gan import to_unit
-from ttsnap.weights import check_finite
+from ttsnap.storage.files import reading, replacing
 
 FEATURES, EPOCHS, BATCH = 64, 8, 128
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ttsnap.assets import home
-from ttsnap.errors import BadInput
-from ttsnap.files import reading
-from ttsnap.hints import did_you_mean
+from ttsnap.errors import BadInput, did_you_mean
+from ttsnap.models.assets import home
+from ttsnap.storage.files import reading
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 DIGITS = tuple("0123456789")

@@ -5,9 +5,9 @@ import json
 from itertools import islice
 from pathlib import Path
 
-from ttsnap.files import reading
-from ttsnap.identity import contents
 from ttsnap.sft.data import data_files
+from ttsnap.storage.content import contents
+from ttsnap.storage.files import reading
 
 
 def data_digest(name: str, folder: str | None, split: str) -> str:

@@ -14,9 +14,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tqdm import tqdm
 
 from ttsnap.errors import BadInput
-from ttsnap.files import reading, replacing, write_json
+from ttsnap.models.weights import check_finite
 from ttsnap.sft.data import Images
-from ttsnap.weights import check_finite
+from ttsnap.storage.files import reading, replacing, write_json
 
 KIND = "ttsnap-gan"
 

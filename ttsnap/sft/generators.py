@@ -1,72 +1,14 @@
-"""One-step generators behind one interface: a GAN's or a diffusers pipeline's noise → latents → pixels."""
+"""The one-step generators there are, and opening one: a GAN, or a diffusers pipeline."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from ttsnap.errors import BadInput
-from ttsnap.files import reading
 from ttsnap.models import model_version, resolve
-from ttsnap.seeds import candidate_seed
 from ttsnap.sft.gan import KIND, load_gan, save_gan
-
-Condition = tuple[torch.Tensor, ...]  # tensors with one row a sample
-
-
-class Generator:
-    """A one-step generator (noise.assign.OneStep) whose `module` can be finetuned.
-
-    noise_shape: of one sample; image_shape: (C, H, W); version: name and digest of its weights.
-    """
-
-    module: torch.nn.Module
-    noise_shape: tuple[int, ...]
-    image_shape: tuple[int, int, int]
-    version: str
-
-    @property
-    def device(self) -> torch.device:
-        """Where the module lives."""
-        return next(self.module.parameters()).device
-
-    def embed(self, conditions: Sequence[str]) -> Condition:
-        """Prompts or class names as tensors, row by row. Raises BadInput for one it cannot take."""
-        raise NotImplementedError
-
-    def latents(self, noise: torch.Tensor, condition: Condition) -> torch.Tensor:
-        """x̂0 [B, …] of noise [B, …] ~ N(0, 1), float32."""
-        raise NotImplementedError
-
-    def pixels(self, latents: torch.Tensor) -> torch.Tensor:
-        """Images [B, C, H, W] around [0, 1], not clamped, so that gradients reach the noise."""
-        raise NotImplementedError
-
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """The latents of images [B, C, H, W] in [0, 1]."""
-        raise NotImplementedError
-
-    def save(self, folder: str | Path) -> None:
-        """Write the whole model, to be opened by `load_generator` (pipelines also by diffusers)."""
-        raise NotImplementedError
-
-    def draw(self, seeds: Sequence[int]) -> torch.Tensor:
-        """Gaussian noise [n, …], row i a function of seeds[i] alone."""
-        rows = [
-            torch.randn(self.noise_shape, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
-        ]
-        return torch.stack(rows).to(self.device)
-
-
-def base_noise(generator: Generator, run_seed: int, keys: Sequence[str]) -> torch.Tensor:
-    """ε [n, …] of targets: a function of run seed and target key alone, the same in every cycle."""
-    return generator.draw([candidate_seed(run_seed, key, 0) for key in keys])
-
-
-def rows(condition: Condition, index) -> Condition:
-    """Some rows of a condition."""
-    return tuple(part[index] for part in condition)
+from ttsnap.sft.generator import Generator
+from ttsnap.storage.files import reading
 
 
 class Gan(Generator):

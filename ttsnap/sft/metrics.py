@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ttsnap.sft.generators import Condition, Generator, rows
+from ttsnap.sft.generator import Condition, Generator, rows
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from ttsnap.errors import BadInput
-from ttsnap.model_checks import own_size
 from ttsnap.models import model_version
+from ttsnap.models.checks import own_size
 from ttsnap.samplers import load_sampler
 from ttsnap.samplers.sdxl import SDXLSampler
-from ttsnap.sft.generators import Generator
+from ttsnap.sft.generator import Generator
 
 
 class Pipeline(Generator):

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput, reads
-from ttsnap.files import parse_json, reading, replacing, write_text
-from ttsnap.provenance import check_same
+from ttsnap.storage.files import parse_json, reading, replacing, write_text
+from ttsnap.storage.provenance import check_same
 
 
 @dataclass

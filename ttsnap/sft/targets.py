@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ttsnap.errors import BadInput
-from ttsnap.files import one_line, parse_json, why_unreadable
-from ttsnap.images import read_rgb
-from ttsnap.prompts import text_fault
 from ttsnap.sft.data import Images
 from ttsnap.sft.digests import pair_lines
+from ttsnap.storage.files import one_line, parse_json, why_unreadable
+from ttsnap.storage.images import read_rgb
+from ttsnap.storage.prompts import text_fault
 
 LEAST_SIDE = 8  # a smaller image says nothing
 

@@ -13,13 +13,13 @@ import torch
 from tqdm import tqdm
 
 from ttsnap.errors import TtsnapError
-from ttsnap.files import replacing
 from ttsnap.noise.assign import reconstruction
 from ttsnap.rewards.groups import autocast
-from ttsnap.sft.generators import Generator, rows
+from ttsnap.sft.generator import Generator, rows
 from ttsnap.sft.records import Assigned
-from ttsnap.sft.weights import Average, trainable
-from ttsnap.states import read_state
+from ttsnap.storage.files import replacing
+from ttsnap.training.states import read_state
+from ttsnap.training.weights import Average, trainable
 
 SAVE_EVERY = 30.0  # seconds between saved states
 NOISES = ("assigned", "random")

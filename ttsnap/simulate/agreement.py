@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.provenance import check_once, check_same, images_record
-from ttsnap.simulate.costs import REAL_METHODS, Schedule
-from ttsnap.simulate.intervals import interval, resampling
+from ttsnap.pruning.intervals import interval, resampling
+from ttsnap.pruning.schedule import REAL_METHODS, Schedule
+from ttsnap.pruning.units import Units
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import best_of_n, run_method
-from ttsnap.tensor import RewardTensor, check_tensors, names
-from ttsnap.units import Units
+from ttsnap.storage.provenance import check_once, check_same, images_record
+from ttsnap.storage.tensor import RewardTensor, check_tensors, names
 
 
 def join_searches(parts: Sequence[Mapping]) -> list[dict]:

@@ -14,21 +14,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.simulate.costs import BEST_OF_N, Costs, Schedule, survivors
-from ttsnap.simulate.intervals import simpson_weights
+from ttsnap.pruning.costs import Costs
+from ttsnap.pruning.intervals import simpson_weights
+from ttsnap.pruning.ranks import ranks
+from ttsnap.pruning.schedule import BEST_OF_N, Schedule, survivors
 from ttsnap.simulate.methods import (
     METHODS,
     base_looks,
     name_by_rank,
     noise_aware_looks,
     prune_named,
-    ranks,
     readable_steps,
     renaming,
 )
 from ttsnap.simulate.montecarlo import best_of_n, draw_candidates, simulate
 from ttsnap.simulate.summary import summarise
-from ttsnap.tensor import RewardTensor
+from ttsnap.storage.tensor import RewardTensor
 
 LOOKS = {"ttsnap": noise_aware_looks, "ttsp": base_looks}
 PARENTS, CHILDREN, FINALISTS = 20, 200, 12

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.simulate.costs import Costs, Schedule
+from ttsnap.pruning.costs import Costs
+from ttsnap.pruning.schedule import Schedule
 from ttsnap.simulate.methods import METHODS, Choose, Method, Unread, noise_aware_looks, ttsp
-from ttsnap.tensor import REWARDS, RewardTensor, check_tensors, names
+from ttsnap.storage.tensor import REWARDS, RewardTensor, check_tensors, names
 
 BLOCK = 4_000_000  # candidates drawn at a time: bounds the memory
 

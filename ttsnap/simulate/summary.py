@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ttsnap.simulate.costs import Costs
-from ttsnap.simulate.intervals import gain, interval, resampling
+from ttsnap.pruning.costs import Costs
+from ttsnap.pruning.intervals import gain, interval, resampling
+from ttsnap.pruning.units import Units
 from ttsnap.simulate.montecarlo import Curve
-from ttsnap.tensor import RewardTensor
-from ttsnap.units import Units
+from ttsnap.storage.tensor import RewardTensor
 
 
 def summarise(

@@ -29,7 +29,7 @@ rule assign:
         out=subpath(output.manifest, parent=True),
         code=code("ttsnap.commands.assign"),
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap assign {params.targets} --model {params.model:q} {params.size}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap assign {params.targets} --model {params.model:q} {params.size}"
         " {params.start} {params.settings} --mirror --seed {wildcards.seed} --out {params.out}"
         " --threads {threads} > {log} 2>&1"
 
@@ -60,6 +60,6 @@ rule probe:
         out=subpath(output.manifest, parent=True),
         code=code("ttsnap.commands.assign"),
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap assign {params.targets} --model {params.model:q} {params.size}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap assign {params.targets} --model {params.model:q} {params.size}"
         " {params.settings} --mirror --seed {wildcards.seed} --out {params.out}"
         " --threads {threads} > {log} 2>&1"

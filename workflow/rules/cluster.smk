@@ -9,8 +9,8 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-from ttsnap.devices import SHARED, visible
-from ttsnap.forced import forget
+from ttsnap.workflow.devices import SHARED, visible
+from ttsnap.workflow.forced import forget
 
 GPU = min(1, CONFIG.limits.gpu)
 # Images that one level's training holds at once: those of its step

@@ -8,13 +8,14 @@ import shlex
 
 from snakemake.exceptions import WorkflowError
 
-from ttsnap import stages
+from ttsnap.storage import code_digest as stages
 from ttsnap.commands.check import CHECKERS
-from ttsnap.config import parse_config
-from ttsnap.config_files import at_fault, read_parts
+from ttsnap.settings.config import parse_config
+from ttsnap.settings.files import at_fault, read_parts
 from ttsnap.errors import BadInput
 from ttsnap.models import weights_digest
-from ttsnap.prompts import shards
+from ttsnap.storage.prompts import shards
+from ttsnap.workflow.checks import check_files, config_prompts
 from ttsnap.rewards.registry import identity, reward_module
 
 LOGS = "results/logs"
@@ -48,10 +49,10 @@ except BadInput as error:
 
 try:
     CONFIG = parse_config(config, "")
-    CONFIG.check_files()
+    check_files(CONFIG)
     SHARDS = {
         split: shards(
-            CONFIG.read_prompts(split), getattr(CONFIG.prompts, split).shard_size
+            config_prompts(CONFIG, split), getattr(CONFIG.prompts, split).shard_size
         )
         for split in ("train", "validation", "test")
     }

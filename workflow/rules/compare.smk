@@ -18,7 +18,7 @@ rule sft_classifier:
         digest=lambda w: labelled_digest("train", "test"),
         code=code("ttsnap.commands.train_classifier"),
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap train-classifier {params.data} --out {output.weights}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap train-classifier {params.data} --out {output.weights}"
         " --json {output.figures} --threads {threads} > {log} 2>&1"
 
 
@@ -60,7 +60,7 @@ rule sft_compare:
         fresh=SFT.fresh,
         code=code("ttsnap.commands.compare_sft"),
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap compare-sft --model {params.model:q} --base {params.base:q} {params.size}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap compare-sft --model {params.model:q} --base {params.base:q} {params.size}"
         " --train-manifest {input.train} --test-manifest {input.test} {params.judge}"
         " {params.checker} {params.data} --fresh {params.fresh} --way {wildcards.way}"
         " --cycle {wildcards.cycle} --seed {wildcards.seed} --json {output.figures}"

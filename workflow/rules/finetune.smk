@@ -41,7 +41,7 @@ rule finetune:
         state="results/state/finetune",
         code=lambda w: code("ttsnap.commands.finetune", reward_code(w.reward)),
     shell:
-        "python -m ttsnap.devices {resources.gpu} {params.launch} ttsnap finetune --level {wildcards.level} {params.start} {params.reward}"
+        "python -m ttsnap.workflow.devices {resources.gpu} {params.launch} ttsnap finetune --level {wildcards.level} {params.start} {params.reward}"
         " --train-images {input.train_images} --train-labels {input.train_labels}"
         " --validation-images {input.validation_images}"
         " --validation-labels {input.validation_labels}"

@@ -56,7 +56,7 @@ rule generate:
         # Outside the outputs: Snakemake deletes those before a rerun.
         state="results/state/images",
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap generate {input} --out {output} {params.model}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap generate {input} --out {output} {params.model}"
         " --candidates {params.candidates} --keep-steps {params.steps} --seed {params.seed}"
         " --state {params.state}/{wildcards.split}.{wildcards.shard}"
         " --threads {threads} > {log} 2>&1"

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import yaml
 
-from ttsnap.stages import PACKAGE
+from ttsnap.storage.code_digest import PACKAGE
 
 SEARCHES = [*CONFIG.rewards, *(["all"] if len(CONFIG.rewards) > 1 else [])]
 

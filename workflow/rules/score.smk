@@ -19,7 +19,7 @@ rule label:
         weights=lambda w: reward_weights(w.reward),
         code=lambda w: code("ttsnap.commands.label", reward_code(w.reward)),
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap label {input} --out {output} {params.reward}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap label {input} --out {output} {params.reward}"
         " --threads {threads} > {log} 2>&1"
 
 
@@ -43,7 +43,7 @@ rule score_base:
         weights=lambda w: reward_weights(w.reward),
         code=lambda w: code("ttsnap.commands.score", reward_code(w.reward)),
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap score {input} --out {output} {params.reward}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap score {input} --out {output} {params.reward}"
         " --threads {threads} > {log} 2>&1"
 
 
@@ -73,7 +73,7 @@ rule score_noise_aware:
         weights=lambda w: reward_weights(w.reward),
         code=lambda w: code("ttsnap.commands.score", reward_code(w.reward)),
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap score {input.images} --out {output} {params.reward}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap score {input.images} --out {output} {params.reward}"
         " {params.checkpoints} --threads {threads} > {log} 2>&1"
 
 

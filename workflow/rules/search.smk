@@ -42,7 +42,7 @@ rule search:
         seed=CONFIG.seed,
         code=search_code,
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap search {input.prompts} --out {params.folder} {params.model}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap search {input.prompts} --out {params.folder} {params.model}"
         " {params.reward} {params.levels} --method {wildcards.search_method} {params.schedule}"
         " --budget {wildcards.budget} --budget-unit {params.unit}"
         " --first-candidate {params.first} --limit {params.limit} {params.checker}"

@@ -1,5 +1,5 @@
 # What a real search reads, and which searches there are
-from ttsnap.simulate.costs import REAL_METHODS
+from ttsnap.pruning.schedule import REAL_METHODS
 
 
 def search_schedule(wildcards):

@@ -30,7 +30,7 @@ rule sft_gan:
         out=subpath(output.weights, parent=True),
         code=code("ttsnap.commands.train_gan"),
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap train-gan {params.data} {params.settings} --seed {wildcards.seed}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap train-gan {params.data} {params.settings} --seed {wildcards.seed}"
         " --out {params.out} --replace --json {output.figures} --threads {threads} > {log} 2>&1"
 
 
@@ -71,7 +71,7 @@ rule sft_train:
         state="results/state/sft",
         code=code("ttsnap.commands.sft"),
     shell:
-        "python -m ttsnap.devices {resources.gpu} {params.launch} ttsnap sft --manifest {input.manifests} --model {params.model:q}"
+        "python -m ttsnap.workflow.devices {resources.gpu} {params.launch} ttsnap sft --manifest {input.manifests} --model {params.model:q}"
         " --teacher {params.teacher:q} {params.size} --noise {params.noise} {params.settings}"
         " --every-epoch --seed {params.number} --out {params.out} --replace"
         " --state {params.state}/{wildcards.seed}.{wildcards.way}.{wildcards.cycle}.pt"

@@ -3,7 +3,7 @@ import functools
 
 from ttsnap.commands.settings_options import words
 from ttsnap.sft.digests import data_digest, pair_lines, pairs_digest
-from ttsnap.sft.settings import SIZES
+from ttsnap.settings.sft import SIZES
 
 SFT = CONFIG.sft
 RUN = "results/sft/runs/{seed}"

@@ -33,7 +33,7 @@ rule train_shapes_part:
         runtime=minutes(180),
     params:
         out=subpath(output[0], parent=True),
-        code=code("ttsnap.commands.train_shapes"),
+        code=code("recipe.train_shapes"),
     shell:
-        "python -m ttsnap.devices {resources.gpu} python -m ttsnap train-shapes {wildcards.part} --out {params.out}"
+        "python -m ttsnap.workflow.devices {resources.gpu} python -m recipe train-shapes {wildcards.part} --out {params.out}"
         " --threads {threads} > {log} 2>&1"

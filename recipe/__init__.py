@@ -1,0 +1,1 @@
+"""How the embedded models of the shapes world were trained; `python -m recipe` trains them again from a seed."""

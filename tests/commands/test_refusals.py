@@ -1,0 +1,280 @@
+"""No traceback, whatever a command is given and whatever happens to it: one line, and the right exit status.
+
+The last resort for unexpected errors is off (TTSNAP_TRACEBACK), so that each kind of fault has words of its own.
+"""
+
+import argparse
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import good_files
+import numpy as np
+import pytest
+
+from ttsnap.cli import COMMANDS, build_parser, command_module, main
+from ttsnap.commands.console import TRACEBACK
+from ttsnap.commands.device_options import pick_device
+from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.storage.tensor import RewardTensor, write_tensor
+
+
+@pytest.fixture(autouse=True)
+def no_last_resort(monkeypatch):
+    monkeypatch.setenv(TRACEBACK, "1")
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A folder of good files, and of files that nothing reads."""
+    folder = tmp_path_factory.mktemp("files")
+    good_files.make(folder)
+    good_files.not_ours(folder / "foreign.h5")
+    for name, text in {
+        "empty": "", "list.json": "[]", "dict.json": "{}", "null.json": "null", "nan.json": "NaN",
+        "deep.json": "[" * 100_000, "garbage": "".join(map(chr, range(256))) * 9,
+    }.items():  # fmt: skip
+        (folder / name).write_text(text)
+    (folder / "a folder {x}").mkdir()
+    return folder
+
+
+def options_of(command: str) -> list[tuple[str, argparse.Action]]:
+    parser = build_parser(command)._subparsers._group_actions[0].choices[command]
+    return [(a.option_strings[-1], a) for a in parser._actions if a.option_strings and a.nargs != 0]
+
+
+NUMBERS = ["nan", "inf", "-inf", "1e999", "9" * 30, "9" * 5000, "", "a", "ü 🟥", "0x1", "-9"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_number_option_refuses_what_is_none(command):
+    """Nothing negative, endless or unreadable gets past the parser, or past the settings that the option stands for."""
+    for option, action in options_of(command):
+        for value in NUMBERS if callable(action.type) else ():
+            try:
+                parsed = action.type(value)
+            except (argparse.ArgumentTypeError, ValueError):
+                continue
+            settings = action.type in (int, float)  # their ranges are those of the config
+            assert settings or isinstance(parsed, str | float) or parsed is None, (option, value)
+            if isinstance(parsed, float) and not settings:
+                assert 0 <= parsed < float("inf"), (option, value)
+
+
+@pytest.mark.parametrize("value", ["-1", str(2**70), "nan", "1.5"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(c, o) for c in COMMANDS for o, _ in options_of(c) if o in ("--seed", "--threads")],
+)
+def test_seed_and_threads(command, option, value, capsys):
+    assert main([command, f"{option}={value}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"ttsnap {command}: {option}: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if dict(options_of(c)).get("--device")])
+@pytest.mark.parametrize(
+    "device", ["foo", "cuda:", "cuda:x", "cuda:-1", "", "CPU", "meta", "cpu:0"]
+)
+def test_a_device_that_is_none(command, device, capsys):
+    assert main([command, f"--device={device}"]) == 2
+    assert f"ttsnap {command}: --device: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps", "xpu:1"])
+def test_a_device_that_is_not_there(device, monkeypatch):
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(BadInput, match=f"--device: {device} cannot be used here") as error:
+        pick_device(argparse.Namespace(device=device, threads=0))
+    assert "\n" not in str(error.value)
+
+
+# A command on good files; where its files stand among its words.
+READING = {
+    "shard": (["shard", "prompts.txt", "--out", "o"], [1]),
+    "tensor": (["tensor", "--base", "base.h5", "--out", "o"], [2]),
+    "align": (["align", "tensor.h5"], [1]),
+    "simulate": (["simulate", "tensor.h5", "--schedule", "schedule.json", "--budgets", "1,2",
+                  "--budgets-in", "candidates", "--draws", "3"], [1, 3]),
+    "fit-schedule": (["fit-schedule", "tensor.h5", "--incumbent", "schedule.json", "--budgets", "1,2",
+                      "--budgets-in", "candidates", "--evaluations", "3"], [1, 3]),
+    "compare-search": (["compare-search", "found", "--tensor", "tensor.h5"], [1, 3]),
+    "import-values": (["import-values", "--base", "values", "--out", "o", "--prompts-file", "prompts.json"], [2, 6]),
+    "import-images": (["import-images", "tree", "--out", "o", "--prompts", "prompts.json"], [1, 5]),
+    "export-images": (["export-images", "images.h5", "--out", "o"], [1]),
+    "gain": (["report", "--part", "gain", "--simulation", "simulation.json", "--schedule", "schedule.json",
+              "--out", "o"], [4, 6]),
+    "levels": (["report", "--part", "levels", "--alignment", "alignment.json", "--level", "level.json",
+                "--out", "o"], [4, 6]),
+    "gallery": (["report", "--part", "gallery", "--simulation", "simulation.json", "--tensor", "tensor.h5",
+                 "--images", "images.h5", "--out", "o"], [4, 6, 8]),
+    "search": (["report", "--part", "search", "--comparison", "level.json", "--out", "o"], [4]),
+    "table": (["report-sft", "--part", "table", "--comparison", "level.json", "--out", "o"], [4]),
+    "curves": (["report-sft", "--part", "curves", "--training", "level.json", "--out", "o"], [4]),
+    "grid": (["report-sft", "--part", "grid", "--images", "level.json", "--out", "o"], [4]),
+}  # fmt: skip
+WRONG = [
+    "none", "", "a folder {x}", "garbage", "empty", "list.json", "dict.json", "null.json", "nan.json",
+    "deep.json", "foreign.h5", "images.h5", "base.h5", "other.h5", "alignment.json", "level.json",
+    "picture.png", "prompts.csv", "none/below", "x" * 5000, "/proc/self/mem",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_wrong_file_is_refused_in_one_line(command, good, tmp_path, monkeypatch, capsys):
+    """A file of another kind, of no kind, a folder, nothing: status 2, or 0 where it will do; never a traceback."""
+    monkeypatch.chdir(good)
+    words, places = READING[command]
+    words = [str(tmp_path / "o") if word == "o" else word for word in words]
+    refused = 0
+    for place in places:
+        for wrong in WRONG:
+            status = main([*words[:place], wrong, *words[place + 1 :]])
+            said = [
+                line for line in capsys.readouterr().err.splitlines() if line.startswith("ttsnap")
+            ]
+            assert (status, len(said)) in ((0, 0), (2, 1)), (wrong, said)
+            assert status == 0 or wrong[:20] in said[0] or "found" in said[0], said
+            refused += status == 2
+    assert refused >= len(WRONG) - 4
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_json_that_cannot_be_written_is_refused_first(command, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path, tmp_path / "file/below", "", "x" * 5000):
+        assert main([command, f"--json={wrong}"]) == 2
+        assert "--json: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read and write everything")
+def test_a_file_without_permission(good, tmp_path, capsys):
+    path = tmp_path / "p.txt"
+    path.write_text("a")
+    path.chmod(0)
+    assert main(["shard", str(path), "--out", str(tmp_path / "o")]) == 2
+    assert "may not be read; see its permissions" in capsys.readouterr().err
+
+
+def test_an_argument_that_is_not_utf8(capsys):
+    assert main(["shard", "p\udc80.txt", "--out", "o"]) == 2
+    assert capsys.readouterr().err == "ttsnap shard: argument 2: 'p\\udc80.txt' is not UTF-8\n"
+
+
+def ends_with(monkeypatch, error: BaseException) -> int:
+    """`ttsnap align` ends with an error."""
+
+    def run(args):
+        raise error
+
+    monkeypatch.setattr(command_module("align"), "run", run)
+    return main(["align", __file__])
+
+
+def from_interrupt() -> Exception:
+    """What a library makes of Ctrl-C that reaches it."""
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("partially initialised") from error
+    except ImportError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (BadInput("x: is\nwrong"), 2, "x: is wrong"),
+        (TtsnapError("did not"), 1, "did not"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (from_interrupt(), 130, "interrupted"),
+        (MemoryError(), 1, "memory ran out; lower"),
+        (RuntimeError("CUDA out of memory. Tried"), 1, "memory ran out; lower"),
+    ],
+)
+def test_what_ends_a_command_is_one_line(error, status, said, monkeypatch, capsys):
+    assert ends_with(monkeypatch, error) == status
+    line = capsys.readouterr().err
+    assert line.startswith(f"ttsnap align: {said}") and line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("way"), f"unexpected KeyError: 'way' ({TRACEBACK}=1 shows where)"),
+        (AssertionError(), f"unexpected AssertionError:  ({TRACEBACK}=1 shows where)"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "/x/y: Permission denied"),
+    ],
+)
+def test_the_last_resort(error, said, monkeypatch, capsys):
+    with pytest.raises(type(error)):  # asked for: the traceback
+        ends_with(monkeypatch, error)
+    monkeypatch.delenv(TRACEBACK)
+    assert ends_with(monkeypatch, error) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == " ".join(f"ttsnap align: {said}".split())
+
+
+def long_run(tensor: Path) -> list[str]:
+    """Minutes of simulation."""
+    values = np.random.default_rng(0).normal(size=(100, 60, 6))
+    costs = {"denoise_tflop": 1.0, "look_tflop": 1.0}
+    write_tensor(tensor, RewardTensor(values, attrs=costs))
+    return [
+        sys.executable, "-m", "ttsnap", "simulate", str(tensor), "--budgets", "1:50:1",
+        "--budgets-in", "candidates", "--steps", "1", "--keep", "0.5", "--draws", "100000",
+    ]  # fmt: skip
+
+
+def test_ctrl_c_is_one_line(tmp_path):
+    run = subprocess.Popen(
+        long_run(tmp_path / "t.h5"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that started these tests in the background had them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    time.sleep(3)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert (run.returncode, said.splitlines()[-1:]) == (130, ["ttsnap simulate: interrupted"])
+    assert "Traceback" not in said
+
+
+ALIGN = f"{sys.executable} -m ttsnap align tensor.h5 --json"
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        (f"{ALIGN} o.json | true", 0, ""),
+        (f"{ALIGN} o.json 2>&1 | true", 0, ""),
+        (f"{ALIGN} o.json >&-", 0, ""),
+        (f"{ALIGN} o.json 2>&- >&-", 0, ""),
+        (f"PYTHONIOENCODING=ascii {ALIGN} o.json | cat", 0, ""),
+        (f"{ALIGN} o.json > /dev/full", 1, "standard output cannot be written (No space left on device)"),
+        (f"{sys.executable} -m ttsnap --help | true", 0, ""),
+    ],
+    ids=lambda of: str(of).rpartition("json")[2],
+)  # fmt: skip
+def test_whoever_reads_may_leave(line, status, said, good, tmp_path):
+    """The results are written all the same."""
+    (tmp_path / "tensor.h5").symlink_to(good / "tensor.h5")
+    run = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == status, run.stderr
+    assert "Traceback" not in run.stderr and "Exception" not in run.stderr
+    assert run.stderr == (f"ttsnap align: {said}\n" if said else "")
+    if "json" in line:
+        assert json.loads((tmp_path / "o.json").read_text())["reward"] == "pickscore"

@@ -1,0 +1,289 @@
+"""The right words, early and in the right place: before torch is imported, and with the name that was meant."""
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import good_files
+import pytest
+import yaml
+from small_run import ROOT
+
+from ttsnap import __version__
+from ttsnap.cli import COMMANDS, main
+from ttsnap.errors import BadInput, CutPrompt, did_you_mean, warn_cut
+from ttsnap.report.sft_summary import METRICS, over_seeds, summarise_sft
+from ttsnap.settings.config import parse_config
+
+MODEL = ["--model", "embedded:shapes-sdxl", "--height", "64", "--width", "64"]
+SEARCH = ["search", "prompts.txt", "--out", "found", *MODEL, "--kind", "pickscore",
+          "--option", "path=embedded:shapes-clip", "--budget", "1"]  # fmt: skip
+GENERATE = ["generate", "prompts.txt", "--out", "s.h5", *MODEL, "--candidates", "2"]
+REWARD = ["--kind", "pickscore", "--option", "path=embedded:shapes-clip"]
+FINETUNE = ["finetune", "--level", "2", "--train-images", "images.h5", "--train-labels", "base.h5",
+            "--validation-images", "images.h5", "--validation-labels", "base.h5", "--out", "c",
+            *REWARD]  # fmt: skip
+OPTIMISE = ["optimize-noise", "--model", "embedded:shapes-onestep", "--out", "found", *REWARD]
+ASSIGN = ["assign", "--data", "digits", "--model", "embedded:shapes-onestep", "--out", "found"]
+
+# Wrong calls: what is said of each.
+EARLY = [
+    ([*SEARCH, "--steps", "2,99", "--keep", "0.5,0.5"], "step 99 is outside 0..18"),
+    ([*SEARCH, "--model-steps", "5", "--steps", "4", "--keep", "0.5"], "step 4 is outside 0..3"),
+    ([*SEARCH, "--keep", "0.4"], "3 steps but 1 keep fractions"),
+    ([*SEARCH, "--keep", "a,b,c"], "--keep: 'a,b,c' is not a list of numbers"),
+    ([*SEARCH, "--keep", "2,2,2"], "keep fraction 2.0 is outside (0, 1]"),
+    ([*SEARCH, "--schedule", "none.json"], "--schedule: none.json: no such file"),
+    ([*SEARCH, "--schedule", "prompts.json"], "prompts.json: no schedule in it"),
+    ([*SEARCH, "--checkpoint", "none"], "--checkpoint: none: no such file"),
+    ([*SEARCH, "--kind", "pikscore"], "reward kind 'pikscore' is unknown"),
+    ([*SEARCH, "--option", "pat=x"], "--option pat: unknown key; pickscore takes path, fit; did you mean path?"),
+    ([*SEARCH, "--device", "foo"], "--device: 'foo' is none; give cpu"),
+    ([*SEARCH, "--negtome", "group=4"], "--negtome: a search drops candidates"),
+    (["search", "none.txt", *SEARCH[2:]], "prompts: none.txt: no such file"),
+    (["search", "images.h5", *SEARCH[2:]], "images.h5: prompts come as .txt"),
+    ([*SEARCH, "--budget", "nan"], "--budget: nan is not finite"),
+    ([*SEARCH, "--out", "prompts.txt"], "prompts.txt is a file, not a folder"),
+    ([*GENERATE, "--keep-steps", "99"], "--keep-steps: [99] must lie in 0..19"),
+    ([*GENERATE, "--keep-steps", "a"], "--keep-steps: 'a' is not a whole number"),
+    ([*GENERATE, "--dtype", "flaot32"], "did you mean float32?"),
+    ([*GENERATE, "--model", "flux"], "--model: 'flux': no such folder; did you mean flux-dev?"),
+    ([*GENERATE, "--model", "embedded:shape-sdxl"], "did you mean shapes-sdxl?"),
+    ([*GENERATE, "--model", "./nowhere"], "--model: ./nowhere: no such file or folder"),
+    ([*GENERATE, "--seed", str(2**70)], "--seed: 1180591620717411303424 is too large"),
+    ([*GENERATE, "--out", "."], "--out: .: is a folder; name a file"),
+    (["score", "none.h5", "--out", "s.h5", *REWARD], "images: none.h5: no such file"),
+    (["score", "prompts.txt", "--out", "s.h5", *REWARD], "prompts.txt: "),
+    (["score", "images.h5", "--out", "s.h5", "--kind", "hpsv3"], "did you mean hpsv2?"),
+    (["label", "prompts.txt", "--out", "s.h5", *REWARD], "prompts.txt: "),
+    (["label", "images.h5", "--out", "s.h5", *REWARD, "--option", "x"], "--option x: give KEY=VALUE"),
+    ([*FINETUNE, "--level", "17"], "--level: 17, but images.h5 holds images of steps"),
+    ([*FINETUNE, "--loss", "mes"], "--loss: Input should be 'mse' or 'preference', got 'mes'; did you mean mse?"),
+    ([*FINETUNE, "--lr", "nan"], "--lr: Input should be"),
+    ([*FINETUNE, "--train-labels", "images.h5"], "images.h5: not a"),
+    ([*OPTIMISE, "--prompt", ""], "--prompt: is empty"),
+    ([*OPTIMISE, "--prompt", " "], "--prompt: is empty"),
+    ([*OPTIMISE, "--prompts", "none.csv"], "--prompts: none.csv: no such file"),
+    ([*OPTIMISE, "--prompt", "a", "--optimiser", "adma"], "did you mean adam?"),
+    ([*OPTIMISE, "--prompt", "a", "--model", "./no"], "--model: ./no: no such file or folder"),
+    ([*ASSIGN, "--model", "gan/"], "--model: gan/: no such file or folder"),
+    ([*ASSIGN, "--data", "digit"], "--data: 'digit' is not one of digits, mnist, fashion_mnist, cifar10; did you"),
+    ([*ASSIGN, "--pairs", "pairs.jsonl"], "give either --data or --pairs"),
+    (["sft", "--manifest", "none", "--model", "gan", "--out", "o"], "--manifest: none: no such file"),
+    (["compare-sft", "--model", "./a", "--base", "./b", "--train-manifest", "pairs.jsonl",
+      "--test-manifest", "pairs.jsonl", "--classifier", "base.h5"], "--model: ./a: no such file"),
+    (["train-gan", "--data", "mnsit", "--out", "g"], "did you mean mnist?"),
+    (["train-gan", "--data", "cifar10", "--out", "g"], "cifar10: name its folder"),
+    (["train-gan", "--epochs", "0", "--out", "g"], "--epochs: Input should be greater than 0"),
+    (["train-classifier", "--epochs", "0", "--out", "c"], "--epochs: 0 is too small"),
+    (["cost", "--model", "flux"], "--model: flux: no such model folder; did you mean flux-dev?"),
+    (["noise-theory", "--samples", "3", "--out", "o"], "--samples: 3 is too few for 16 dimensions"),
+    (["shard", "prompts.txt", "--out", "none/../prompts.txt/x"], "is a file, not a folder"),
+    (["report", "--part", "gian", "--out", "x"], "did you mean gain?"),
+    (["download", "--only", "HPS"], "did you mean HPSv2?"),
+    ([*SEARCH, "--schedule", "schedule.json", "--keep", "0.5"], "--keep: has no effect beside --schedule"),
+    ([*SEARCH, "--method", "best_of_n", "--steps", "2"], "--steps: has no effect with --method best_of_n"),
+    ([*SEARCH, "--method", "ttsp", "--checkpoint", "base.h5"], "--checkpoint: has no effect with --method ttsp"),
+    ([*FINETUNE, "--lora-alpha", "4"], "--lora-alpha: has no effect without --lora-rank"),
+    (["simulate", "tensor.h5", "--schedule", "schedule.json", "--steps", "2"], "--steps: has no effect beside"),
+    ([*ASSIGN, "--data-root", "."], "--data-root: has no effect with --data"),
+    (["assign", "--pairs", "pairs.jsonl", *ASSIGN[3:], "--split", "test"], "--split: has no effect with --pairs"),
+    (["compare-sft", "--model", "embedded:shapes-onestep", "--base", "embedded:shapes-onestep",
+      "--train-manifest", "pairs.jsonl", "--test-manifest", "pairs.jsonl", "--classifier", "base.h5",
+      "--folder", "."], "--folder: has no effect without --data"),
+    (["download", "--only", "mnist", "--hps-version", "v2.0"], "--hps-version: has no effect without HPSv2"),
+    (["shards"], "shards: no such command; did you mean shard?"),
+    (["simulate", "tensor.h5", "--shedule", "x"], "--shedule: no such option; did you mean --schedule?"),
+    (["fit-schedule", "tensor.h5", "--method", "ttsnp"], "did you mean ttsnap?"),
+]  # fmt: skip
+
+NO_TORCH = [
+    ["shard", "prompts.txt", "--out", "o/shard.jsonl"],
+    ["tensor", "--base", "base.h5", "--out", "o/tensor.h5"],
+    ["align", "tensor.h5"],
+    ["simulate", "tensor.h5", "other.h5", "--budgets", "1:5:1", "--budgets-in", "candidates",
+     "--steps", "1", "--keep", "0.5", "--figure", "o/figure.png"],
+    ["fit-schedule", "tensor.h5", "--budgets", "1:5:1", "--budgets-in", "candidates",
+     "--evaluations", "5"],
+    ["import-values", "--base", "values", "--num-steps", "6", "--out", "o/values.h5"],
+    ["import-images", "tree", "--out", "o/tree.h5"],
+    ["export-images", "images.h5", "--out", "o/tree"],
+    *(["report", "--part", part, "--simulation", "simulation.json", "--alignment",
+       "alignment.json", "--out", f"o/{part}"] for part in ("budget", "tau", "levels", "gain")),
+    ["report", "--part", "cost", "--simulation", "simulation.json", "--tensor", "tensor.h5",
+     "--out", "o/cost"],
+    ["report", "--part", "gallery", "--simulation", "simulation.json", "--tensor", "tensor.h5",
+     "--images", "images.h5", "--out", "o/gallery"],
+    ["report", "--part", "summary", "--simulation", "simulation.json", "--tensor", "tensor.h5",
+     "--alignment", "alignment.json", "--out", "o/summary"],
+    ["--version"],
+    ["--help"],
+    *([name, "--help"] for name in COMMANDS),
+]  # fmt: skip
+
+SCRIPT = """
+import contextlib, io, json, sys
+from ttsnap.cli import main
+for words in json.load(sys.stdin):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        status = main(words)
+    slow = [m for m in ("torch", "diffusers", "transformers", "sklearn") if m in sys.modules]
+    print(json.dumps([status, said.getvalue(), slow]))
+    for name in [n for n in sys.modules if n.partition(".")[0] in slow]:
+        del sys.modules[name]
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """What every call of EARLY and NO_TORCH comes to, in one fresh process: status, stderr, slow imports."""
+    folder = tmp_path_factory.mktemp("calls")
+    good_files.make(folder)
+    calls = [words for words, _ in EARLY] + NO_TORCH
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT], input=json.dumps(calls), cwd=folder, text=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    found = map(json.loads, run.stdout.splitlines())
+    return {json.dumps(words): of for words, of in zip(calls, found, strict=True)}
+
+
+@pytest.mark.parametrize(("words", "message"), EARLY, ids=lambda of: str(of)[-60:])
+def test_refused_before_torch_is_imported(words, message, outcomes):
+    status, said, slow = outcomes[json.dumps(words)]
+    assert (status, slow) == (2, []), said
+    assert message in said and said.count("\n") == 1, said
+
+
+@pytest.mark.parametrize("words", NO_TORCH, ids=lambda of: " ".join(of[:3]))
+def test_needs_no_torch(words, outcomes):
+    status, said, slow = outcomes[json.dumps(words)]
+    assert (status, slow) == (0, []), said
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("flux", ["flux-dev", "sdxl-base"], "flux-dev"),
+        ("FLUX-DEV", ["flux-dev"], "flux-dev"),
+        ("turbo", ["sdxl-base", "sdxl-turbo"], "sdxl-turbo"),
+        ("pikscore", ["clip", "pickscore"], "pickscore"),
+        (None, ["one"], None),
+        ("zebra", ["flux-dev", "sdxl-base"], None),
+        ("", ["flux-dev"], None),
+    ],
+)
+def test_did_you_mean(word, known, meant):
+    assert did_you_mean(word, known) == (f"; did you mean {meant}?" if meant else "")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"simulate": {"bugets": "1:2:1"}}, "simulate.bugets: unknown key; docs/config.md lists those there are"),
+        ({"modle": {}}, "did you mean model?"),
+        ({"model": {"path": "embedded:shapes-sdxl", "stepps": 3}}, "did you mean steps?"),
+        ({"model": {"preset": "flux"}}, "did you mean flux-dev?"),
+        ({"model": {"path": "x", "dtype": "bflot16"}}, "did you mean bfloat16?"),
+        ({"model": {"path": "x", "negtome": {"grup": 3}}}, "did you mean group?"),
+        ({"rewards": {"own": {"kind": "clip", "finetun": {}}}}, "did you mean finetune?"),
+        ({"sft": {"train": {"epoch": 3}}}, "did you mean epochs?"),
+        ({"sft": {"data": {"kind": "digit"}}}, "did you mean digits?"),
+    ],
+)  # fmt: skip
+def test_a_key_of_the_config_that_was_meant(change, said):
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    with pytest.raises(BadInput) as error:
+        parse_config({**values, **change})
+    assert said in str(error.value)
+
+
+def long_prompts(folder: Path) -> Path:
+    """Two prompts of 300 words that differ in the middle alone, and a short one."""
+    words = ["red"] * 300
+    prompts = [" ".join([*words[:150], middle, *words[150:]]) for middle in ("blue", "green")]
+    (folder / "long.txt").write_text("\n".join([*prompts, "a red circle"]) + "\n")
+    return folder / "long.txt"
+
+
+def test_each_cut_prompt_is_a_plain_line(tmp_path):
+    """Once for each prompt and reader, however often it is encoded, whatever -W says."""
+    words = [
+        *SEARCH, "--model-steps", "2", "--steps", "", "--keep", "", "--budget-unit", "candidates",
+        "--budget", "2",
+    ]  # fmt: skip
+    words[1] = str(long_prompts(tmp_path))
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "ttsnap", *words], cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    notes = [line for line in run.stderr.splitlines() if "tokens; " in line]
+    ends = sorted(line.partition("tokens; ")[2] for line in notes)
+    assert (
+        ends
+        == ["the model reads the first 32"] * 2 + ["the reward pickscore reads the first 32"] * 2
+    )
+    assert all(line.startswith("note: prompt 'red red") for line in notes)
+    assert "Warning" not in run.stderr and ".py" not in run.stderr
+
+
+def test_a_library_caller_can_catch_cut_prompts():
+    with pytest.warns(CutPrompt, match="has 99 tokens; the model reads the first 77"):
+        warn_cut("a" * 99, 99, 77, "the model")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_cut("a" * 77, 77, 77, "the model")
+    assert not caught
+
+
+def comparison(seed: int, way: str, accuracy: float, distance: float, drift: float) -> dict:
+    of_split = {"psnr": 20.0 + seed, "samples": 3}
+    fresh = {
+        "samples": 9,
+        "feature_distance": distance,
+        "class_accuracy": accuracy,
+        "accepted": accuracy,
+    }
+    about = {"way": way, "cycle": 1, "seed": seed, "drift": drift}
+    return {**about, "train": of_split, "test": of_split, "fresh": fresh}
+
+
+def test_intervals_stay_within_what_is_possible():
+    """Two seeds: Student's t reaches 12.7 times as far as the standard error."""
+    figures = {0: (1.0, 0.1, 0.0), 1: (0.9, 3.0, 0.02)}
+    both = [comparison(s, way, *of) for s, of in figures.items() for way in ("direct", "matched")]
+    both[1] = comparison(0, "matched", 0.0, 0.1, 0.0)
+    summary = summarise_sft(both)
+    for row in summary["rows"]:
+        for metric in METRICS:
+            of = row["values"][metric.title]
+            assert metric.least <= of["low"] <= of["value"] <= of["high"] <= metric.most
+    values = summary["rows"][0]["values"]
+    assert values["fresh samples, right class (%)"]["high"] == 100
+    assert values["fresh samples, feature distance"]["low"] == 0
+    assert values["drift from the original (MSE)"]["low"] == 0
+    assert values["train targets, PSNR (dB)"]["high"] == pytest.approx(
+        20.5 + 12.7062 * 0.5, abs=1e-3
+    )
+    difference = summary["differences"][0]["values"]["fresh samples, right class (%)"]
+    assert (difference["value"], difference["low"], difference["high"]) == (-50, -100, 100)
+    spread = over_seeds([1.0, 2.0], least=0)
+    assert spread["low"] == 0 and spread["high"] > 2
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ttsnap {__version__}\n"
+
+
+def test_the_workflow_needs_no_torch():
+    rules = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]
+    text = "\n".join(path.read_text() for path in rules)
+    lines = [line for line in text.splitlines() if line.startswith("from ttsnap")]
+    assert len(lines) > 5
+    check = "import sys; assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", "\n".join([*lines, check])], check=True, cwd=ROOT)

@@ -1,0 +1,192 @@
+"""Losses, level checkpoints, and a finetuning that learns, resumes and keeps the better weights."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from finetuning import data, held_out, settings
+from levels import level_about, write_training
+
+from recipe.reward import save_untrained
+from ttsnap.cli import main
+from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.finetune import losses, train
+from ttsnap.rewards.base import load_reward
+from ttsnap.rewards.groups import predict
+from ttsnap.rewards.levels import load_level, make_trainable, read_about, save_level
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    save_untrained(folder, 0)
+    return str(folder)
+
+
+def test_preference_loss_is_bradley_terry():
+    predicted = torch.tensor([[1.0, 0.5, 0.5]])
+    target = torch.tensor([[3.0, 1.0, 1.0]])
+    expected = -torch.nn.functional.logsigmoid(torch.tensor(0.5 / 0.5))
+    assert torch.isclose(losses.preference(predicted, target), expected)
+    assert losses.preference(predicted, torch.zeros(1, 3)) == 0
+
+
+def test_standardised_mse_ignores_scale_and_offset():
+    values = torch.randn(5, 8)
+    assert losses.mse(3 * values + 2, values, "prompt") < 1e-5
+    assert losses.mse(3 * values + 2, values, "batch") < 1e-5
+    assert losses.mse(3 * values + 2, values, "none") > 1
+    offsets = values + torch.arange(5.0)[:, None]
+    assert losses.mse(offsets, values, "prompt") < 1e-5 < losses.mse(offsets, values, "batch")
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine", "exponential"])
+def test_rate_decays_to_half_after_warm_up(decay):
+    factors = [train.rate_factor(step, 100, decay, 0.1) for step in range(101)]
+    assert factors[:2] == [0.1, 0.2] and factors[10] == 1
+    assert factors[100] == pytest.approx(0.5)
+    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+
+
+def test_every_prompt_once_an_epoch():
+    plan = train.batches(10, 4, 8, 3, seed=1)
+    assert [sorted(sum(plan[i : i + 5], [])) for i in (0, 5, 10)] == [list(range(10))] * 3
+    assert plan[:5] != plan[5:10]
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
+@pytest.mark.parametrize("loss", ["mse", "preference"])
+def test_training_learns_and_a_checkpoint_brings_it_back(clip, tmp_path, lora, loss):
+    reward = load_reward("pickscore", path=clip)
+    groups = data()
+    before = predict(reward, groups, "cpu")
+    torch.manual_seed(0)
+    parameters = make_trainable(reward, lora)
+    options = settings(lora=lora, loss=loss, epochs=12, lr=3e-3 if lora else 1e-3)
+    history = train.train_level(reward, parameters, groups, options, seed=0)
+    assert np.mean(history[-4:]) < 0.8 * np.mean(history[:4])
+    after = predict(reward, groups, "cpu")
+    save_level(tmp_path / "l.safetensors", parameters, level_about(reward, 3, lora))
+    fresh = load_reward("pickscore", path=clip)
+    assert load_level(fresh, tmp_path / "l.safetensors")["level"] == 3
+    np.testing.assert_array_equal(predict(fresh, groups, "cpu"), after)
+    assert np.abs(after - before).max() > 0
+    assert not any(p.requires_grad for p in fresh.parameters())
+
+
+def test_levels_are_swapped_in_place(clip, tmp_path):
+    reward = load_reward("pickscore", path=clip)
+    names = dict(reward.named_parameters())
+    for level in (0, 1):
+        changed = {name: value + level for name, value in names.items()}
+        save_level(tmp_path / f"{level}.safetensors", changed, level_about(reward, level))
+    load_level(reward, tmp_path / "1.safetensors")
+    load_level(reward, tmp_path / "0.safetensors")
+    fresh = load_reward("pickscore", path=clip)
+    for name, value in fresh.named_parameters():
+        assert torch.equal(dict(reward.named_parameters())[name], value)
+
+
+def test_foreign_checkpoints_are_refused(clip, tmp_path):
+    reward = load_reward("pickscore", path=clip)
+    save_level(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, level_about(reward, 0))
+    with pytest.raises(BadInput, match="another reward"):
+        load_level(reward, tmp_path / "other.safetensors")
+    (tmp_path / "page.safetensors").write_text("<html>")
+    with pytest.raises(BadInput, match="not a level checkpoint"):
+        read_about(tmp_path / "page.safetensors")
+    with pytest.raises(BadInput, match="none.safetensors: no such file"):
+        read_about(tmp_path / "none.safetensors")
+
+
+def test_a_run_that_was_killed_ends_with_the_same_weights(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+
+    def finish(state, fail_at=None):
+        reward = load_reward("pickscore", path=clip)
+        parameters = make_trainable(reward, None)
+        steps = []
+
+        def loss(predicted, target, over):
+            steps.append(1)
+            if len(steps) == fail_at:
+                raise KeyboardInterrupt
+            return true_loss(predicted, target, over)
+
+        true_loss = losses.mse
+        monkeypatch.setattr(train.losses, "mse", loss)
+        try:
+            train.train_level(reward, parameters, data(), settings(), seed=0, state=state)
+        finally:
+            monkeypatch.setattr(train.losses, "mse", true_loss)
+        return parameters, len(steps)
+
+    whole, total = finish(tmp_path / "whole.pt")
+    with pytest.raises(KeyboardInterrupt):
+        finish(tmp_path / "killed.pt", fail_at=8)
+    resumed, left = finish(tmp_path / "killed.pt")
+    assert left == total - 7
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_state_of_another_run_is_not_taken(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+    for lr in (1e-3, 1e-4):
+        reward = load_reward("pickscore", path=clip)
+        history = train.train_level(
+            reward,
+            make_trainable(reward, None),
+            data(),
+            settings(lr=lr),
+            seed=0,
+            state=tmp_path / "s.pt",
+        )
+        fresh = load_reward("pickscore", path=clip)
+        again = train.train_level(
+            fresh, make_trainable(fresh, None), data(), settings(lr=lr), seed=0
+        )
+        assert history == again
+
+
+def test_a_loss_that_is_not_finite_is_said(clip):
+    reward = load_reward("pickscore", path=clip)
+    groups = data()
+    groups.targets[:] = np.inf
+    with pytest.raises(TtsnapError, match="lower the learning rate"):
+        train.train_level(
+            reward,
+            make_trainable(reward, None),
+            groups,
+            settings(standardise="none"),
+            seed=0,
+            name="level 3",
+        )
+
+
+@pytest.mark.parametrize(("lr", "kept"), [(3e-4, "trained"), (1e-12, "start")])
+def test_command_keeps_the_better_of_start_and_result(clip, tmp_path, lr, kept):
+    reward = load_reward("pickscore", path=clip)
+    write_training(tmp_path, "train", data(0), reward)
+    write_training(tmp_path, "validation", held_out(candidates=12), reward)
+    out, figures = tmp_path / "3.safetensors", tmp_path / "3.json"
+    words = ["finetune", "--level", "3", "--kind", "pickscore", "--option", f"path={clip}"]
+    for part in ("train", "validation"):
+        words += [f"--{part}-images", str(tmp_path / f"{part}.h5")]
+        words += [f"--{part}-labels", str(tmp_path / f"{part}.labels.h5")]
+    words += ["--lr", str(lr), "--epochs", "8", "--batch-size", "8", "--standardise", "prompt"]
+    words += ["--out", str(out), "--json", str(figures), "--device", "cpu"]
+    assert main(words) == 0
+    result = json.loads(figures.read_text())
+    assert result["kept"] == kept == read_about(out)["kept"]
+    better = result["validation_tau_trained"] > result["validation_tau_start"]
+    assert better == (kept == "trained")
+    fresh = load_reward("pickscore", path=clip)
+    base = predict(fresh, data(1), "cpu")
+    load_level(fresh, out)
+    assert np.array_equal(predict(fresh, data(1), "cpu"), base) == (kept == "start")
+    first = out.read_bytes()
+    shutil.move(out, tmp_path / "first")
+    assert main(words) == 0
+    assert out.read_bytes() == first

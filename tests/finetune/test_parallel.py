@@ -1,0 +1,130 @@
+"""Training in two processes, and in parts, gives what one process with the whole batch gives."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from finetuning import data, held_out, settings
+from levels import write_training
+from safetensors.torch import load_file
+from small_run import snakemake
+
+from recipe.reward import save_untrained
+from ttsnap.finetune import train
+from ttsnap.rewards.base import load_reward
+from ttsnap.rewards.levels import make_trainable
+from ttsnap.training.processes import Processes
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    save_untrained(folder, 0)
+    return str(folder)
+
+
+def trained(clip, **changes):
+    """(weights, losses) after training with some settings; in float64, as Adam makes much of rounding."""
+    reward = load_reward("pickscore", path=clip).double()
+    parameters = make_trainable(reward, None)
+    options = settings(epochs=3, lr=1e-4, **changes)
+    return parameters, train.train_level(reward, parameters, data(), options, seed=0)
+
+
+def same(a, b, start, share=0.001):
+    """Whether two trainings ended alike: their difference is small against what they changed."""
+    moved = sum((a[n] - start[n]).detach().norm() ** 2 for n in a) ** 0.5
+    apart = sum((a[n] - b[n]).detach().norm() ** 2 for n in a) ** 0.5
+    return apart < share * moved
+
+
+@pytest.mark.parametrize("loss", ["mse", "preference"])
+def test_parts_of_a_batch_add_up(clip, loss):
+    whole, losses = trained(clip, batch_size=16, loss=loss)
+    parts, losses_in_parts = trained(clip, batch_size=4, accumulate=4, loss=loss)
+    other, _ = trained(clip, batch_size=4, loss=loss)
+    start = dict(load_reward("pickscore", path=clip).named_parameters())
+    np.testing.assert_allclose(losses_in_parts, losses, rtol=1e-3)
+    assert same(whole, parts, start) and not same(whole, other, start)
+
+
+def test_processes_share_a_step_among_them():
+    step = list(range(10))
+    shares = [train.own_parts(step, 2, Processes(rank, 3)) for rank in range(3)]
+    assert shares == [[[0, 1], [6, 7]], [[2, 3], [8, 9]], [[4, 5]]]
+
+
+def test_reading_ahead_keeps_the_order():
+    for count in range(5):
+        assert list(train.ahead(lambda x: x * x, list(range(count)))) == [
+            x * x for x in range(count)
+        ]
+    with pytest.raises(ZeroDivisionError):
+        list(train.ahead(lambda x: 1 // x, [1, 0]))
+
+
+def command(clip, folder, out, batch_size):
+    words = ["finetune", "--level", "3", "--kind", "pickscore", "--option", f"path={clip}"]
+    for part in ("train", "validation"):
+        words += [f"--{part}-images", str(folder / f"{part}.h5")]
+        words += [f"--{part}-labels", str(folder / f"{part}.labels.h5")]
+    words += ["--lr", "3e-4", "--epochs", "4", "--batch-size", str(batch_size), "--device", "cpu"]
+    return [
+        *words,
+        "--standardise",
+        "prompt",
+        "--out",
+        f"{out}.safetensors",
+        "--json",
+        f"{out}.json",
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_are_as_one_with_double_batch(clip, tmp_path):
+    """The command itself, with the environment that `accelerate launch` and torchrun give."""
+    reward = load_reward("pickscore", path=clip)
+    write_training(tmp_path, "train", data(0), reward)
+    write_training(tmp_path, "validation", held_out(candidates=6), reward)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    runs = [(tmp_path / "one", 16, {})]
+    runs += [(tmp_path / "two", 8, {**shared, "RANK": str(r), "WORLD_SIZE": "2"}) for r in (0, 1)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ttsnap", *command(clip, tmp_path, out, size)],
+            env={**os.environ, **environment},
+        )
+        for out, size, environment in runs
+    ]
+    assert [process.wait(1200) for process in started] == [0, 0, 0]
+    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
+    np.testing.assert_allclose(two["loss"], one["loss"], rtol=0.03)
+    assert two["validation_tau_trained"] == pytest.approx(one["validation_tau_trained"], abs=0.1)
+    assert one["kept"] == two["kept"] == "trained"
+    weights = [load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two")]
+    assert same(*weights, dict(load_reward("pickscore", path=clip).named_parameters()), share=0.1)
+
+
+@pytest.mark.slow
+def test_the_workflow_starts_a_process_for_each_gpu_that_a_rule_got(copied, monkeypatch):
+    """`accelerate launch` for real, on two GPUs that are only named: two processes are as one with double batch."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    level = copied / "results/levels/pickscore/5.json"
+    one = json.loads(level.read_text())["loss"]
+    config = yaml.safe_load((copied / "config.yaml").read_text())
+    assert config["rewards"]["pickscore"]["finetune"]["batch_size"] >= 24  # all images at once
+    config["rewards"]["pickscore"]["finetune"]["batch_size"] = 12
+    (copied / "config.yaml").write_text(yaml.safe_dump(config))
+    target = "results/levels/pickscore/5.safetensors"
+    run = snakemake(copied, target, "--set-resources", "finetune:gpu=2", "--printshellcmds")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "--num_processes 2" in run.stdout + run.stderr
+    assert json.loads(level.read_text())["loss"] == pytest.approx(one, rel=1e-3)

@@ -1,0 +1,92 @@
+"""The embedded models as they ship: they open from_pretrained, draw what is asked, and the reward passes its gates."""
+
+import numpy as np
+import pytest
+import torch
+
+from recipe.codes import caption_code, image_code
+from recipe.groups import sampled_groups
+from recipe.reward import MIN_AUC, MIN_SHIFT_TAU, gates
+from ttsnap.models import EMBEDDED
+from ttsnap.samplers import load_sampler
+from ttsnap.shapes.captions import Caption, parse, random_caption
+from ttsnap.shapes.checker import find
+from ttsnap.shapes.world import place, render
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    return load_sampler(EMBEDDED / "shapes-sdxl", steps=20, guidance=2.0, height=64, width=64)
+
+
+def samples(sampler, objects: int, prompts: int, m: int):
+    rng = np.random.default_rng([7, objects])  # apart from the captions of the card's figures
+    captions = [random_caption(rng, objects, "held_out").text() for _ in range(prompts)]
+    return sampled_groups(sampler, captions, m, seed=7)
+
+
+def test_weights_are_small_safetensors_with_cards():
+    found = [path for path in EMBEDDED.rglob("*") if path.is_file()]
+    files = [path for path in found if not path.is_symlink()]  # a link takes no room
+    assert sum(path.stat().st_size for path in files) <= 16e6
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md", ".py"}
+    for folder in ("shapes-sdxl", "shapes-clip", "shapes-onestep"):
+        card = (EMBEDDED / folder / "README.md").read_text()
+        for word in ("Data", "Recipe", "Seed", "Time", "Measured"):
+            assert word in card, (folder, word)
+
+
+def test_they_open_from_pretrained():
+    from diffusers import AutoencoderKL, StableDiffusionXLPipeline
+    from transformers import CLIPModel, CLIPTokenizer
+
+    pipeline = StableDiffusionXLPipeline.from_pretrained(EMBEDDED / "shapes-sdxl")
+    image = pipeline("a red circle", height=64, width=64, num_inference_steps=2).images[0]
+    assert image.size == (64, 64)
+    vae = AutoencoderKL.from_pretrained(EMBEDDED / "shapes-sdxl", subfolder="vae")
+    assert vae.encode(torch.zeros(1, 3, 64, 64)).latent_dist.mean.shape == (1, 4, 16, 16)
+    CLIPModel.from_pretrained(EMBEDDED / "shapes-clip")
+    assert CLIPTokenizer.from_pretrained(EMBEDDED / "shapes-clip")("a red circle").input_ids
+
+
+@pytest.mark.parametrize(("objects", "least"), [(1, 0.8), (2, 0.6)])
+def test_the_generator_draws_held_out_captions(sampler, objects, least):
+    groups = samples(sampler, objects, prompts=12, m=4)
+    assert (groups.quality >= 1).float().mean() >= least
+
+
+def test_the_reward_passes_its_gates(sampler):
+    from ttsnap.rewards.base import load_reward
+
+    reward = load_reward("pickscore", path="embedded:shapes-clip")
+    figures = gates(reward, samples(sampler, 3, prompts=24, m=10), "cpu")
+    assert figures["auc_prompts"] >= 12
+    assert figures["auc"] > MIN_AUC, figures
+    assert figures["shift_tau"] > MIN_SHIFT_TAU, figures
+
+
+def test_one_step_draws_held_out_captions():
+    """From the shipped files alone; far from as well as the twenty steps that it was distilled from."""
+    folder = EMBEDDED / "shapes-onestep"
+    student = load_sampler(folder, steps=1, guidance=1.0, height=64, width=64)
+    assert (samples(student, 1, prompts=12, m=4).quality >= 1).float().mean() >= 0.35
+
+
+def test_codes_prefer_the_picture_of_the_caption():
+    rng = np.random.default_rng(0)
+    captions = [random_caption(rng, 2) for _ in range(50)]
+    images = render(place(rng, captions)).permute(0, 2, 3, 1).numpy()
+    for caption, found in zip(captions, find(images), strict=True):
+        swapped = Caption(caption.objects[::-1], caption.relations)
+        code = image_code(found)
+        assert code @ caption_code(caption) > code @ caption_code(swapped)
+
+
+def test_caption_code_of_a_chain():
+    code = caption_code(parse("a red circle left of a blue square and above a green triangle"))
+    assert code[-1] == 0  # nothing is amiss
+    code = code[:-1].reshape(6, 3, 3)
+    assert code[0, 0].tolist() == [1, -1, -1]  # there, to the left, above
+    assert code[2, 1].tolist() == [1, 1, 0]
+    assert code[1, 2].tolist() == [1, 0, 1]
+    assert np.count_nonzero(code) == 7

@@ -1,0 +1,136 @@
+"""`ttsnap search`: its pictures, strips and traces, runs that were cut off, bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+from searching import CLIP, PROMPTS, STEPS, level_files
+
+from ttsnap.cli import main
+from ttsnap.storage.prompts import file_name
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """A command line on a tiny model, without --out."""
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "prompts.txt").write_text("\n".join([*PROMPTS, "a/b: ../c", "x" * 300]) + "\n")
+    model = tiny.save(tiny.sdxl(), folder / "model")
+    checkpoint = level_files(folder, None)[1]
+    return [
+        "search", f"{folder}/prompts.txt", "--model", model, "--model-steps", str(STEPS),
+        "--height", "32", "--width", "32", "--batch-size", "2", "--threads", "1", "--dtype", "float32",
+        "--kind", "pickscore", "--option", f"path={CLIP}", "--checkpoint", str(checkpoint),
+        "--steps", "1,2", "--keep", "0.5,0.5", "--budget", "3", "--budget-unit", "candidates",
+    ]  # fmt: skip
+
+
+def fixed_files(folder: Path) -> dict[str, bytes]:
+    """Everything but what was timed."""
+    files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if "seconds" not in name}
+
+
+def test_command_writes_pictures_strips_and_traces(words, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*words, "--out", str(out), "--json", str(tmp_path / "s.json")]) == 0
+    error = capsys.readouterr().err
+    assert "base reward at steps [2], which have no noise-aware" in error
+    assert "search: 2 candidates of each of 5 prompts start, 1 finish: " in error
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary == json.loads((tmp_path / "s.json").read_text())
+    assert summary["mean"]["spent_tflop"]["total"] <= summary["budget_tflop"]
+    for row in summary["prompts"]:
+        trace = json.loads((out / f"traces/{row['file']}.json").read_text())
+        assert trace["pick"]["candidate"] == row["candidate"]
+        assert [look["weights"]["pickscore"] for look in trace["looks"]] == [
+            "noise_aware", "base", "base",
+        ]  # fmt: skip
+        assert (out / f"images/{row['file']}.png").stat().st_size
+        assert (out / f"strips/{row['file']}.png").stat().st_size
+    assert set(json.loads((out / "seconds.json").read_text())["mean"]) == {
+        "encode", "denoise", "decode", "reward", "total", "cpu",
+    }  # fmt: skip
+
+
+def test_killed_run_goes_on_with_the_same_bytes(words, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert main([*words, "--out", str(whole)]) == 0
+    command = [sys.executable, "-m", "ttsnap", *words, "--out", str(cut)]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=-3)
+    while process.poll() is None and not list(cut.glob("traces/[!.]*.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {p: p.stat().st_mtime_ns for p in cut.glob("traces/[!.]*.json")}
+    assert 0 < len(kept)
+    assert main([*words, "--out", str(cut)]) == 0
+    assert fixed_files(cut) == fixed_files(whole)
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+    assert [p.name for p in cut.rglob(".*")] == [".ttsnap.json"], "a temporary file was left"
+    assert main([*words, "--out", str(cut), "--seed", "1"]) == 2, "other settings, another folder"
+    assert fixed_files(cut) == fixed_files(whole)
+    other = [*words, "--out", str(cut), "--seed", "1", "--limit", "2", "--replace"]
+    assert main(other) == 0
+    assert len(list(cut.glob("images/*.png"))) == 2, "nothing of earlier prompts stays"
+    assert fixed_files(cut)["summary.json"] != fixed_files(whole)["summary.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--budget", "0.2"], "budget: 0.2 candidates per prompt is under the"),
+        (["--steps", "2,1"], "steps [2, 1] must be in ascending order"),
+        (["--steps", "1,9"], "step 9 is outside 0..3"),
+        (["--steps", "1,x"], "--steps: '1,x' is not a list"),
+        (["--kind", "pickscroe"], "'pickscroe' is unknown"),
+        (["--checkpoint", "none.safetensors"], "none.safetensors: no such file"),
+        (["--schedule", "none.json"], "none.json: no such file"),
+        (["--model", "/nowhere/model"], "--model: /nowhere/model: no such file or folder"),
+        (["--kind", "pickscore", "--option", f"path={CLIP}"], "two rewards are called the same"),
+        (["--limit", "0"], "--limit: 0 is too small"),
+        (["--negtome", "group=2"], "--negtome: a search drops candidates"),
+        (["--model-steps", "0"], "--model-steps: Input should be greater than 0"),
+        (["--seed", "-1"], "--seed: -1 is too small"),
+    ],
+)
+def test_bad_input_is_one_line(words, tmp_path, capsys, change, says):
+    out = tmp_path / "out"
+    assert main([*words, "--out", str(out), *change]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ttsnap ")]
+    assert len(error) == 1 and says in error[0]
+    assert not out.exists()
+
+
+def test_file_names_are_safe_and_apart():
+    prompts = [
+        "a/b: ../c",
+        "../../etc",
+        "日本",
+        "日本の猫",
+        "A cat!",
+        "a cat",
+        "x" * 300,
+        "",
+        "CON",
+    ]
+    names = [file_name(prompt) for prompt in prompts]
+    assert len({name.lower() for name in names}) == len(prompts)
+    assert all(set(n) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for n in names)
+    assert all(len(name) < 60 for name in names)
+
+
+def test_a_schedule_that_buys_no_candidate_is_noted(words, tmp_path, capsys):
+    late = [*words, "--keep", "0.9,0.9", "--limit", "1", "--out"]
+    assert main([*late, str(tmp_path / "few")]) == 0
+    assert "of best-of-N: dropping some can only lose" in capsys.readouterr().err
+    early = [*words, "--steps", "0", "--keep", "0.1", "--budget", "8", "--limit", "1", "--out"]
+    assert main([*early, str(tmp_path / "more")]) == 0
+    assert "can only lose" not in capsys.readouterr().err

@@ -1,0 +1,106 @@
+"""From a GAN to the comparison: the whole way on real images, distances, intervals over seeds."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ttsnap.cli import main
+from ttsnap.report.sft_summary import over_seeds, summarise_sft
+from ttsnap.sft.data import DEBIAN_FASHION
+from ttsnap.sft.generator import rows
+from ttsnap.sft.generators import load_generator
+from ttsnap.sft.metrics import frechet_distance
+from ttsnap.sft.records import read_assigned
+
+
+@pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="needs Debian's dataset-fashion-mnist")
+def test_fashion_mnist_from_gan_to_matched_generator(tmp_path):
+    """Real 28×28 images through the whole cycle; assignment brings each target's loss down a good deal."""
+    model, words = str(tmp_path / "gan"), ["--threads", "1", "--seed", "1"]
+    train = ["train-gan", "--data", "fashion_mnist", "--limit", "320", "--epochs", "3"]
+    assert main([*train, "--width", "8", "--out", model, *words]) == 0
+    assign = [
+        "assign",
+        "--data",
+        "fashion_mnist",
+        "--limit",
+        "6",
+        "--steps",
+        "60",
+        "--model",
+        model,
+    ]
+    assert main([*assign, "--out", str(tmp_path / "1"), *words]) == 0
+    lines = (tmp_path / "1/manifest.jsonl").read_text().splitlines()
+    assert len(lines) == 6
+    for record in map(json.loads, lines):
+        assert record["loss"] < 0.9 * record["loss_start"]
+    manifest = str(tmp_path / "1/manifest.jsonl")
+    sft = ["sft", "--manifest", manifest, "--model", model, "--epochs", "1", "--batch-size", "3"]
+    assert main([*sft, "--out", str(tmp_path / "sft"), *words]) == 0
+    generator = load_generator(str(tmp_path / "sft/checkpoint-final"))
+    assert generator.image_shape == (1, 28, 28)
+
+
+def test_rows_of_conditions_follow_the_samples(gan):
+    generator = load_generator(gan)
+    (labels,) = rows(generator.embed(["3", "1", "2"]), [2, 0])
+    assert labels.tolist() == [2, 3]
+
+
+def test_comparison_of_a_model_with_itself_has_no_drift(gan, manifest, tmp_path):
+    """And reconstruction figures are those of the stored noise, class accuracy that of the classifier."""
+    weights, out = str(tmp_path / "c.safetensors"), tmp_path / "c.json"
+    assert main(["train-classifier", "--out", weights, "--epochs", "3", "--threads", "1"]) == 0
+    words = ["compare-sft", "--model", gan, "--base", gan, "--train-manifest", manifest]
+    words += ["--test-manifest", manifest, "--data", "digits", "--fresh", "40", "--threads", "1"]
+    images = tmp_path / "base.0.safetensors"
+    words += ["--classifier", weights, "--images", str(images)]
+    assert main([*words, "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["drift"] == 0 and found["train"] == found["test"]
+    data, generator = read_assigned([manifest]), load_generator(gan)
+    with torch.no_grad():
+        latents = generator.latents(data.noise, generator.embed(data.conditions))
+    mse = (generator.pixels(latents) - data.pixels()).square().mean()
+    assert found["test"]["mse"] == pytest.approx(float(mse), rel=1e-4)
+    assert found["test"]["objective"] == pytest.approx(np.mean(data.losses))
+    assert 0 <= found["fresh"]["class_accuracy"] < 0.5, "an untrained GAN shows no digits"
+    grid = tmp_path / "grid.png"
+    assert main(["report-sft", "--part", "grid", "--images", str(images), "--out", str(grid)]) == 0
+    assert grid.read_bytes()[:4] == b"\x89PNG"
+    page = tmp_path / "page.html"
+    table = ["report-sft", "--part", "table", "--comparison", str(out), "--out", str(page)]
+    assert main(table) == 0 and "original model" in page.read_text()
+    assert main([*words, "--features", "embedded:shapes-clip"]) == 2
+
+
+def test_frechet_distance_of_gaussians():
+    rng = np.random.default_rng(0)
+    a = rng.normal(0, 1, (20_000, 3))
+    assert frechet_distance(a, a) < 1e-9
+    assert frechet_distance(a, a + [1, 2, 0]) == pytest.approx(5, abs=1e-6)
+    assert frechet_distance(a, 2 * rng.normal(0, 1, (20_000, 3))) == pytest.approx(3, abs=0.2)
+
+
+def comparison(way: str, cycle: int, seed: int, psnr: float) -> dict:
+    part = {"samples": 8, "psnr": psnr}
+    fresh = {"samples": 16, "feature_distance": 1.0 + seed}
+    about = {"way": way, "cycle": cycle, "seed": seed}
+    return about | {"train": part, "test": part, "fresh": fresh, "drift": 0.0}
+
+
+def test_intervals_pair_the_seeds():
+    """Seeds differ by 5 dB, matched − direct by 1.0, 1.1, 0.9: only the paired interval sees that."""
+    made = [comparison("direct", 1, s, 10 + 5 * s) for s in range(3)]
+    made += [comparison("matched", 1, s, 11 + 5 * s + d) for s, d in enumerate((0, 0.1, -0.1))]
+    summary = summarise_sft(made)
+    of = summary["differences"][0]["values"]["held-out targets, PSNR (dB)"]
+    assert of["value"] == pytest.approx(1)
+    half = 4.302653 * 0.1 / 3**0.5
+    assert (of["low"], of["high"]) == (pytest.approx(1 - half), pytest.approx(1 + half))
+    assert "held-out targets, PSNR (dB): matched noise is better" in summary["sentences"]
+    assert "fresh samples, feature distance: no clear difference" in summary["sentences"]
+    assert over_seeds([1.0])["low"] is None

@@ -1,0 +1,165 @@
+"""FLOP of a denoiser evaluation, a decode and a reward, counted on the meta device.
+
+2 FLOP per multiply-add, attention counted (DESIGN §3 Cost). Only configs are needed: no weights,
+no memory and no arithmetic. A decode or an evaluation costs n times as much for n candidates.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionModel
+from transformers import AutoConfig, CLIPConfig, CLIPModel
+
+from ttsnap.errors import BadInput
+from ttsnap.models.checks import check_folder, own_size
+from ttsnap.samplers import Sampler, find_family
+from ttsnap.samplers.base import check_size
+from ttsnap.samplers.flop import count_flop
+from ttsnap.samplers.flux import FluxSampler
+from ttsnap.samplers.sd15 import SD15Sampler
+from ttsnap.samplers.sdxl import SDXLSampler
+from ttsnap.storage.files import read_json
+
+DENOISERS = {
+    "sdxl": UNet2DConditionModel,
+    "flux": FluxTransformer2DModel,
+    "sd15": UNet2DConditionModel,
+}
+
+
+def on_meta(model_class: type, config) -> torch.nn.Module:
+    """A diffusers model from its config alone: shapes without numbers."""
+    with torch.device("meta"):
+        return model_class.from_config(config).eval()
+
+
+def denoiser_flop(
+    denoiser: torch.nn.Module, *, rows: int, columns: int, text_tokens: int, guided: bool = True
+) -> int:
+    """FLOP of one evaluation for one candidate, of a meta UNet (SDXL) or FLUX transformer.
+
+    rows, columns: of the latents as the VAE sees them (pixels / 8 in the published models).
+    guided: count both halves of classifier-free guidance (SDXL; FLUX has one evaluation anyway).
+    """
+    config = denoiser.config
+    if isinstance(denoiser, FluxTransformer2DModel):
+        tokens = (rows // 2) * (columns // 2)
+        return count_flop(
+            denoiser,
+            hidden_states=_meta(1, tokens, config.in_channels),
+            timestep=_meta(1),
+            guidance=_meta(1) if config.guidance_embeds else None,
+            pooled_projections=_meta(1, config.pooled_projection_dim),
+            encoder_hidden_states=_meta(1, text_tokens, config.joint_attention_dim),
+            txt_ids=_meta(text_tokens, 3),
+            img_ids=_meta(tokens, 3),
+        )
+    halves = 2 if guided else 1
+    added = None
+    if config.addition_embed_type == "text_time":
+        pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+        added = {"text_embeds": _meta(halves, pooled), "time_ids": _meta(halves, 6)}
+    return count_flop(
+        denoiser,
+        _meta(halves, config.in_channels, rows, columns),
+        _meta(1),
+        encoder_hidden_states=_meta(halves, text_tokens, config.cross_attention_dim),
+        added_cond_kwargs=added,
+    )
+
+
+def decode_flop(vae: torch.nn.Module, *, rows: int, columns: int) -> int:
+    """FLOP of decoding one image from latents of rows × columns, of a meta AutoencoderKL."""
+    return count_flop(vae.decode, _meta(1, vae.config.latent_channels, rows, columns))
+
+
+def clip_flop(config: CLIPConfig) -> int:
+    """FLOP of reading one image and one prompt of full length with a transformers CLIP model."""
+    with torch.device("meta"):
+        model = CLIPModel(config).eval()
+    side, tokens = config.vision_config.image_size, config.text_config.max_position_embeddings
+    ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
+    return count_flop(model, input_ids=ids, pixel_values=_meta(1, 3, side, side))
+
+
+def read_clip_config(path: str | Path) -> CLIPConfig:
+    """The config of a transformers CLIP folder; `BadInput` when it is none."""
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: no model config here ({error})") from None
+    if not isinstance(config, CLIPConfig):
+        raise BadInput(f"{path}: this is a {config.model_type} model; expected clip")
+    return config
+
+
+def sampler_cost(sampler: Sampler) -> dict[str, float]:
+    """TFLOP per candidate of this sampler: {"denoise": one evaluation, "decode": one image}."""
+    return _cost(
+        on_meta(type(sampler.denoiser), sampler.denoiser.config),
+        on_meta(type(sampler.vae), sampler.vae.config),
+        height=sampler.height,
+        width=sampler.width,
+        text_tokens=sampler.text_tokens,
+        guided=sampler.guidance > 1,
+    )
+
+
+def folder_cost(
+    path: str | Path,
+    *,
+    family: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    guidance: float = 5.0,
+) -> dict:
+    """The same for a local diffusers folder, from its config files alone.
+
+    height, width: pixels, by default the model's own. Returns family, height, width, denoise,
+    decode (TFLOP). Raises `BadInput` when the folder is no pipeline of a known family.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise BadInput(f"{path}: no such model folder")
+    sampler_class = find_family(path, family)
+    check_folder(path, sampler_class.family, weights=False)
+    name = sampler_class.denoiser_name
+    try:
+        denoiser = on_meta(
+            DENOISERS[sampler_class.family], read_json(path / name / "config.json", infinities=True)
+        )
+        if sampler_class is SDXLSampler and denoiser.config.addition_embed_type != "text_time":
+            raise ValueError("the UNet is not SDXL's")
+        vae = on_meta(AutoencoderKL, read_json(path / "vae" / "config.json", infinities=True))
+        scale = _vae_scale(vae)
+        own = own_size(denoiser.config, scale)
+        height, width = height or own[0], width or own[1]
+        check_size(height, width, sampler_class.patch * scale)
+        text_tokens = _text_tokens(path, sampler_class)
+        cost = _cost(
+            denoiser, vae, height=height, width=width, text_tokens=text_tokens, guided=guidance > 1
+        )
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise BadInput(f"{path}: its configs do not make a model ({error})") from None
+    return {"family": sampler_class.family, "height": height, "width": width, **cost}
+
+
+def _cost(denoiser, vae, *, height, width, text_tokens, guided) -> dict[str, float]:
+    grid = {"rows": height // _vae_scale(vae), "columns": width // _vae_scale(vae)}
+    denoise = denoiser_flop(denoiser, **grid, text_tokens=text_tokens, guided=guided)
+    return {"denoise": denoise / 1e12, "decode": decode_flop(vae, **grid) / 1e12}
+
+
+def _text_tokens(path: Path, sampler_class: type[Sampler]) -> int:
+    if sampler_class is FluxSampler:
+        return FluxSampler.text_tokens
+    name = "tokenizer" if sampler_class is SD15Sampler else "tokenizer_2"
+    return read_json(path / name / "tokenizer_config.json")["model_max_length"]
+
+
+def _vae_scale(vae) -> int:
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def _meta(*shape: int) -> torch.Tensor:
+    return torch.empty(shape, device="meta")

@@ -1,0 +1,95 @@
+"""The typed model of config.yaml: validation and defaults; JSON schema and reference page are made from it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from ttsnap.errors import BadInput, reads
+from ttsnap.settings.checks import check_together
+from ttsnap.settings.files import read_config
+from ttsnap.settings.model import Model
+from ttsnap.settings.section import Section, nearest
+from ttsnap.settings.sections import (
+    Limits,
+    Name,
+    PromptSets,
+    Report,
+    RewardModel,
+    Search,
+    Simulate,
+)
+from ttsnap.settings.sft import Sft
+
+
+class Config(Section):
+    """config.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        0, description="run seed: candidates, training order, simulation"
+    )
+    model: Model = Field(description="the text-to-image model")
+    prompts: PromptSets = Field(description="prompt sets")
+    rewards: dict[Name, RewardModel] = Field(
+        description="rewards by a name of yours; null leaves one out", min_length=1
+    )
+    levels: list[Annotated[int, Field(ge=0)]] = Field(
+        description="steps that get a noise-aware checkpoint; finetuned from the cleanest to the noisiest"
+    )
+    checker: Literal["shapes"] | None = Field(
+        None,
+        description="objective verdict reported beside every reward (shapes: geometry and colour)",
+    )
+    simulate: Simulate = Field(default_factory=Simulate, description="simulation")
+    search: Search = Field(default_factory=Search, description="real search")
+    report: Report = Field(default_factory=Report, description="report")
+    sft: Sft = Field(default_factory=Sft, description="the second method, `snakemake sft`")
+    limits: Limits = Field(default_factory=Limits, description="what a job may ask a cluster for")
+
+    @field_validator("rewards", mode="before")
+    @classmethod
+    def _without_null(cls, rewards):
+        """A reward set to null is left out: so can a file for --configfile do without one of config.yaml's."""
+        if isinstance(rewards, dict):
+            return {name: reward for name, reward in rewards.items() if reward is not None}
+        return rewards
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if "all" in self.rewards:
+            raise ValueError("rewards.all: this name means all rewards together; choose another")
+        check_together(self)
+        return self
+
+
+def parse_config(values: object, source: str = "config") -> Config:
+    """Validate a config. Raises BadInput: one line with the first key at fault and the remedy.
+
+    source: what the line begins with; "": the key.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        # Of "fit or a schedule", what is wrong with the schedule says more than that it is not "fit".
+        errors = error.errors()
+        telling = [
+            e for e in errors if e["type"] != "model_type" and "literal['fit']" not in e["loc"]
+        ]
+        first = (telling or errors)[0]
+        hidden = ("literal['fit']", "function-after[_ordered(), Schedule]")
+        where = ".".join(str(part) for part in first["loc"] if part not in hidden)
+        message = first["msg"].removeprefix("Value error, ")
+        near = nearest(first, Config)
+        remedy = {
+            "extra_forbidden": "unknown key; docs/config.md lists those there are" + near,
+            "missing": "is missing; add it (docs/config.md says what it means)",
+        }.get(first["type"], f"{message}, got {str(first['input'])[:60]!r}{near}")
+        text = message if first["type"] == "value_error" else remedy
+        parts = [part for part in (source, where, text) if part]
+        raise BadInput(": ".join(parts)) from None
+
+
+@reads("a config", "see docs/config.md")
+def load_config(path: str | Path) -> Config:
+    """Read and validate a YAML config file."""
+    return parse_config(read_config(path), str(path))

@@ -1,0 +1,98 @@
+"""The files that a config comes from: reading one, and which of several holds a key."""
+
+import os
+import re
+from pathlib import Path
+
+import yaml
+
+from ttsnap.errors import BadInput
+from ttsnap.storage.files import parse_json, reading
+
+Part = tuple[str, object]  # a name to show, and the values that stand there
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML as usual, but a mapping with the same key twice is an error: all but the last would be lost."""
+
+    def compose_mapping_node(self, anchor):
+        node, seen = super().compose_mapping_node(anchor), {}
+        for key, _ in node.value:
+            first = seen.setdefault((key.tag, str(key.value)), key)
+            if first is not key:
+                at = first.start_mark.line + 1
+                raise _Twice(
+                    None, None, f"{key.value} stands twice (also in line {at})", key.start_mark
+                )
+        return node
+
+
+class _Twice(yaml.MarkedYAMLError):
+    pass
+
+
+def read_config(path: str | Path) -> object:
+    """What a YAML or JSON config file holds.
+
+    Raises BadInput: one line, for a file that cannot be read, and for a key that stands twice, with its line.
+    """
+    with reading(path, "cannot be read as YAML"):
+        text = Path(path).read_text(encoding="utf-8")
+        try:
+            return yaml.load(text, Loader=_EachKeyOnce)
+        except _Twice as error:
+            line = error.problem_mark.line + 1
+            raise BadInput(f"{path}, line {line}: {error.problem}; join the two") from None
+        except yaml.YAMLError as error:
+            try:
+                return parse_json(text)  # as Snakemake does: tabs are JSON and no YAML
+            except ValueError as why:
+                raise (why if "twice" in str(why) else error) from None
+
+
+def read_parts(files: list[str | Path], given: dict) -> list[Part]:
+    """What config files, the weakest first, and `--config` hold, each under the name to show a person."""
+    parts = [(_shown(path), read_config(path)) for path in files]
+    return [*parts, ("--config", given)] if given else parts
+
+
+def _shown(path: str | Path) -> str:
+    near = os.path.relpath(path)
+    return str(path) if near.startswith("..") else near
+
+
+def at_fault(message: str, parts: list[Part]) -> str:
+    """The part that an error is about, from the config key that its message begins with.
+
+    Where that is the weakest and the message names keys that others hold, those as well.
+    """
+    dotted = r"[\w-]+(?:\.[\w-]+)"
+    key = re.match(f"{dotted}*", message)
+    weakest = parts[0][0]
+    first = (_holder(key[0], parts) if key else None) or weakest
+    names = [_holder(other, parts, whole=True) for other in re.findall(f"{dotted}+", message)]
+    others = dict.fromkeys(name for name in names if name and name != first)
+    return " and ".join([first, *(others if first == weakest else [])])
+
+
+def _holder(key: str, parts: list[Part], whole: bool = False) -> str | None:
+    """The strongest part that holds a dotted key, or if not `whole` the longest beginning of it."""
+    keys = key.split(".")
+    best, name = len(keys) if whole else 1, None
+    for part, values in parts:
+        depth = _depth(keys, values)
+        if depth >= best:
+            best, name = depth, part
+    return name
+
+
+def _depth(keys: list[str], values: object) -> int:
+    """How many of the keys lead somewhere, one within the other."""
+    for number, key in enumerate(keys):
+        if isinstance(values, list) and key.isdigit() and int(key) < len(values):
+            values = values[int(key)]
+        elif isinstance(values, dict) and (key in values or key.isdigit() and int(key) in values):
+            values = values.get(key, values.get(int(key)) if key.isdigit() else None)
+        else:
+            return number
+    return len(keys)

@@ -1,0 +1,51 @@
+"""The settings of noise-aware finetuning: a part of the config, and the options of `ttsnap finetune`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ttsnap.settings.section import Positive, Section
+
+
+class Lora(Section):
+    """Low-rank adapters (peft) in place of full weights."""
+
+    rank: Positive = Field(8, description="rank r of the update B·A")
+    alpha: Annotated[float, Field(gt=0)] = Field(
+        16, description="the update is scaled by alpha / rank"
+    )
+
+
+class Finetune(Section):
+    """Noise-aware finetuning of one reward (DESIGN §3)."""
+
+    lr: Annotated[float, Field(gt=0)] = Field(3e-6, description="learning rate of AdamW")
+    lr_at: dict[int, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="another rate at single levels, e.g. {2: 1.0e-6}"
+    )
+    batch_size: Positive = Field(
+        100, description="images per process and forward pass; whole groups of one prompt"
+    )
+    accumulate: Positive = Field(1, description="forward passes per process and optimiser step")
+    loss: Literal["mse", "preference"] = Field(
+        "mse", description="MSE, or Bradley–Terry over pairs of one prompt"
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(0.5, description="of the preference loss")
+    standardise: Literal["none", "batch", "prompt"] = Field(
+        "none",
+        description="standardise prediction and target over the batch or within each prompt before the loss",
+    )
+    decay: Literal["linear", "cosine", "exponential", "constant"] = Field(
+        "linear", description="learning-rate decay, down to half"
+    )
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the steps to warm up over"
+    )
+    epochs: Positive = Field(1, description="passes over the images per level")
+    lora: Lora | None = Field(None, description="train adapters instead of the full weights")
+
+    def at(self, level: int) -> dict:
+        """The settings of one level."""
+        settings = self.model_dump()
+        settings["lr"] = settings.pop("lr_at").get(level, self.lr)
+        return settings

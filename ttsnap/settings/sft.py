@@ -1,0 +1,171 @@
+"""The settings of the second method: a part of the config, and the options of its commands."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ttsnap.settings.finetune import Lora
+from ttsnap.settings.section import Positive, Section
+
+Rate = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10_000_000)]
+SIZES = {  # images of each labelled data set
+    "digits": {"train": 1438, "test": 359},
+    "mnist": {"train": 60_000, "test": 10_000},
+    "fashion_mnist": {"train": 60_000, "test": 10_000},
+    "cifar10": {"train": 50_000, "test": 10_000},
+}
+Form = Literal["auto", "sphere", "exp", "cayley", "free"]
+
+Optimiser = Literal["lbfgs", "adam"]
+
+
+class Gan(Section):
+    """The class-conditional GAN that is trained when no model is named (hinge loss, Adam 2e-4, β 0.5/0.999)."""
+
+    latent: Annotated[int, Field(ge=2)] = Field(64, description="length of the noise vector z")
+    width: Positive = Field(
+        32, description="channels of the last block; the first has 4 times so many"
+    )
+    epochs: Positive = Field(60, description="passes over the training images")
+    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="images per step")
+    lr: Rate = Field(2e-4, description="learning rate of both networks")
+    limit: Positive | None = Field(None, description="use only the first so many training images")
+
+
+class Assign(Section):
+    """The E-step: how the noise of a target is found (DESIGN §3)."""
+
+    form: Form = Field(
+        "auto",
+        description="where the noise may lie; auto: sphere for vectors, exp for latents; free: anywhere, use a prior",
+    )
+    patch: Positive = Field(2, description="side p of a patch, in latents")
+    optimiser: Optimiser = Field(
+        "lbfgs",
+        description="lbfgs (batched, a third of Adam's steps), or adam as published",
+    )
+    steps: Count = Field(
+        200, description="steps, each an evaluation with its gradient; lbfgs: at most"
+    )
+    tolerance: Weight = Field(
+        2e-3,
+        description="lbfgs: a target is done when ten steps bring no more than this part of its whole gain",
+    )
+    lr: Rate = Field(
+        5e-2, description="learning rate of adam; published: 5e-2 for GANs, 5e-4 for SDXL Turbo"
+    )
+    latent: Weight = Field(1.0, description="weight of the MSE of latents (of images, for GANs)")
+    pixel: Weight = Field(0.1, description="weight of the L1 of pixels")
+    drift: Weight = Field(0.0, description="weight of MSE(z, ε)")
+    prior: Weight = Field(0.0, description="weight of KL(moments of z ‖ N(0, 1))")
+    batch_size: Positive | None = Field(
+        None,
+        description="targets optimised at once; none: 128 for vectors, 32 for latents; results hardly depend on it",
+    )
+
+
+class Optimise(Section):
+    """Reward noise optimisation at test time (DESIGN §3)."""
+
+    form: Form = Field("auto", description="where the noise may lie, as for assign")
+    patch: Positive = Field(2, description="side p of a patch, in latents")
+    optimiser: Optimiser = Field("adam", description="adam or lbfgs, as for assign")
+    steps: Count = Field(50, description="steps; lbfgs: at most")
+    tolerance: Weight = Field(1e-2, description="when lbfgs ends, as for assign")
+    lr: Rate = Field(5e-3, description="learning rate of adam")
+    drift: Weight = Field(1e-3, description="weight of MSE(z, ε)")
+    prior: Weight = Field(0.0, description="weight of KL(moments of z ‖ N(0, 1))")
+    batch_size: Positive = Field(4, description="prompts optimised at once")
+
+
+class Train(Section):
+    """The M-step: finetuning on assigned or random noise (DESIGN §3)."""
+
+    lr: Rate = Field(
+        1e-4, description="learning rate of AdamW; published: 1e-4 for GANs, 1e-5 for SDXL Turbo"
+    )
+    epochs: Positive = Field(5, description="passes over the targets per cycle")
+    batch_size: Positive = Field(32, description="targets per update, over all processes")
+    latent: Weight = Field(1.0, description="weight of the MSE of latents (of images, for GANs)")
+    pixel: Weight = Field(0.1, description="weight of the L1 of pixels")
+    preserve_latent: Weight = Field(
+        0.25, description="weight of the MSE to the original model on fresh random noise"
+    )
+    preserve_pixel: Weight = Field(0.0, description="the same, L1 of pixels")
+    clip: Rate = Field(1.0, description="largest norm of the gradient")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="decay of the moving average that checkpoints hold; 0: none"
+    )
+    weight_decay: Weight = Field(0.0, description="of AdamW")
+    lora: Lora | None = Field(None, description="train adapters, merged into every checkpoint")
+
+
+class Data(Section):
+    """The targets."""
+
+    kind: Literal["digits", "mnist", "fashion_mnist", "cifar10", "pairs"] = Field(
+        "digits", description="a labelled data set, or pairs of image and prompt"
+    )
+    folder: str | None = Field(
+        None,
+        description=(
+            "where the data set's files lie, if not where `ttsnap download` puts them; or the root of the pairs' images"
+        ),
+    )
+    file: str | None = Field(None, description="pairs.jsonl of the training targets")
+    test_file: str | None = Field(None, description="pairs.jsonl of the held-out targets")
+    prompt_field: str = Field("prompt", description="name of the prompt in pairs.jsonl")
+    image_field: str = Field("image", description="name of the image path in pairs.jsonl")
+    split: Literal["train", "test"] = Field(
+        "train", description="split that targets are taken from"
+    )
+    start: Count = Field(0, description="first target")
+    limit: Positive | None = Field(256, description="how many targets")
+    test_limit: Positive = Field(128, description="how many held-out targets, at most")
+    shard_size: Positive = Field(256, description="targets per job")
+
+    @model_validator(mode="after")
+    def _pairs_have_files(self):
+        if self.kind == "pairs" and not (self.file and self.test_file):
+            raise ValueError("kind pairs: needs file and test_file")
+        return self
+
+
+class Sft(Section):
+    """The second method: assign noise to targets, finetune a one-step generator on it, reassign (`snakemake sft`)."""
+
+    model: str | None = Field(
+        None,
+        description="one-step pipeline (SDXL Turbo, Hyper-SD 1.5) or GAN folder; none: train a GAN",
+    )
+    size: Positive | None = Field(
+        None, description="image side in pixels of a pipeline, e.g. 512 for SDXL Turbo"
+    )
+    data: Data = Field(default_factory=Data, description="targets")
+    gan: Gan = Field(default_factory=Gan, description="the GAN")
+    assign: Assign = Field(default_factory=Assign, description="E-step")
+    train: Train = Field(default_factory=Train, description="M-step")
+    cycles: Positive = Field(3, description="times assign and finetune")
+    seeds: list[Count] = Field([0, 1, 2], description="runs that the comparison is over")
+    fresh: Annotated[int, Field(ge=16)] = Field(
+        500, description="fresh random-noise samples the comparison looks at"
+    )
+    features: str | None = Field(
+        None,
+        description="CLIP folder whose image features are compared; none: a classifier trained on the data set",
+    )
+    checker: Literal["shapes"] | None = Field(
+        None, description="objective verdict on fresh samples"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
+            raise ValueError("seeds: give at least one, each once")
+        if self.data.kind == "pairs" and not self.model:
+            raise ValueError("model: pairs need a one-step pipeline; name it")
+        if self.data.kind == "pairs" and not self.features:
+            raise ValueError("features: pairs have no classes; name a CLIP folder")
+        return self

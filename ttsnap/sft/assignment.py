@@ -1,0 +1,199 @@
+"""Building an assigned dataset: targets in, blocks of assigned samples out, in batches, resumable."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ttsnap.errors import BadInput
+from ttsnap.noise.assign import assign
+from ttsnap.report import diagnostics
+from ttsnap.sft import records
+from ttsnap.sft.gan import to_unit
+from ttsnap.sft.generator import Generator, base_noise
+from ttsnap.sft.targets import BadTarget, Failure, Target
+from ttsnap.storage.files import write_json
+from ttsnap.storage.provenance import check_same
+
+
+def build(
+    generator: Generator,
+    targets: Iterable[Target | Failure],
+    out: str | Path,
+    settings: dict,
+    *,
+    seed: int = 0,
+    start: records.Assigned | None = None,
+    mirror: bool = False,
+    about: dict | None = None,
+    total: int | None = None,
+) -> dict:
+    """Assign every target that has none yet; write manifest, failures, summary, diagnostics; return the summary.
+
+    settings: the keys of settings.Assign. start: an earlier assignment to go on from; a target whose start has
+    changed is done again. What is done stays, also when its target is no longer given; with `mirror` the folder holds
+    just the targets given. about: what else a noise depends on. Raises BadInput when the folder
+    holds assignments by another model, seed, settings or `about`; with `mirror` those are done again.
+    """
+    started, out = time.monotonic(), Path(out)
+    identity = _identity(generator, settings, seed) | (about or {})
+    if start:
+        same, again = ("seed", "size", "form", "patch"), "go on with the same ones"
+        check_same(
+            "the earlier assignment", start.made_from, "this one", identity, again, only=same
+        )
+    blocks = records.read_blocks(out)
+    for block in [b for b in blocks if b.settings != identity]:
+        if not mirror:
+            raise BadInput(f"{out}: {_difference(block.settings, identity)}; give another --out")
+        block.path.unlink()
+        blocks.remove(block)
+    done = {record["id"]: record["start"] for block in blocks for record in block.records}
+    warm = {key: n for n, key in enumerate(start.keys)} if start else {}
+    starts = {key: _digest(start.state[n]) for key, n in warm.items()}
+    given, repeated, failures, assigned = set(), [], [], 0
+    progress = tqdm(total=total, desc="assign", unit="target", mininterval=5)
+
+    def is_done(key: str) -> bool:
+        return done.get(key) == starts.get(key, "")
+
+    new = _new(targets, is_done, given, repeated, failures, generator.image_shape, progress)
+    for batch in _batches(new, batch_size(generator, settings)):
+        _assign_batch(generator, batch, out, settings, identity, seed, start, warm, starts)
+        progress.update(len(batch))
+        assigned += len(batch)
+    progress.close()
+    blocks = records.read_blocks(out)
+    lines = records.write_manifest(out, blocks, given if mirror else None)
+    records.write_lines(
+        out / "failures.jsonl", ({"index": f.index, "error": f.error} for f in failures)
+    )
+    summary = _summary(lines, blocks, failures, len(given) - assigned)
+    summary |= {"repeated": len(repeated), "settings": identity}
+    if lines:
+        samples = records.read_assigned([out / "manifest.jsonl"])
+        q = samples.state if samples.state.ndim == 3 else None
+        patch = settings["patch"] if samples.noise.ndim == 4 else 1
+        found = diagnostics.write(out, "diagnostics", samples.base, samples.noise, patch, q)
+        summary["largest_relative_norm_change"] = found["largest_relative_norm_change"]
+    summary["seconds"] = time.monotonic() - started
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def batch_size(generator: Generator, settings: dict) -> int:
+    """Targets optimised at once, by the kind of noise where the settings leave it open."""
+    return settings["batch_size"] or (128 if len(generator.noise_shape) == 1 else 32)
+
+
+def _digest(state: torch.Tensor) -> str:
+    """Names the noise that an assignment went on from."""
+    return hashlib.sha256(state.numpy().tobytes()).hexdigest()[:12]
+
+
+def _identity(generator: Generator, settings: dict, seed: int) -> dict:
+    """What a noise depends on besides its target; the batch size does not change it."""
+    kept = {key: value for key, value in settings.items() if key != "batch_size"}
+    size = list(generator.image_shape[1:])
+    return {**kept, "model": generator.version, "size": size, "seed": seed}
+
+
+def _difference(old: dict, new: dict) -> str:
+    key = next((k for k in new if old.get(k) != new[k]), "settings")
+    return f"holds assignments with {key} {old.get(key)}, now it is {new.get(key)}"
+
+
+def _new(
+    targets, is_done, given, repeated, failures, shape, progress
+) -> Iterator[tuple[Target, object]]:
+    """The targets still to do with their images; fills `given` and `repeated` (keys), and `failures`."""
+    for target in targets:
+        if isinstance(target, Failure):
+            failures.append(target)
+            tqdm.write(f"line {target.index + 1}: {target.error}")
+        elif target.key in given:
+            repeated.append(target.key)
+        else:
+            given.add(target.key)
+            if is_done(target.key):
+                progress.update()
+                continue
+            try:
+                yield target, target.load(shape)
+            except BadTarget as error:
+                given.discard(target.key)
+                failures.append(Failure(target.index, str(error)))
+                tqdm.write(f"line {target.index + 1}: {error}")
+
+
+def _batches(items: Iterator, size: int) -> Iterator[list]:
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _assign_batch(generator, batch, out, settings, identity, seed, start, warm, starts) -> None:
+    """Assign one batch and write its block."""
+    targets = [target for target, _ in batch]
+    images = torch.stack([torch.from_numpy(image.copy()) for _, image in batch])
+    pixels = to_unit(images.numpy()).to(generator.device)
+    condition = generator.embed([target.condition for target in targets])
+    eps = base_noise(generator, seed, [target.key for target in targets])
+    first = _warm_start(eps, targets, start, warm)
+    latents = generator.encode(pixels)
+    found = assign(generator, eps, condition, latents, pixels, settings, first)
+    lines = [
+        {
+            "id": target.key,
+            "index": target.index,
+            "prompt": target.condition,
+            "source": target.source,
+            "start": starts.get(target.key, ""),
+            "loss_start": float(found.start[n]),
+            "loss": float(found.best[n]),
+        }
+        for n, target in enumerate(targets)
+    ]
+    tensors = {"noise": found.noise, "base": eps, "image": images}
+    if found.state.shape != found.noise.shape:
+        tensors["state"] = found.state
+    history = found.history.mean(1).tolist()
+    records.write_block(out, tensors, identity, lines, history)
+
+
+def _warm_start(eps, targets, start, warm) -> torch.Tensor | None:
+    """States to go on from: the earlier ones, and ε itself (Q = I) for targets that are new."""
+    if start is None:
+        return None
+    shape = start.state.shape[1:]
+    fresh = eps if shape == eps.shape[1:] else torch.eye(shape[-1]).expand(len(eps), *shape)
+    rows = [
+        start.state[warm[t.key]] if t.key in warm else fresh[n].cpu() for n, t in enumerate(targets)
+    ]
+    return torch.stack(rows).to(eps)
+
+
+def _summary(lines: list, blocks: list, failures: list, kept: int) -> dict:
+    weights = [len(block.records) for block in blocks]
+    history = []
+    if blocks and len({len(block.history) for block in blocks}) == 1:
+        pairs = list(zip(weights, blocks, strict=True))
+        steps = range(len(blocks[0].history))
+        history = [sum(w * b.history[s] for w, b in pairs) / sum(weights) for s in steps]
+    mean = lambda key: sum(line[key] for line in lines) / len(lines) if lines else None  # noqa: E731
+    return {
+        "samples": len(lines),
+        "kept": kept,
+        "failures": len(failures),
+        "loss_start": mean("loss_start"),
+        "loss": mean("loss"),
+        "history": history,
+    }

@@ -1,0 +1,58 @@
+"""Which source files a stage's result depends on, for Snakemake, which never sees an imported package change."""
+
+import ast
+import hashlib
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent
+ROOT = PACKAGE.parent
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module of this package or of the working folder (a reward of one's own); None for anything else."""
+    root = ROOT if name.split(".")[0] == PACKAGE.name else Path.cwd()
+    base = root.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def imported(path: Path, name: str = "") -> set[str]:
+    """Names that a source file imports, at its head or inside functions. name: of its module, for relative imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - (path.name == "__init__.py")
+            package = name.split(".")[: -up or None] if node.level else []
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def sources(module: str, apart_from: tuple[str, ...] = ()) -> set[Path]:
+    """The files `module` reaches through imports, its own included; modules under `apart_from` are left out."""
+    found: set[Path] = set()
+    todo = {module}
+    while todo:
+        name = todo.pop()
+        path = module_file(name)
+        if path is None or path in found or name.startswith(apart_from):
+            continue
+        found.add(path)
+        todo |= imported(path, name)
+        if package := name.rpartition(".")[0]:
+            todo.add(package)  # its __init__ runs first
+    return found
+
+
+def code(*modules: str, apart_from: tuple[str, ...] = ()) -> str:
+    """A digest of the code behind modules, for a rule's params: an edit there reruns the stage, no other does."""
+    digest = hashlib.sha256()
+    for path in sorted(set().union(*(sources(module, apart_from) for module in modules))):
+        # The file's place below the checkout, so that a checkout may move.
+        root = ROOT if path.is_relative_to(PACKAGE) else Path.cwd()
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

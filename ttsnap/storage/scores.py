@@ -1,0 +1,127 @@
+"""The score file: one reward (or the checker) on the images of one shard."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ttsnap.errors import BadInput, TtsnapError, reads
+from ttsnap.storage.files import replacing
+from ttsnap.storage.image_shards import Shard, open_hdf5
+from ttsnap.storage.provenance import check_once, check_same
+
+SCHEMA = "ttsnap-scores-2"
+KINDS = {  # kind of scores: what to call them
+    "base": "values of a base reward",
+    "noise_aware": "values of noise-aware checkpoints",
+    "checker": "verdicts of a checker",
+}
+
+
+@dataclass
+class Scores:
+    """values float32 [P,C,K] at K steps, for P prompts.
+
+    attributes: `kind` (one of KINDS), `reward` and what it was made from, `images`: what made the images.
+    digests: of each prompt's images, as their shard has them.
+    """
+
+    values: np.ndarray
+    steps: list[int]
+    prompts: list[str]
+    attributes: dict
+    digests: list[str]
+
+    def at(self, step: int) -> np.ndarray:
+        """Values [P,C] of one step."""
+        return self.values[:, :, self.steps.index(step)]
+
+    @classmethod
+    def of_shard(cls, shard: Shard, values: np.ndarray, steps: list[int], about: dict) -> "Scores":
+        """The scores [P,C,K] of a shard's images, with what the shard says of them."""
+        about = {**about, "images": shard.attributes}
+        return cls(values, steps, shard.prompts, about, shard.digests)
+
+
+def write_scores(path: str | Path, scores: Scores) -> None:
+    """Write a score file. Raises TtsnapError, naming prompt and step, when a value is not finite."""
+    bad = np.argwhere(~np.isfinite(scores.values))
+    if len(bad):
+        prompt, candidate, at = bad[0]
+        raise TtsnapError(
+            f"{scores.attributes.get('reward')} gave {scores.values[tuple(bad[0])]} for prompt "
+            f"{scores.prompts[prompt][:60]!r}, candidate {candidate}, step {scores.steps[at]}; mend the reward"
+        )
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["attributes"] = json.dumps(scores.attributes)
+        file["values"] = scores.values.astype(np.float32)
+        file["steps"] = np.array(scores.steps, dtype=np.int32)
+        file.create_dataset("prompts", data=scores.prompts, dtype=h5py.string_dtype("utf-8"))
+        file["digests"] = np.array(scores.digests, "S16")
+
+
+@reads("a ttsnap score file", "run score again")
+def read_scores(path: str | Path) -> Scores:
+    """Read a score file. Raises BadInput when it is not whole or of another schema."""
+    with open_hdf5(path) as file:
+        if file.attrs.get("schema") != SCHEMA:
+            raise BadInput(f"{path}: not a score file of this version; run score again")
+        attributes = json.loads(file.attrs["attributes"])
+        if attributes.get("kind") not in KINDS:
+            raise BadInput(f"{path}: does not say what was read; run score again")
+        return Scores(
+            file["values"][:],
+            [int(s) for s in file["steps"][:]],
+            [p.decode("utf-8") for p in file["prompts"][:]],
+            attributes,
+            [digest.decode("ascii") for digest in file["digests"][:]],
+        )
+
+
+def join_scores(paths: Sequence[str], kind: str) -> Scores:
+    """Read the score files of several shards and put their prompts one after the other.
+
+    Raises BadInput for files of another kind (see KINDS), of different settings, or with a prompt in common.
+    """
+    parts = [read_scores(path) for path in paths]
+    first = parts[0]
+    for path, part in zip(paths, parts, strict=True):
+        if (found := part.attributes["kind"]) != kind:
+            raise BadInput(f"{path}: holds {KINDS[found]}; expected {KINDS[kind]}")
+        check_same(path, part.attributes, paths[0], first.attributes, "run score again")
+        if part.steps != first.steps:
+            raise BadInput(
+                f"{path}: of steps {part.steps}, {paths[0]} of {first.steps}; run score again"
+            )
+    prompts = [prompt for part in parts for prompt in part.prompts]
+    digests = [digest for part in parts for digest in part.digests]
+    check_once(prompts, digests, paths[-1])
+    return Scores(
+        np.concatenate([part.values for part in parts]),
+        first.steps,
+        prompts,
+        first.attributes,
+        digests,
+    )
+
+
+def check_images(
+    where: object, scores: Scores, other: object, images: dict, prompts: list, digests: list
+) -> None:
+    """Raise BadInput unless scores were read from the images of `other`.
+
+    images: what made those; prompts, digests: which they are.
+    """
+    again = "run score again on the same images"
+    if prompts != scores.prompts:
+        raise BadInput(f"{where}: is of other prompts than {other}; run score again")
+    check_same(where, scores.attributes["images"], other, images, again)
+    for prompt, ours, theirs in zip(prompts, scores.digests, digests, strict=True):
+        if ours != theirs:
+            raise BadInput(
+                f"{where}: read from other images of {prompt[:60]!r} than {other}; {again}"
+            )

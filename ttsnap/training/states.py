@@ -1,0 +1,43 @@
+"""Saved states of long trainings: one whose bytes are broken is left out, one that cannot be read is an error."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ttsnap.errors import BadInput
+from ttsnap.storage.files import one_line, why_unreadable
+
+
+def read_state(
+    path: str | Path | None,
+    identity: str,
+    parts: tuple[str, ...],
+    learning: Mapping[str, torch.Tensor],
+    device: str | torch.device | None = None,
+) -> dict | None:
+    """The state saved at `path` by the run `identity`: a table of `parts`, the first of them of what is `learning`.
+
+    None, so that the run starts from its beginning, where there is none, it is of another run, or (noted on stderr)
+    its bytes are broken. Raises BadInput where it may be whole but cannot be read.
+    """
+    if path is None or not Path(path).exists():
+        return None
+    try:
+        with open(path, "rb") as file:
+            saved = torch.load(file, weights_only=True, map_location=device)
+        if saved["identity"] != identity:
+            return None
+        found = {name: value.shape for name, value in saved[parts[0]].items()}
+        if found != {name: value.shape for name, value in learning.items()}:
+            raise ValueError("it holds other weights")
+        return {part: saved[part] for part in parts}
+    except Exception as error:  # torch raises whatever it likes on broken bytes
+        if cause := why_unreadable(path, error):
+            raise BadInput(f"{path}: {cause}") from None
+        note = (
+            f"{path}: a broken saved state ({one_line(error)}); training starts from its beginning"
+        )
+        print(note, file=sys.stderr)
+        return None
