@@ -1,23 +1,23 @@
 """The one entry point, `ttsnap COMMAND …`. A command is a module of `ttsnap.commands`."""
 
-import argparse
 import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Callable, Mapping, Sequence
 
 from ttsnap import __version__
 from ttsnap.commands.allocator import keep_freed_memory
 from ttsnap.commands.console import flush, outcome, plain_streams, plain_warnings
 from ttsnap.commands.folders import check_outputs, claimed
-from ttsnap.commands.options import out_file
-from ttsnap.commands.parser import Parser, words_given
+from ttsnap.commands.options import Command
 from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.settings.command_line import Parser, add_options, read_options
 from ttsnap.storage.files import write_json
 
-# name: one line of help. The module is ttsnap.commands.<name with _ for ->; it has
-# add_arguments(parser) and run(args) -> dict of results (what --json writes).
+# name: one line of help. The module is ttsnap.commands.<name with _ for ->; its `run` takes the command's options, a
+# model of which each key is an option, and returns what --json writes.
 COMMANDS = {
     "shard": "write one shard of a prompt file",
     "generate": "make the Tweedie images of every candidate of one shard",
@@ -49,39 +49,34 @@ COMMANDS = {
 }
 
 
-def command_module(name: str, package: str = "ttsnap.commands"):
-    """Import the module behind a command."""
-    return importlib.import_module(f"{package}.{name.replace('-', '_')}")
+def options_of(name: str, package: str = "ttsnap.commands") -> tuple[Callable, type[Command]]:
+    """The function behind a command, and the model of its options."""
+    run = importlib.import_module(f"{package}.{name.replace('-', '_')}").run
+    return run, typing.get_type_hints(run)["options"]
 
 
-def build_parser(
-    chosen: str | None = None,
-    argv: Sequence[str] = (),
-    commands: Mapping[str, str] = COMMANDS,
-    package: str = "ttsnap.commands",
-) -> Parser:
-    """The argument parser; only the chosen command's module is imported, so that --help stays fast."""
+def parse(
+    argv: Sequence[str], commands: Mapping[str, str] = COMMANDS, package: str = "ttsnap.commands"
+) -> tuple[str, Command]:
+    """The command that a command line names, and its options. Raises BadInput for what is wrong with it.
+
+    Only the chosen command's module is imported, so that --help stays fast.
+    """
+    chosen = next((word for word in argv if not word.startswith("-")), None)
     parser = Parser(prog="ttsnap", description=__doc__)
     parser.add_argument("--version", action="version", version=f"ttsnap {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in commands.items():
-        sub = subparsers.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        )
+        about = summary[0].upper() + summary[1:] + "."
+        one = parsers.add_parser(name, help=summary, description=about)
         if name == chosen:
-            command_module(name, package).add_arguments(sub)
-            sub.add_argument(
-                "--json", type=out_file, metavar="FILE", help="write the results as JSON to FILE"
-            )
-            sub.set_defaults(**words_given(sub, argv))
-    return parser
+            add_options(one, options_of(name, package)[1])
+    found = parser.parse_args(argv)
+    return found.command, read_options(found, options_of(found.command, package)[1])
 
 
 def main(
-    argv: list[str] | None = None,
+    argv: Sequence[str] | None = None,
     commands: Mapping[str, str] = COMMANDS,
     package: str = "ttsnap.commands",
 ) -> int:
@@ -90,16 +85,16 @@ def main(
     commands, package: which ones there are (name: line of help), and where their modules lie.
     """
     argv = sys.argv[1:] if argv is None else argv
-    chosen = next((word for word in argv if not word.startswith("-")), None)
     with plain_streams(), plain_warnings():
         try:
             with contextlib.suppress(SystemExit):  # --help, --version
-                _run(chosen, argv, commands, package)
+                _run(argv, commands, package)
             flush()
             return 0
         except (Exception, KeyboardInterrupt) as error:
             status, line = outcome(error)
         # Said once the error is gone, and with it every progress bar that it held open.
+        chosen = next((word for word in argv if not word.startswith("-")), None)
         name = f"ttsnap {chosen}" if chosen in commands else "ttsnap"
         print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
         with contextlib.suppress(TtsnapError):
@@ -107,18 +102,18 @@ def main(
         return status
 
 
-def _run(chosen: str | None, argv: list[str], commands: Mapping[str, str], package: str) -> None:
+def _run(argv: Sequence[str], commands: Mapping[str, str], package: str) -> None:
     """Parse the command line and do what it says."""
     for number, word in enumerate(argv, start=1):
         if any("\ud800" <= letter <= "\udfff" for letter in word):
             raise BadInput(f"argument {number}: {ascii(word)} is not UTF-8")
-    args = build_parser(chosen, argv, commands, package).parse_args(argv)
+    command, options = parse(argv, commands, package)
     keep_freed_memory()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    check_outputs(args)
-    with claimed(args):
-        results = command_module(args.command, package).run(args)
-    if args.json:
-        write_json(args.json, results or {})
+    check_outputs(options)
+    with claimed(command, options):
+        results = options_of(command, package)[0](options)
+    if options.json_file and results is not None:
+        write_json(options.json_file, results)

@@ -1,41 +1,42 @@
 """--device and --threads, and what they mean; apart from the other options, as torch is at work here."""
 
-import argparse
+from typing import Annotated
 
-from ttsnap.commands.options import MOST_THREADS, whole
+from pydantic import AfterValidator, Field
+
 from ttsnap.samplers.device import DEVICE, check_device
+from ttsnap.settings.section import Section
 
 
-def device(text: str) -> str:
-    """The type of --device; whether it is there, `pick_device` says."""
+def _device(text: str) -> str:
+    """The form of --device; whether it is there, `pick_device` says."""
     if not DEVICE.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is none; give cpu, cuda, cuda:1, … or auto")
+        raise ValueError(f"{text!r} is none; give cpu, cuda, cuda:1, … or auto")
     return text
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device and --threads."""
-    parser.add_argument(
-        "--device", type=device, default="auto", help="cpu, cuda, cuda:1, …; auto: a GPU if any"
+class OnDevice(Section):
+    """Where a command computes."""
+
+    device: Annotated[str, AfterValidator(_device)] = Field(
+        "auto", description="cpu, cuda, cuda:1, …; auto: a GPU if any"
     )
-    parser.add_argument(
-        "--threads", type=whole(0, MOST_THREADS), default=0, help="CPU threads; 0: as torch chooses"
-    )
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as torch chooses")
 
 
-def pick_device(args: argparse.Namespace) -> str:
+def pick_device(options: OnDevice) -> str:
     """The device asked for; also sets the number of threads and makes results repeatable.
 
     Imports torch: all that can be checked without it is checked before. Raises BadInput for a device that is not there.
     """
     import torch
 
-    if args.threads > 0:
-        torch.set_num_threads(args.threads)
+    if options.threads > 0:
+        torch.set_num_threads(options.threads)
     torch.backends.cudnn.deterministic = True
-    if args.device != "auto":
-        check_device(args.device, "--device")
-        return args.device
+    if options.device != "auto":
+        check_device(options.device, "--device")
+        return options.device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -1,117 +1,75 @@
-"""Options that several commands share, and the types of options: each refuses in a line what makes no sense."""
+"""What the options of commands are made of: files and folders, looked at before anything runs, numbers and groups."""
 
-import argparse
 import errno
-import math
 import os
 import stat
-from collections.abc import Callable
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ttsnap.errors import BadInput
+from ttsnap.settings.command_line import option_name
+from ttsnap.settings.section import Section, Side
 
-MOST = 10_000_000  # of whatever is counted; more is a slip of the keyboard
-MOST_THREADS, MOST_SIDE = 1024, 16_384
-MOST_DRAWS, MOST_SCHEDULES, MOST_IMAGES = 100_000, 1_000_000, 100_000  # of one command
 MOST_BYTES = 200  # of a file's name: what is written beside it has a longer one
-
-
-def whole(least: int, most: int = MOST) -> Callable[[str], int]:
-    """The type of an option that takes a whole number from `least` to `most`."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number") from None
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is too small; give {least} or more")
-        if value > most:
-            raise argparse.ArgumentTypeError(f"{text[:40]} is too large; give {most} or less")
-        return value
-
-    return parse
-
-
-seed = whole(0, 2**32 - 1)
-count, natural = whole(1), whole(0)
-side = whole(1, MOST_SIDE)
-
-
-def number(
-    least: float = -math.inf, above: float = -math.inf, most: float = math.inf
-) -> Callable[[str], float]:
-    """The type of an option that takes a finite number from `least` to `most` and larger than `above`."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number") from None
-        if not math.isfinite(value):
-            raise argparse.ArgumentTypeError(f"{text[:40]} is not finite")
-        if value < least or value <= above:
-            limit = f"{least:g} or more" if value < least else f"more than {above:g}"
-            raise argparse.ArgumentTypeError(f"{text[:40]} is too small; give {limit}")
-        if value > most:
-            raise argparse.ArgumentTypeError(f"{text[:40]} is too large; give {most:g} or less")
-        return value
-
-    return parse
+READ, WRITTEN, FOLDER = "read", "written", "folder"  # what an option names
 
 
 def in_file(text: str) -> str:
-    """The type of an option that names a file to read: it is there, and can be read."""
+    """A file to read: it is there, and can be read."""
     if stat.S_ISDIR(_status(text, "no such file").st_mode):
-        raise argparse.ArgumentTypeError(f"{text}: is a folder; name a file")
+        raise ValueError(f"{text}: is a folder; name a file")
     if not os.access(text, os.R_OK):
-        raise argparse.ArgumentTypeError(f"{text}: may not be read; see its permissions")
+        raise ValueError(f"{text}: may not be read; see its permissions")
     return text
 
 
 def in_folder(text: str) -> str:
-    """The type of an option that names a folder to read from."""
+    """A folder to read from."""
     if not stat.S_ISDIR(_status(text, "no such folder").st_mode):
-        raise argparse.ArgumentTypeError(f"{text}: is a file; name a folder")
+        raise ValueError(f"{text}: is a file; name a folder")
     if not os.access(text, os.R_OK | os.X_OK):
-        raise argparse.ArgumentTypeError(f"{text}: may not be read; see its permissions")
+        raise ValueError(f"{text}: may not be read; see its permissions")
     return text
 
 
 def out_file(text: str) -> str:
-    """The type of an option that names a file to write: no folder, and below none but folders that can be written."""
-    parent = os.path.dirname(os.path.abspath(_named(text)))
-    _writable(text, parent)
+    """A file to write: no folder, and below none but folders that can be written."""
+    out_path(text)
     if os.path.isdir(text):
-        raise argparse.ArgumentTypeError(f"{text}: is a folder; name a file")
+        raise ValueError(f"{text}: is a folder; name a file")
     return text
 
 
 def out_path(text: str) -> str:
-    """The type of an option that names a file or a folder to write, as another option says."""
-    _writable(text, os.path.dirname(os.path.abspath(_named(text))))
+    """A file or a folder to write, as another option says."""
+    _writable(text, os.path.dirname(os.path.abspath(_checked_name(text))))
     return text
 
 
 def out_folder(text: str) -> str:
-    """The type of an option that names a folder to write into."""
-    _writable(text, os.path.abspath(_named(text)))
+    """A folder to write into."""
+    _writable(text, os.path.abspath(_checked_name(text)))
     return text
 
 
-def _named(text: str) -> str:
+def _checked_name(text: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError("is empty; give a name")
+        raise ValueError("is empty; give a name")
     if any(len(os.fsencode(part)) > MOST_BYTES for part in text.split(os.sep)):
-        raise argparse.ArgumentTypeError(f"{text[:40]}…: this name is too long")
+        raise ValueError(f"{text[:40]}…: this name is too long")
     return text
 
 
 def _status(text: str, missing: str) -> os.stat_result:
     try:
-        return os.stat(_named(text))
+        return os.stat(_checked_name(text))
     except OSError as error:
         reason = missing if error.errno == errno.ENOENT else error.strerror
-        raise argparse.ArgumentTypeError(f"{text[:200]}: {reason}") from None
+        raise ValueError(f"{text[:200]}: {reason}") from None
 
 
 def _writable(text: str, folder: str) -> None:
@@ -119,26 +77,132 @@ def _writable(text: str, folder: str) -> None:
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder):
-        raise argparse.ArgumentTypeError(f"{text}: {folder} is a file, not a folder")
+        raise ValueError(f"{text}: {folder} is a file, not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise argparse.ArgumentTypeError(f"{text}: {folder} cannot be written; see its permissions")
+        raise ValueError(f"{text}: {folder} cannot be written; see its permissions")
 
 
-def refuse_beside(args: argparse.Namespace, reason: str, *options: str) -> None:
-    """Raise BadInput for the first of the options that was given: beside what else was, it would have no effect."""
-    for option in options:
-        if option in args.given:
-            raise BadInput(f"{option}: has no effect {reason}; leave it out")
+InFile = Annotated[str, AfterValidator(in_file), READ]
+InFolder = Annotated[str, AfterValidator(in_folder), READ]
+Readable = Annotated[str, READ]  # a model: a folder, a hub id, embedded:NAME
+OutFile = Annotated[str, AfterValidator(out_file), WRITTEN]
+OutPath = Annotated[str, AfterValidator(out_path), WRITTEN]
+OutFolder = Annotated[str, AfterValidator(out_folder), WRITTEN, FOLDER]
+Writable = Annotated[str, WRITTEN]  # a state, which is no result
 
 
-def add_replace(parser: argparse.ArgumentParser) -> None:
-    """--replace, for a command that fills a folder."""
-    parser.add_argument(
-        "--replace", action="store_true",
-        help="in --out, replace what this command made there with other options",
-    )  # fmt: skip
+def _split(value: object) -> object:
+    """ "3,1,0" → ["3", "1", "0"]; an empty text is none."""
+    texts = [value] if isinstance(value, str) else value
+    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        return [part for text in texts if text.strip() for part in text.split(",")]
+    return value
 
 
-def integers(text: str) -> list[int]:
-    """ "3,1,0" → [3, 1, 0]: the type of an option that takes whole numbers, one or more."""
-    return [natural(part) for part in text.split(",")]
+Steps = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], BeforeValidator(_split)]
+Numbers = Annotated[list[float], BeforeValidator(_split)]
+
+
+def _pairs(value: object) -> object:
+    """["a=1", "b=2"] → {"a": "1", "b": "2"}."""
+    if not isinstance(value, list):
+        return value
+    pairs = [text.partition("=") for text in value]
+    for text, (key, equals, _) in zip(value, pairs, strict=True):
+        if not (key and equals):
+            raise ValueError(f"{text}: give KEY=VALUE")
+    return {key: part for key, _, part in pairs}
+
+
+Pairs = Annotated[dict[str, str], BeforeValidator(_pairs), READ]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A command that fills the folder --out.
+
+    made   names by which a folder of a version without markers is known
+    free   options that may differ from run to run: the results of other ones are added, not written over;
+           None: the command itself compares what it holds
+    writes what it writes, where the folder is shared with others: only these names are guarded
+    stale  patterns of what a run with --replace removes when options differ
+    """
+
+    made: tuple[str, ...] = ()
+    free: tuple[str, ...] | None = ()
+    writes: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+
+
+class Command(Section):
+    """The options of every command; `fills`: how it fills the folder --out, where it does."""
+
+    fills: ClassVar[Filled | None] = None
+
+    json_file: OutFile | None = Field(
+        None, validation_alias="json", description="write the results as JSON to this file"
+    )
+
+    def filled(self) -> Filled | None:
+        """How these very options have it fill --out; None where that is a file."""
+        return self.fills
+
+
+class Replace(Command):
+    """--replace, of a command that fills a folder."""
+
+    replace: bool = Field(
+        False, description="in --out, replace what this command made there with other options"
+    )
+
+
+class ForModel(Section):
+    """The one-step generator that a command is about."""
+
+    model: Readable = Field(description="GAN folder, one-step diffusers folder or hub id")
+    size: Side | None = Field(
+        None, description="image side of a pipeline, in pixels; its own if not given"
+    )
+
+
+def refuse_beside(options: Command, reason: str, *keys: str) -> None:
+    """Raise BadInput for the first of the keys that was given: beside what else was, it would have no effect."""
+    for key in keys:
+        if key in options.model_fields_set:
+            name = option_name(type(options), key)
+            raise BadInput(f"{name}: has no effect {reason}; leave it out")
+
+
+def places(options: Command, use: str) -> Iterator[tuple[str, str]]:
+    """(key, text) of each file, folder or model that the options name and the command reads, or writes."""
+    for key in type(options).model_fields:
+        if use in _marks(options, key):
+            for text in _texts(getattr(options, key)):
+                yield key, text
+
+
+def names_folder(options: Command, key: str) -> bool:
+    """Whether a key of the options names a folder to write into."""
+    return FOLDER in _marks(options, key)
+
+
+def _marks(options: Command, key: str) -> list:
+    field = type(options).model_fields[key]
+    return [*field.metadata, *_metadata(field.annotation)]
+
+
+def _metadata(annotation: object) -> Iterator[object]:
+    yield from getattr(annotation, "__metadata__", ())
+    for part in typing.get_args(annotation):
+        yield from _metadata(part)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)

@@ -9,7 +9,7 @@ from ttsnap.errors import BadInput, reads
 from ttsnap.settings.checks import check_together
 from ttsnap.settings.files import read_config
 from ttsnap.settings.model import Model
-from ttsnap.settings.section import Section, nearest
+from ttsnap.settings.section import Section, Seed, first_fault
 from ttsnap.settings.sections import (
     Limits,
     Name,
@@ -25,9 +25,7 @@ from ttsnap.settings.sft import Sft
 class Config(Section):
     """config.yaml."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
-        0, description="run seed: candidates, training order, simulation"
-    )
+    seed: Seed = Field(0, description="run seed: candidates, training order, simulation")
     model: Model = Field(description="the text-to-image model")
     prompts: PromptSets = Field(description="prompt sets")
     rewards: dict[Name, RewardModel] = Field(
@@ -70,23 +68,10 @@ def parse_config(values: object, source: str = "config") -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        # Of "fit or a schedule", what is wrong with the schedule says more than that it is not "fit".
-        errors = error.errors()
-        telling = [
-            e for e in errors if e["type"] != "model_type" and "literal['fit']" not in e["loc"]
-        ]
-        first = (telling or errors)[0]
-        hidden = ("literal['fit']", "function-after[_ordered(), Schedule]")
-        where = ".".join(str(part) for part in first["loc"] if part not in hidden)
-        message = first["msg"].removeprefix("Value error, ")
-        near = nearest(first, Config)
-        remedy = {
-            "extra_forbidden": "unknown key; docs/config.md lists those there are" + near,
-            "missing": "is missing; add it (docs/config.md says what it means)",
-        }.get(first["type"], f"{message}, got {str(first['input'])[:60]!r}{near}")
-        text = message if first["type"] == "value_error" else remedy
-        parts = [part for part in (source, where, text) if part]
-        raise BadInput(": ".join(parts)) from None
+        place, message = first_fault(error, Config)
+        if message.startswith(("unknown key", "is missing")):
+            message += "; docs/config.md lists the keys"
+        raise BadInput(": ".join(filter(None, (source, ".".join(place), message)))) from None
 
 
 @reads("a config", "see docs/config.md")

@@ -6,9 +6,7 @@ from pydantic import Field, model_validator
 
 from ttsnap.settings.negtome import NegToMe
 from ttsnap.settings.presets import PRESETS, with_preset
-from ttsnap.settings.section import Positive, Section
-
-Side = Annotated[int, Field(gt=0, le=16_384)]
+from ttsnap.settings.section import Positive, Section, Side
 
 
 class Model(Section):

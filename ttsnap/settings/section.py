@@ -1,18 +1,39 @@
-"""What every part of the config has in common."""
+"""What every part of the config and every command's options have in common: typed keys, and one wording of errors."""
 
 import re
 import typing
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ttsnap.errors import did_you_mean
 
-Positive = Annotated[int, Field(gt=0, le=10_000_000)]  # more is a slip of the keyboard
+MOST = 10_000_000  # of whatever is counted; more is a slip of the keyboard
+Positive = Annotated[int, Field(gt=0, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Side = Annotated[int, Field(gt=0, le=16_384)]
+
+# What is said of a value, by the type of pydantic's error; others are said as pydantic says them.
+FAULTS = {
+    "int_parsing": "is not a whole number",
+    "int_type": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "float_parsing": "is not a number",
+    "float_type": "is not a number",
+    "finite_number": "is not finite",
+    "string_type": "is not a text",
+    "list_type": "is not a list",
+    "greater_than_equal": "is too small; give {ge:g} or more",
+    "greater_than": "is too small; give more than {gt:g}",
+    "less_than_equal": "is too large; give {le:g} or less",
+    "less_than": "is too large; give less than {lt:g}",
+    "literal_error": "is not one of {expected}",
+}
 
 
 class Section(BaseModel):
-    """A part of the config: unknown keys are refused, and true, false, infinity where a number stands."""
+    """Typed keys: unknown ones are refused, and true, false, infinity where a number stands."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
@@ -22,28 +43,53 @@ class Section(BaseModel):
     @classmethod
     def _true_is_not_1(cls, value, info):
         if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
-            raise ValueError(
-                f"{str(value).lower()} makes no sense here; give what docs/config.md says"
-            )
+            raise ValueError(f"{str(value).lower()} makes no sense here")
         return value
 
 
-def nearest(error: dict, model: type[BaseModel]) -> str:
-    """ "; did you mean …?" for one of a ValidationError's errors: the nearest key of that section, or choice."""
+def first_fault(error: ValidationError, model: type[BaseModel]) -> tuple[list[str], str]:
+    """The first thing wrong with the values of `model`: its place (a key within a key …) and what to say of it."""
+    # Of "fit or a schedule", what is wrong with the schedule says more than that it is not "fit".
+    errors = error.errors()
+    telling = [e for e in errors if e["type"] != "model_type" and "literal['fit']" not in e["loc"]]
+    first = (telling or errors)[0]
+    place = [str(part) for part in first["loc"] if not re.search(r"[\[\(]", str(part))]
+    kind, value = first["type"], str(first["input"])[:60]
+    if kind == "value_error":
+        return place, str(first["ctx"]["error"])
+    if kind == "missing":
+        return place, "is missing; give it"
+    near = _nearest(first, model)
+    if kind == "extra_forbidden":
+        return place, f"unknown key{near}"
+    if kind in FAULTS:
+        limits = dict(first.get("ctx", {}))
+        if "expected" in limits:
+            limits["expected"] = ", ".join(_choices(first))
+        return place, f"{value!r} {FAULTS[kind].format(**limits)}{near}"
+    return place, f"{first['msg']}, got {value!r}{near}"
+
+
+def _choices(error: dict) -> list[str]:
+    return re.findall("'([^']*)'", error["ctx"]["expected"])
+
+
+def _nearest(error: dict, model: type[BaseModel]) -> str:
+    """ "; did you mean …?" for an error: the nearest key of that section, or choice."""
     *places, last = error["loc"] or ("",)
     if error["type"] == "literal_error":
-        return did_you_mean(error["input"], re.findall("'([^']*)'", error["ctx"]["expected"]))
+        return did_you_mean(error["input"], _choices(error))
     if error["type"] != "extra_forbidden":
         return ""
     for place in places:
         if place in model.model_fields:
-            model = _section_of(model.model_fields[place].annotation) or model
+            model = section_of(model.model_fields[place].annotation) or model
     return did_you_mean(last, model.model_fields)
 
 
-def _section_of(annotation: object) -> type[BaseModel] | None:
+def section_of(annotation: object) -> type[BaseModel] | None:
     """The section that an annotation holds: itself, or one of an optional, a union, a list or a table."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    found = (_section_of(part) for part in typing.get_args(annotation))
+    found = (section_of(part) for part in typing.get_args(annotation))
     return next((section for section in found if section), None)

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ttsnap.settings.finetune import Lora
-from ttsnap.settings.section import Positive, Section
+from ttsnap.settings.section import Count, Positive, Section
 
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0, le=10_000_000)]
 SIZES = {  # images of each labelled data set
     "digits": {"train": 1438, "test": 359},
     "mnist": {"train": 60_000, "test": 10_000},
