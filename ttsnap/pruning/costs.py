@@ -1,13 +1,15 @@
-"""What a search costs, and how many candidates a budget pays for (DESIGN §3 Cost)."""
+"""What a search costs, and how many candidates a budget pays for."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
 from ttsnap.errors import BadInput
 from ttsnap.pruning.schedule import BEST_OF_N, Schedule
 
-ACCOUNTINGS = ("exact", "published", "realised")
+Accounting = Literal["exact", "published", "whole", "realised"]
+ACCOUNTINGS = get_args(Accounting)
 MOST_COUNTED = 10**9  # beyond any pool, and exact as a float
 BUDGET_UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real search
 
@@ -16,11 +18,12 @@ BUDGET_UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real sea
 class Costs:
     """What one candidate costs: `denoise` and `look` in TFLOP (or any one unit, seconds too).
 
-    accounting  "exact" charges every denoiser evaluation, and any fraction of a candidate;
-                "published" starts from s_0 = 0 and so leaves out one evaluation per candidate of a
-                schedule (to reproduce published figures only);
-                "realised" is exact, with fewer candidates wherever keeping a whole number of them
-                at each look would cost more than the budget: what a real search can do
+    accounting  "exact": every denoiser evaluation is charged, and a fraction of a candidate costs that fraction;
+                "whole": as exact, but each look keeps a whole number of survivors, as a real search does, and fewer
+                candidates start wherever these would cost more than the budget, which is never exceeded
+                ("realised" is the older name of the same);
+                "published": s_0 = 0, which leaves out one evaluation per candidate of a schedule; to reproduce
+                published figures only
     """
 
     denoise: float
@@ -40,12 +43,20 @@ class Costs:
                 f"accounting: {self.accounting!r} is not one of {', '.join(ACCOUNTINGS)}"
             )
 
+    @property
+    def whole_survivors(self) -> bool:
+        """Whether candidates are counted so that whole survivors stay within the budget."""
+        return self.accounting in ("whole", "realised")
+
     def best_of_n(self) -> float:
         """Per candidate: S·d + v."""
         return self.num_steps * self.denoise + self.look
 
     def schedule(self, schedule: Schedule) -> float:
-        """Per candidate: Σ_j a_j((s_j − s_{j−1})d + v) + a_{k+1}((S−1−s_k)d + v)."""
+        """Per candidate: Σ_j a_j((s_j − s_{j−1})d + v) + a_{k+1}((S−1−s_k)d + v).
+
+        As `ttsp_cost` of TTSnap's code (arXiv 2511.22242, `simulation/ttsnap_sim.py`), but for s_0.
+        """
         alive = np.concatenate([[1.0], np.cumprod(schedule.keep)])
         return float(self._stretches(schedule) @ alive)
 
@@ -62,7 +73,7 @@ class Costs:
         """int, the shape of `budget`: how many candidates it pays for, MOST_COUNTED at most."""
         count = np.floor(np.asarray(budget, float) / self.schedule(schedule))
         count = np.minimum(count, MOST_COUNTED).astype(int)
-        while self.accounting == "realised":
+        while self.whole_survivors:
             over = self.spent(count, schedule) > budget
             if not over.any():
                 break
@@ -70,6 +81,6 @@ class Costs:
         return count
 
     def _stretches(self, schedule: Schedule) -> np.ndarray:
-        start = 0 if self.accounting == "published" and schedule.steps else -1
-        steps = [start, *schedule.steps, self.num_steps - 1]
+        start = 0 if self.accounting == "published" and schedule.looks else -1
+        steps = [start, *schedule.looks, self.num_steps - 1]
         return np.diff(steps) * self.denoise + self.look

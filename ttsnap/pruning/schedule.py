@@ -1,5 +1,6 @@
-"""The pruning schedule: where to look, and what fraction of the candidates to keep (TTSnap, arXiv 2511.22242)."""
+"""The pruning schedule: when to look, and what fraction of the candidates to keep (TTSnap, arXiv 2511.22242)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ttsnap.errors import BadInput
@@ -10,24 +11,29 @@ REAL_METHODS = ("best_of_n", "ttsp", "ttsnap")
 
 @dataclass(frozen=True)
 class Schedule:
-    """Look at steps s_1 < … < s_k and keep the fractions α_1 … α_k of the candidates.
+    """Looks at the denoising steps s_1 < … < s_k, which keep the fractions α_1 … α_k of the candidates.
 
-    No step at all is best-of-N.
+    No look at all is best-of-N.
     """
 
-    steps: tuple[int, ...] = ()
+    looks: tuple[int, ...] = ()
     keep: tuple[float, ...] = ()
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The looks, by their older name."""
+        return self.looks
 
     def check(self, num_steps: int, where: str = "schedule") -> "Schedule":
         """Return self, or raise `BadInput` if it does not suit a loop of `num_steps` steps."""
-        if len(self.steps) != len(self.keep):
+        if len(self.looks) != len(self.keep):
             raise BadInput(
-                f"{where}: {len(self.steps)} steps but {len(self.keep)} keep fractions; "
+                f"{where}: {len(self.looks)} steps but {len(self.keep)} keep fractions; "
                 "give one fraction for each step"
             )
-        if any(later <= step for step, later in zip(self.steps, self.steps[1:], strict=False)):
-            raise BadInput(f"{where}: steps {list(self.steps)} must be in ascending order")
-        for step in self.steps:
+        if any(later <= look for look, later in zip(self.looks, self.looks[1:], strict=False)):
+            raise BadInput(f"{where}: steps {list(self.looks)} must be in ascending order")
+        for step in self.looks:
             if not 0 <= step <= num_steps - 2:
                 raise BadInput(
                     f"{where}: step {step} is outside 0..{num_steps - 2} (step {num_steps - 1} "
@@ -39,14 +45,22 @@ class Schedule:
         return self
 
     def as_json(self) -> dict:
-        return {"steps": list(self.steps), "keep": list(self.keep)}
+        """{"steps", "keep"}, as schedules stand in files; `from_json` reads it."""
+        return {"steps": list(self.looks), "keep": list(self.keep)}
+
+    @classmethod
+    def from_json(cls, values: Mapping) -> "Schedule":
+        """The schedule of {"steps", "keep"}."""
+        return cls(tuple(values["steps"]), tuple(values["keep"]))
 
 
 BEST_OF_N = Schedule()
+# TTSnap (arXiv 2511.22242), `simulation/ttsnap_single.ipynb` of its code: for FLUX.1-dev and ImageReward, 20 steps.
+PUBLISHED = Schedule((2, 6, 11), (0.4, 0.4, 0.5))
 
 
 def survivors(candidates: int, keep: tuple[float, ...]) -> list[int]:
-    """How many are left after each look: max(1, round(n·α_j)), halves to even (DESIGN §3)."""
+    """How many are left after each look: max(1, round(n·α_j)), halves to even."""
     left = []
     for fraction in keep:
         candidates = max(1, round(candidates * fraction))
