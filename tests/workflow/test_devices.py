@@ -116,12 +116,15 @@ def test_a_gpu_is_free_again_when_its_process_is_killed(machine):
 
 
 def test_every_rule_that_wants_a_gpu_is_started_on_its_own():
+    found = set()
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"^(?=rule )", path.read_text(), flags=re.MULTILINE)[1:]:
-            wants = "gpu=GPU" in rule
-            assert wants == ('"python -m ttsnap.workflow.devices {resources.gpu} ' in rule), rule[
-                :40
-            ]
+            if resources := re.search(r"\*\*needs\((.*)\)", rule):
+                wants = "gpu=False" not in resources[1]
+                shared = "TTSNAP +" in rule or '"python -m ttsnap.workflow.devices {resources.gpu} ' in rule
+                assert wants == shared, rule[:40]
+                found.add(wants)
+    assert found == {True, False}
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import h5py
+import planned_jobs
 import pytest
 from small_run import PROMPTS, ROOT, command, small_config, snakemake, write_inputs
 
@@ -29,28 +29,13 @@ def checkout(tmp_path_factory):
 
 
 def planned(checkout: Path, folder: Path, *words: str) -> set[str]:
-    """The jobs of a dry run, each as «rule wildcard wildcard …»."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(checkout / "Snakefile")]
-    run = subprocess.run(
-        [*command, "--directory", str(folder), "--cores", "2", "--dry-run", *words],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=600,
-        env=os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    assert run.returncode == 0, run.stderr
-    found = set()
-    for block in re.split(r"\n(?=rule )", run.stdout)[1:]:
-        rule = re.match(r"rule (\w+):", block)[1]
-        wildcards = re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)
-        values = [w.split("=")[1] for w in wildcards[1].split(", ")] if wildcards else []
-        found.add(" ".join([rule, *values]))
-    return found - {"all"}
+    """The jobs of a dry run of a checkout, each as “rule wildcard wildcard …”."""
+    environment = {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
+    return planned_jobs.planned(checkout / "Snakefile", folder, *words, **environment)
 
 
 def jobs(rule: str, *wildcards) -> set[str]:
-    """«rule a b …» for every combination of the wildcards' values."""
+    """“rule a b …” for every combination of the wildcards' values."""
     values = [[w] if isinstance(w, str) else w for w in wildcards]
     return {" ".join([rule, *words]) for words in itertools.product(*values)}
 
@@ -67,7 +52,7 @@ def report(rewards=REWARDS, searches=SEARCHES, gallery=None) -> set[str]:
 
 
 def of_search(methods=METHODS, shards=("0000",)) -> set[str]:
-    """Real searches of the one reward that is searched with, and their comparison with what was foretold."""
+    """Real searches of the one reward that is searched with, and their comparison with the prediction."""
     return jobs("search", "pickscore", methods, "2", shards) | jobs("compare_search", "pickscore")
 
 
@@ -214,7 +199,7 @@ def test_a_comment_and_another_order_of_keys_cost_nothing(copied, checkout):
 def test_a_resource_costs_nothing(copied, checkout):
     rules = checkout / "workflow/rules/generate.smk"
     text = rules.read_text()
-    rules.write_text(text.replace("memory(8000", "memory(9000"))
+    rules.write_text(text.replace("needs(8000", "needs(9000"))
     assert rules.read_text() != text
     try:
         assert planned(checkout, copied, "--set-resources", "finetune:mem_mb=99") == set()
@@ -232,22 +217,23 @@ CODE = {
     | jobs("simulate", SEARCHES)
     | of_search(["ttsp", "ttsnap"])
     | report() - jobs("report_levels", REWARDS),
-    "finetune/settings.py": ALL_LEVELS | report(),
+    "settings/finetune.py": ALL_LEVELS | report(),
     "finetune/alignment.py": jobs("align", "test", REWARDS)
     | jobs("report_tau", REWARDS)
     | jobs("report_levels", REWARDS)
     | {"report_summary"},
-    "simulate/costs.py": jobs("align", "test", REWARDS)
+    "pruning/costs.py": jobs("align", "test", REWARDS)
     | jobs("fit_schedule", REWARDS, ["ttsp", "ttsnap"])
     | jobs("simulate", SEARCHES)
     | of_search()
     | report(),
-    "config.py": set(),
-    "sft/settings.py": set(),
+    "settings/config.py": set(),
+    "settings/sft.py": set(),
     "noise/assign.py": set(),
     "cli.py": set(),
     "commands/cost.py": set(),
-    "shapes/training.py": set(),
+    "workflow/plan.py": set(),
+    "workflow/sft_plan.py": set(),
 }
 
 

@@ -9,8 +9,8 @@ ROOT = PACKAGE.parent
 
 
 def module_file(name: str) -> Path | None:
-    """The file of a module of this package or of the working folder (a reward of one's own); None for anything else."""
-    root = ROOT if name.split(".")[0] == PACKAGE.name else Path.cwd()
+    """The file of a module of this checkout or of the working folder (a reward of your own); None for anything else."""
+    root = ROOT if name.split(".")[0] in (PACKAGE.name, "recipe") else Path.cwd()
     base = root.joinpath(*name.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
@@ -53,6 +53,6 @@ def code(*modules: str, apart_from: tuple[str, ...] = ()) -> str:
     digest = hashlib.sha256()
     for path in sorted(set().union(*(sources(module, apart_from) for module in modules))):
         # The file's place below the checkout, so that a checkout may move.
-        root = ROOT if path.is_relative_to(PACKAGE) else Path.cwd()
+        root = ROOT if path.is_relative_to(ROOT) else Path.cwd()
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -1,21 +1,37 @@
-# Noise-aware finetuning: levels from clean to noisy, each from the weights of the one before
+# Noise-aware finetuning: levels from clean to noisy, each from the weights of the one before; then what they read
+
+
+def level_before(w):
+    """The checkpoint that a level starts from; the cleanest starts from the base weights."""
+    level = PLAN.level_before(w)
+    return (
+        []
+        if level is None
+        else expand(rules.finetune.output.checkpoint, reward=w.reward, level=level)
+    )
 
 
 rule finetune:
     input:
-        start=previous_level,
-        train_images=lambda w: of_shards("results/images/{split}/{shard}.h5", "train"),
-        train_labels=lambda w: of_shards(
-            "results/labels/{split}/{shard}/{reward}.h5", "train", reward=w.reward
+        start=level_before,
+        train_images=expand(
+            rules.generate.output, split="train", shard=PLAN.numbers("train")
         ),
-        validation_images=lambda w: of_shards(
-            "results/images/{split}/{shard}.h5", "validation"
+        train_labels=expand(
+            rules.label.output,
+            split="train",
+            shard=PLAN.numbers("train"),
+            allow_missing=True,
+        ),
+        validation_images=expand(
+            rules.generate.output, split="validation", shard=PLAN.numbers("validation")
         ),
         # The base scores' last step is the label; validation shards are scored anyway.
-        validation_labels=lambda w: of_shards(
-            "results/scores/{split}/{shard}/{reward}.base.h5",
-            "validation",
-            reward=w.reward,
+        validation_labels=expand(
+            rules.score_base.output,
+            split="validation",
+            shard=PLAN.numbers("validation"),
+            allow_missing=True,
         ),
     output:
         checkpoint="results/levels/{reward}/{level}.safetensors",
@@ -27,25 +43,52 @@ rule finetune:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=GPU,
-        mem_mb=memory(8000 + pictures_mb(LEVEL_IMAGES)),
-        runtime=minutes(240),
+        **needs(8000 + PLAN.level_mb(), 240),
     params:
-        launch=lambda w, resources: launcher(resources),
-        start=lambda w, input: with_flag("--start", input.start),
-        reward=lambda w: reward_arguments(w.reward),
-        settings=finetune_arguments,
-        weights=lambda w: reward_weights(w.reward),
+        launch=launcher,
+        files=named_inputs,
+        reward=PLAN.reward,
+        settings=PLAN.level_settings,
+        weights=PLAN.reward_made_from,
         seed=CONFIG.seed,
         # Outside the outputs: Snakemake deletes those of a job that died.
-        state="results/state/finetune",
-        code=lambda w: code("ttsnap.commands.finetune", reward_code(w.reward)),
+        state="results/state/finetune/{reward}.{level}.pt",
+        code=PLAN.reward_code("finetune"),
+    message:
+        "{wildcards.reward}: level {wildcards.level} of " + LEVELS
     shell:
-        "python -m ttsnap.workflow.devices {resources.gpu} {params.launch} ttsnap finetune --level {wildcards.level} {params.start} {params.reward}"
-        " --train-images {input.train_images} --train-labels {input.train_labels}"
-        " --validation-images {input.validation_images}"
-        " --validation-labels {input.validation_labels}"
-        " {params.settings} --seed {params.seed}"
-        " --state {params.state}/{wildcards.reward}.{wildcards.level}.pt"
-        " --out {output.checkpoint} --json {output.figures}"
-        " --threads {threads} > {log} 2>&1"
+        "python -m ttsnap.workflow.devices {resources.gpu} {params.launch} ttsnap finetune --level {wildcards.level}"
+        " {params.reward} {params.files} {params.settings} --seed {params.seed} --state {params.state}"
+        " --out {output.checkpoint} --json {output.figures}" + END
+
+
+rule score_noise_aware:
+    input:
+        images=rules.generate.output,
+        checkpoints=expand(
+            rules.finetune.output.checkpoint, level=CONFIG.levels, allow_missing=True
+        ),
+    output:
+        "results/scores/{split}/{shard}/{reward}.noise_aware.h5",
+    log:
+        "results/logs/score/{split}/{shard}/{reward}.noise_aware.log",
+    benchmark:
+        "results/benchmarks/score/{split}/{shard}/{reward}.noise_aware.tsv"
+    conda:
+        "../../envs/diffusion.yaml"
+    resources:
+        **needs(8000, 120),
+    params:
+        reward=PLAN.reward,
+        checkpoints=lambda w, input: [
+            f"--checkpoint {path}" for path in input.checkpoints
+        ],
+        weights=PLAN.reward_made_from,
+        code=PLAN.reward_code("score"),
+    message:
+        "{wildcards.split} {wildcards.shard}: noise-aware {wildcards.reward} of levels "
+        + LEVELS
+    shell:
+        TTSNAP
+        + " score {input.images} --out {output} {params.reward} {params.checkpoints}"
+        + END

@@ -3,7 +3,7 @@
 
 rule shard:
     input:
-        prompts=lambda w: ancient(prompt_settings(w).file),
+        lambda w: ancient(PLAN.prompts(w).file),
     output:
         "results/shards/{split}/{shard}.jsonl",
     log:
@@ -11,20 +11,21 @@ rule shard:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=memory(500),
-        runtime=minutes(5),
+        **needs(500, 5, gpu=False),
     params:
-        size=lambda w: prompt_settings(w).shard_size,
-        end=shard_end,
-        digest=shard_digest,
+        size=lambda w: PLAN.prompts(w).shard_size,
+        end=PLAN.shard_end,
+        digest=PLAN.shard_digest,
+    message:
+        "{wildcards.split}: shard {wildcards.shard} of the prompts"
     shell:
-        "python -m ttsnap shard {input.prompts:q} --size {params.size} --limit {params.end}"
+        "python -m ttsnap shard {input:q} --size {params.size} --limit {params.end}"
         " --shard $((10#{wildcards.shard})) --out {output} > {log} 2>&1"
 
 
 rule generate:
     input:
-        "results/shards/{split}/{shard}.jsonl",
+        rules.shard.output,
     output:
         "results/images/{split}/{shard}.h5",
     log:
@@ -34,29 +35,19 @@ rule generate:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=GPU,
-        mem_mb=memory(8000 + pictures_mb(PROMPT_IMAGES)),
-        runtime=minutes(240),
+        **needs(8000 + PLAN.prompt_mb(), 240),
     params:
-        model=lambda w: model_arguments(),  # a function: braces in a string are wildcards
-        weights=lambda w: WEIGHTS,
-        candidates=lambda w: prompt_settings(w).candidates,
-        steps=lambda w: ",".join(
-            map(
-                str,
-                (
-                    [*reversed(CONFIG.levels), LAST]
-                    if w.split == "train"
-                    else range(LAST + 1)
-                ),
-            )
-        ),
+        model=PLAN.model,
+        weights=lambda w: PLAN.weights,
+        candidates=lambda w: PLAN.prompts(w).candidates,
+        steps=PLAN.kept_steps,
         seed=CONFIG.seed,
         code=code("ttsnap.commands.generate"),
         # Outside the outputs: Snakemake deletes those before a rerun.
-        state="results/state/images",
+        state="results/state/images/{split}.{shard}",
+    message:
+        "{wildcards.split} {wildcards.shard}: {params.candidates} candidates of each prompt"
     shell:
-        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap generate {input} --out {output} {params.model}"
+        TTSNAP + " generate {input} --out {output} {params.model}"
         " --candidates {params.candidates} --keep-steps {params.steps} --seed {params.seed}"
-        " --state {params.state}/{wildcards.split}.{wildcards.shard}"
-        " --threads {threads} > {log} 2>&1"
+        " --state {params.state}" + END

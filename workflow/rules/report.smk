@@ -1,193 +1,249 @@
-# alignment, simulations, levels, images → figures, tables, gallery, first page
+# alignment, simulations, levels, images, searches → figures, tables, gallery, first page
+from ttsnap.workflow.report import ReportFacts
+
+# For the report's first page alone (workflow/report/workflow.rst), which sees nothing else of the workflow.
+config["of_report"] = ReportFacts(CONFIG, workflow)
 
 
-wildcard_constraints:
-    pruned_by="|".join(SEARCHES),
+def page(name, caption, category, **labels):
+    """A result with its place in the report."""
+    return report(
+        f"results/report/{name}",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels=labels,
+    )
 
 
 rule report_budget:
     input:
-        "results/simulations/{pruned_by}.json",
+        simulation=rules.simulate.output.json,
     output:
-        report(
-            "results/report/budget.{pruned_by}.png",
-            caption="../report/budget.rst",
-            category="2 Reward and budget",
-            labels={"pruned by": "{pruned_by}", "shows": "reward against budget"},
+        page(
+            "budget.{pruned_by}.png",
+            "budget",
+            "2 Reward and budget",
+            **{"pruned by": "{pruned_by}", "shows": "reward against budget"},
         ),
     log:
         "results/logs/report/budget.{pruned_by}.log",
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
+        **needs(2000, 10, gpu=False),
     params:
+        part="budget",
+        files=named_inputs,
+        more="",
+        out=lambda w, output: output[0],
         draws=CONFIG.simulate.draws,
         code=report_code(),
+    message:
+        "report: reward against budget, pruned by {wildcards.pruned_by}"
     shell:
-        "python -m ttsnap report --part budget --simulation {input} --out {output} > {log} 2>&1"
+        "python -m ttsnap report --part {params.part} {params.files} {params.more} --out {params.out} > {log} 2>&1"
 
 
-rule report_gain:
+use rule report_budget as report_gain with:
     input:
-        simulation="results/simulations/{pruned_by}.json",
-        schedules=fitted_schedules,
+        simulation=rules.simulate.output.json,
+        # None for all rewards together, and none where the config has a schedule of its own.
+        schedule=lambda w: (
+            expand(
+                rules.fit_schedule.output,
+                reward=w.pruned_by,
+                method=["ttsp", "ttsnap"],
+            )
+            if PLAN.fits and w.pruned_by != "all"
+            else []
+        ),
     output:
-        report(
-            "results/report/gain.{pruned_by}.html",
-            caption="../report/gain.rst",
-            category="2 Reward and budget",
-            labels={"pruned by": "{pruned_by}", "shows": "gain and schedules"},
+        page(
+            "gain.{pruned_by}.html",
+            "gain",
+            "2 Reward and budget",
+            **{"pruned by": "{pruned_by}", "shows": "gain and schedules"},
         ),
     log:
         "results/logs/report/gain.{pruned_by}.log",
-    conda:
-        "../../envs/report.yaml"
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
     params:
-        schedules=lambda w, input: with_flag("--schedule", input.schedules),
+        part="gain",
+        files=named_inputs,
+        more="",
+        out=lambda w, output: output[0],
+        schedules=lambda w, input: input.schedule,
         code=report_code(),
-    shell:
-        "python -m ttsnap report --part gain --simulation {input.simulation} {params.schedules}"
-        " --out {output} > {log} 2>&1"
+    message:
+        "report: gains and schedules, pruned by {wildcards.pruned_by}"
 
 
-rule report_cost:
+use rule report_budget as report_cost with:
     input:
-        simulation="results/simulations/{pruned_by}.json",
-        tensors=tensors_of,
+        simulation=rules.simulate.output.json,
+        tensor=lambda w: expand(
+            rules.tensor.output, split="test", reward=PLAN.tensors_of(w)
+        ),
     output:
-        report(
-            "results/report/cost.{pruned_by}.html",
-            caption="../report/cost.rst",
-            category="4 Cost",
-            labels={"pruned by": "{pruned_by}", "shows": "compute"},
+        page(
+            "cost.{pruned_by}.html",
+            "cost",
+            "4 Cost",
+            **{"pruned by": "{pruned_by}", "shows": "compute"},
         ),
     log:
         "results/logs/report/cost.{pruned_by}.log",
-    conda:
-        "../../envs/report.yaml"
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
     params:
+        part="cost",
+        files=named_inputs,
+        more="",
+        out=lambda w, output: output[0],
         accounting=CONFIG.simulate.accounting,
         code=report_code(),
-    shell:
-        "python -m ttsnap report --part cost --simulation {input.simulation}"
-        " --tensor {input.tensors} --out {output} > {log} 2>&1"
+    message:
+        "report: where the compute goes, pruned by {wildcards.pruned_by}"
 
 
-rule report_tau:
+use rule report_budget as report_tau with:
     input:
-        alignment="results/alignment/test.{reward}.json",
-        simulation="results/simulations/{reward}.json",
+        alignment=expand(rules.align.output, split="test", allow_missing=True),
+        simulation=expand(rules.simulate.output.json, pruned_by="{reward}"),
     output:
-        report(
-            "results/report/tau.{reward}.png",
-            caption="../report/tau.rst",
-            category="3 Noise-aware rewards",
-            labels={"reward": "{reward}", "shows": "Kendall τ of each step"},
+        page(
+            "tau.{reward}.png",
+            "tau",
+            "3 Noise-aware rewards",
+            reward="{reward}",
+            shows="Kendall τ of each step",
         ),
     log:
         "results/logs/report/tau.{reward}.log",
-    conda:
-        "../../envs/report.yaml"
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
     params:
+        part="tau",
+        files=named_inputs,
+        more="",
+        out=lambda w, output: output[0],
         levels=CONFIG.levels,
         code=report_code(),
-    shell:
-        "python -m ttsnap report --part tau --alignment {input.alignment}"
-        " --simulation {input.simulation} --out {output} > {log} 2>&1"
+    message:
+        "report: Kendall's τ of each step, {wildcards.reward}"
 
 
-rule report_levels:
+use rule report_budget as report_levels with:
     input:
-        alignment="results/alignment/test.{reward}.json",
-        levels=expand("results/levels/{{reward}}/{level}.json", level=CONFIG.levels),
+        alignment=expand(rules.align.output, split="test", allow_missing=True),
+        level=expand(
+            rules.finetune.output.figures, level=CONFIG.levels, allow_missing=True
+        ),
     output:
-        report(
-            "results/report/levels.{reward}.html",
-            caption="../report/levels.rst",
-            category="3 Noise-aware rewards",
-            labels={"reward": "{reward}", "shows": "table of levels"},
+        page(
+            "levels.{reward}.html",
+            "levels",
+            "3 Noise-aware rewards",
+            reward="{reward}",
+            shows="table of levels",
         ),
     log:
         "results/logs/report/levels.{reward}.log",
-    conda:
-        "../../envs/report.yaml"
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
     params:
-        levels=lambda w, input: with_flag("--level", input.levels),
+        part="levels",
+        files=named_inputs,
+        more="",
+        out=lambda w, output: output[0],
         code=report_code(),
-    shell:
-        "python -m ttsnap report --part levels --alignment {input.alignment} {params.levels}"
-        " --out {output} > {log} 2>&1"
+    message:
+        "report: the levels of {wildcards.reward}"
 
 
-rule report_gallery:
+use rule report_budget as report_gallery with:
     input:
-        tensor="results/tensors/test.{reward}.h5",
-        simulation="results/simulations/{reward}.json",
-        images=gallery_images,
+        tensor=expand(rules.tensor.output, split="test", allow_missing=True),
+        simulation=expand(rules.simulate.output.json, pruned_by="{reward}"),
+        images=expand(rules.generate.output, split="test", shard=PLAN.gallery_shards()),
     output:
-        report(
-            "results/report/gallery.{reward}.html",
-            caption="../report/gallery.rst",
-            category="5 Gallery",
-            labels={"reward": "{reward}", "shows": "who was dropped where"},
+        page(
+            "gallery.{reward}.html",
+            "gallery",
+            "5 Gallery",
+            reward="{reward}",
+            shows="who was dropped where",
         ),
     log:
         "results/logs/report/gallery.{reward}.log",
-    conda:
-        "../../envs/report.yaml"
     resources:
-        mem_mb=memory(2000),
-        runtime=minutes(20),
+        **needs(2000, 20, gpu=False),
     params:
+        part="gallery",
+        files=named_inputs,
+        more=f"--prompts {CONFIG.report.gallery} --candidates {CONFIG.report.gallery_candidates}",
+        out=lambda w, output: output[0],
         prompts=CONFIG.report.gallery,
         candidates=CONFIG.report.gallery_candidates,
         code=report_code(),
-    shell:
-        "python -m ttsnap report --part gallery --tensor {input.tensor}"
-        " --simulation {input.simulation} --images {input.images} --prompts {params.prompts}"
-        " --candidates {params.candidates} --out {output} > {log} 2>&1"
+    message:
+        "report: who was dropped where, {wildcards.reward}"
 
 
-rule report_summary:
+use rule report_budget as report_search with:
     input:
-        tensors=expand("results/tensors/test.{reward}.h5", reward=CONFIG.rewards),
-        simulations=expand("results/simulations/{pruned_by}.json", pruned_by=SEARCHES),
-        alignments=expand("results/alignment/test.{reward}.json", reward=CONFIG.rewards),
-        figure=f"results/report/budget.{SEARCHES[0]}.png",
+        comparison=rules.compare_search.output,
     output:
-        report(
-            "results/report/overview.html",
-            caption="../report/overview.rst",
-            category="1 Overview",
-            labels={"shows": "what was run and what came out"},
+        page(
+            "search.{reward}.html",
+            "search",
+            "6 Real search",
+            reward="{reward}",
+            shows="measured and predicted",
+        ),
+    log:
+        "results/logs/report/search.{reward}.log",
+    params:
+        part="search",
+        files=named_inputs,
+        more="",
+        out=lambda w, output: output[0],
+        code=report_code(),
+    message:
+        "report: real searches, {wildcards.reward}"
+
+
+use rule report_budget as report_summary with:
+    input:
+        tensor=expand(rules.tensor.output, split="test", reward=CONFIG.rewards),
+        simulation=expand(rules.simulate.output.json, pruned_by=PLAN.pruned_by),
+        alignment=expand(rules.align.output, split="test", reward=CONFIG.rewards),
+        figure=expand(rules.report_budget.output, pruned_by=PLAN.pruned_by[0]),
+    output:
+        page(
+            "overview.html",
+            "overview",
+            "1 Overview",
+            shows="what was run and what came out",
         ),
         summary="results/report/summary.json",
         headline="results/report/headline.txt",
     log:
         "results/logs/report/summary.log",
-    conda:
-        "../../envs/report.yaml"
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
     params:
-        folder=subpath(output.summary, parent=True),
+        part="summary",
+        files=named_inputs,
+        more="",
+        out=lambda w, output: os.path.dirname(output.summary),
         code=report_code(),
-    shell:
-        "python -m ttsnap report --part summary --tensor {input.tensors}"
-        " --simulation {input.simulations} --alignment {input.alignments}"
-        " --figure {input.figure} --out {params.folder} > {log} 2>&1"
+    message:
+        "report: the first page"
+
+
+def report_files():
+    """All that the report consists of."""
+    by_pruning = [rules.report_budget, rules.report_gain, rules.report_cost]
+    by_reward = [
+        rules.report_tau,
+        rules.report_levels,
+        *([rules.report_gallery] if CONFIG.report.gallery else []),
+    ]
+    return [
+        rules.report_summary.output[0],
+        *(expand(rule.output, pruned_by=PLAN.pruned_by) for rule in by_pruning),
+        *(expand(rule.output, reward=CONFIG.rewards) for rule in by_reward),
+        *expand(rules.report_search.output, reward=CONFIG.search.rewards),
+    ]

@@ -1,16 +1,29 @@
-# fitted schedules, level checkpoints → real searches of the test prompts → what they came to, beside what was foretold
+# fitted schedules, level checkpoints → real searches of the test prompts → what they came to, beside the prediction
 
 
 wildcard_constraints:
-    search_method="best_of_n|ttsp|ttsnap",
-    budget="|".join(re.escape(f"{budget:g}") for budget in CONFIG.search.budgets),
+    budget="|".join(re.escape(budget) for budget in PLAN.searches()["budget"]),
+
+
+def schedule_of_search(w):
+    """The schedule fitted for the method; best-of-N has none, and none is fitted where the config has one."""
+    if not PLAN.fits or w.search_method == "best_of_n":
+        return []
+    return expand(rules.fit_schedule.output, reward=w.reward, method=w.search_method)
 
 
 rule search:
     input:
-        prompts="results/shards/test/{shard}.jsonl",
-        schedule=search_schedule,
-        levels=search_levels,
+        prompts=expand(rules.shard.output, split="test", allow_missing=True),
+        schedule=schedule_of_search,
+        # The search opens those that its schedule looks at.
+        levels=lambda w: (
+            expand(
+                rules.finetune.output.checkpoint, reward=w.reward, level=CONFIG.levels
+            )
+            if w.search_method == "ttsnap"
+            else []
+        ),
     output:
         # Beside these, in the same folder: pictures, strips, traces. They outlive a job that dies.
         summary="results/searches/{reward}/{search_method}/{budget}/{shard}/summary.json",
@@ -22,40 +35,42 @@ rule search:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=GPU,
-        mem_mb=memory(8000),
-        runtime=minutes(240),
+        **needs(8000, 240),
     params:
         folder=subpath(output.summary, parent=True),
-        model=lambda w: model_arguments(steps="model-steps"),
-        weights=lambda w: [WEIGHTS, reward_weights(w.reward)],
-        reward=lambda w: reward_arguments(w.reward),
-        levels=lambda w, input: " ".join(f"--checkpoint {p}" for p in input.levels),
-        schedule=search_arguments,
-        own=lambda w: (
-            own_schedule() if not FITTED and w.search_method != "best_of_n" else ""
+        model=PLAN.model,
+        weights=lambda w: [PLAN.weights, PLAN.reward_made_from(w)],
+        reward=PLAN.reward,
+        levels=lambda w, input: [f"--checkpoint {path}" for path in input.levels],
+        fitted=lambda w, input: f"--schedule {input.schedule}" if input.schedule else "",
+        fixed=lambda w: (
+            "" if w.search_method == "best_of_n" else PLAN.fixed_schedule("--looks")
         ),
         unit=CONFIG.search.unit,
         first=CONFIG.prompts.test.candidates if CONFIG.search.fresh else 0,
-        limit=search_limit,
+        limit=PLAN.search_limit,
         checker=f"--checker {CONFIG.checker}" if CONFIG.checker else "",
         seed=CONFIG.seed,
-        code=search_code,
+        code=PLAN.search_code,
+    message:
+        "{wildcards.reward}, {wildcards.search_method}, budget {wildcards.budget}: search of shard {wildcards.shard}"
     shell:
-        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap search {input.prompts} --out {params.folder} {params.model}"
-        " {params.reward} {params.levels} --method {wildcards.search_method} {params.schedule}"
-        " --budget {wildcards.budget} --budget-unit {params.unit}"
-        " --first-candidate {params.first} --limit {params.limit} {params.checker}"
-        " --seed {params.seed} --replace --threads {threads} > {log} 2>&1"
+        TTSNAP
+        + " search {input.prompts} --out {params.folder} {params.model} {params.reward} {params.levels}"
+        " --method {wildcards.search_method} {params.fitted} {params.fixed}"
+        " --budget {wildcards.budget} --budget-unit {params.unit} --first-candidate {params.first}"
+        " --limit {params.limit} {params.checker} --seed {params.seed} --replace" + END
 
 
 rule compare_search:
     input:
-        searches=searches_of,
-        seconds=lambda w: [
-            p.replace("summary.json", "seconds.json") for p in searches_of(w)
-        ],
-        tensor="results/tensors/test.{reward}.h5",
+        searches=expand(
+            rules.search.output.summary, **PLAN.searches(), allow_missing=True
+        ),
+        seconds=expand(
+            rules.search.output.seconds, **PLAN.searches(), allow_missing=True
+        ),
+        tensor=expand(rules.tensor.output, split="test", allow_missing=True),
     output:
         "results/searches/{reward}.json",
     log:
@@ -63,36 +78,14 @@ rule compare_search:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(20),
+        **needs(4000, 20, gpu=False),
     params:
-        folders=lambda w, input: [p.rsplit("/", 1)[0] for p in input.searches],
+        folders=lambda w, input: [os.path.dirname(path) for path in input.searches],
         draws=CONFIG.simulate.draws,
         seed=CONFIG.seed,
         code=code("ttsnap.commands.compare_search"),
+    message:
+        "{wildcards.reward}: real searches beside their prediction"
     shell:
         "python -m ttsnap compare-search {params.folders} --tensor {input.tensor}"
         " --draws {params.draws} --seed {params.seed} --json {output} > {log} 2>&1"
-
-
-rule report_search:
-    input:
-        "results/searches/{reward}.json",
-    output:
-        report(
-            "results/report/search.{reward}.html",
-            caption="../report/search.rst",
-            category="6 Real search",
-            labels={"reward": "{reward}", "shows": "realised and foretold"},
-        ),
-    log:
-        "results/logs/report/search.{reward}.log",
-    conda:
-        "../../envs/report.yaml"
-    resources:
-        mem_mb=memory(2000),
-        runtime=minutes(10),
-    params:
-        code=report_code(),
-    shell:
-        "python -m ttsnap report --part search --comparison {input} --out {output} > {log} 2>&1"

@@ -1,11 +1,16 @@
-# The M-step: latent-matched SFT and, with as many updates, direct SFT; before them the GAN where no model is named
+# The second method: targets → noise of each target (E-step) → finetuned generator (M-step), each cycle from the one
+# before; beside it the same finetuning on random noise. The GAN is trained first where no model is named.
+from ttsnap.workflow.sft_plan import RUN, WAYS, SftPlan, words
+
+SFT = CONFIG.sft
+SFT_PLAN = SftPlan(SFT, lambda message: refusal(message, PARTS))
 
 
-rule sft:
-    input:
-        "results/sft/report/comparison.html",
-        "results/sft/report/curves.png",
-        expand("results/sft/report/images.{seed}.png", seed=SFT.seeds),
+wildcard_constraints:
+    seed=r"\d+",
+    cycle=r"\d+",
+    way="|".join(["base", *WAYS]),
+    part="train|test",
 
 
 rule sft_gan:
@@ -20,30 +25,95 @@ rule sft_gan:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=GPU,
-        mem_mb=memory(8000),
-        runtime=minutes(240),
+        **needs(8000, 240),
     params:
-        data=lambda w: f"--data {SFT.data.kind} {folder_argument()}",
-        digest=lambda w: labelled_digest("train"),
-        settings=words(SFT.gan.model_dump()),
+        data=SFT_PLAN.data,
+        digest=lambda w: SFT_PLAN.data_digest("train"),
+        settings=words(SFT.gan),
         out=subpath(output.weights, parent=True),
         code=code("ttsnap.commands.train_gan"),
+    message:
+        "seed {wildcards.seed}: the GAN"
     shell:
-        "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap train-gan {params.data} {params.settings} --seed {wildcards.seed}"
-        " --out {params.out} --replace --json {output.figures} --threads {threads} > {log} 2>&1"
+        TTSNAP
+        + " train-gan {params.data} {params.settings} --seed {wildcards.seed} --out {params.out} --replace"
+        " --json {output.figures}" + END
+
+
+rule assign:
+    input:
+        model=lambda w: SFT_PLAN.model_file(w.seed, "assigned", int(w.cycle) - 1),
+        # The first cycle starts from the targets' base noise.
+        start=lambda w: (
+            expand(
+                rules.assign.output, seed=w.seed, cycle=int(w.cycle) - 1, shard=w.shard
+            )
+            if int(w.cycle) > 1
+            else []
+        ),
+    output:
+        # Blocks of finished targets lie beside it, where a job that died leaves them.
+        f"{RUN}/assigned/{{cycle}}/{{shard}}/manifest.jsonl",
+    log:
+        "results/logs/sft/assign/{seed}.{cycle}.{shard}.log",
+    benchmark:
+        "results/benchmarks/sft/assign/{seed}.{cycle}.{shard}.tsv"
+    conda:
+        "../../envs/diffusion.yaml"
+    resources:
+        **needs(8000, 240),
+    params:
+        targets=lambda w: SFT_PLAN.targets("train", int(w.shard)),
+        digest=lambda w: SFT_PLAN.digest("train", int(w.shard)),
+        model=lambda w: SFT_PLAN.model(w.seed, "assigned", int(w.cycle) - 1),
+        weights=SFT_PLAN.weights,
+        size=SFT_PLAN.size(),
+        start=lambda w, input: f"--from {input.start}" if input.get("start") else "",
+        settings=words(SFT.assign),
+        out=subpath(output[0], parent=True),
+        code=code("ttsnap.commands.assign"),
+    message:
+        "seed {wildcards.seed}, cycle {wildcards.cycle}: noise for shard {wildcards.shard} of the targets"
+    shell:
+        TTSNAP
+        + " assign {params.targets} --model {params.model:q} {params.size} {params.start} {params.settings}"
+        " --mirror --seed {wildcards.seed} --out {params.out}" + END
+
+
+use rule assign as probe with:
+    input:
+        model=lambda w: SFT_PLAN.model_file(w.seed, w.way, w.cycle),
+    output:
+        f"{RUN}/probe/{{way}}.{{cycle}}/{{part}}/manifest.jsonl",
+    log:
+        "results/logs/sft/probe/{seed}.{way}.{cycle}.{part}.log",
+    benchmark:
+        "results/benchmarks/sft/probe/{seed}.{way}.{cycle}.{part}.tsv"
+    params:
+        targets=lambda w: SFT_PLAN.targets(w.part),
+        digest=lambda w: SFT_PLAN.digest(w.part),
+        model=lambda w: SFT_PLAN.model(w.seed, w.way, w.cycle),
+        weights=SFT_PLAN.weights,
+        size=SFT_PLAN.size(),
+        start="",
+        settings=words(SFT.assign),
+        out=subpath(output[0], parent=True),
+        code=code("ttsnap.commands.assign"),
+    # Noise for the targets of a comparison, from their base noise, for any model alike
+    message:
+        "seed {wildcards.seed}, {wildcards.way} after cycle {wildcards.cycle}: noise for {wildcards.part} targets"
 
 
 rule sft_train:
     input:
-        start=lambda w: model_file(w.seed, w.way, int(w.cycle) - 1),
-        teacher=lambda w: model_file(w.seed, "base", 0),
-        # Direct SFT reads just the targets, which are the same in every cycle.
+        start=lambda w: SFT_PLAN.model_file(w.seed, w.way, int(w.cycle) - 1),
+        teacher=lambda w: SFT_PLAN.model_file(w.seed, "base", 0),
+        # On random noise it reads just the targets, which are the same in every cycle.
         manifests=lambda w: expand(
-            f"{RUN}/assigned/{{cycle}}/{{shard:04d}}/manifest.jsonl",
+            rules.assign.output,
             seed=w.seed,
-            cycle=w.cycle if w.way == "matched" else 1,
-            shard=sft_shards(),
+            cycle=w.cycle if w.way == "assigned" else 1,
+            shard=SFT_PLAN.shards(),
         ),
     output:
         summary=f"{RUN}/{{way}}/{{cycle}}/train_summary.json",
@@ -54,25 +124,82 @@ rule sft_train:
     conda:
         "../../envs/diffusion.yaml"
     resources:
-        gpu=GPU,
-        mem_mb=memory(16000),
-        runtime=minutes(480),
+        **needs(16000, 480),
     params:
-        launch=lambda w, resources: launcher(resources),
-        model=lambda w: model_path(w.seed, w.way, int(w.cycle) - 1),
-        teacher=lambda w: model_path(w.seed, "base", 0),
-        weights=lambda w: sft_weights(),
-        size=size_argument(),
-        noise=lambda w: "assigned" if w.way == "matched" else "random",
-        settings=words(SFT.train.model_dump()),
+        launch=launcher,
+        model=lambda w: SFT_PLAN.model(w.seed, w.way, int(w.cycle) - 1),
+        teacher=lambda w: SFT_PLAN.model(w.seed, "base", 0),
+        weights=SFT_PLAN.weights,
+        size=SFT_PLAN.size(),
+        settings=words(SFT.train),
         number=lambda w: 1000 * int(w.seed) + int(w.cycle),
         out=subpath(output.summary, parent=True),
         # Outside the outputs: Snakemake deletes those of a job that died.
-        state="results/state/sft",
+        state="results/state/sft/{seed}.{way}.{cycle}.pt",
         code=code("ttsnap.commands.sft"),
+    message:
+        "seed {wildcards.seed}, cycle {wildcards.cycle}: finetuning on {wildcards.way} noise"
     shell:
-        "python -m ttsnap.workflow.devices {resources.gpu} {params.launch} ttsnap sft --manifest {input.manifests} --model {params.model:q}"
-        " --teacher {params.teacher:q} {params.size} --noise {params.noise} {params.settings}"
-        " --every-epoch --seed {params.number} --out {params.out} --replace"
-        " --state {params.state}/{wildcards.seed}.{wildcards.way}.{wildcards.cycle}.pt"
-        " --threads {threads} > {log} 2>&1"
+        "python -m ttsnap.workflow.devices {resources.gpu} {params.launch} ttsnap sft --manifest {input.manifests}"
+        " --model {params.model:q} --teacher {params.teacher:q} {params.size} --noise {wildcards.way} {params.settings}"
+        " --every-epoch --seed {params.number} --out {params.out} --replace --state {params.state}"
+        + END
+
+
+rule sft_classifier:
+    output:
+        weights="results/sft/classifier.safetensors",
+        figures="results/sft/classifier.json",
+    log:
+        "results/logs/sft/classifier.log",
+    conda:
+        "../../envs/diffusion.yaml"
+    resources:
+        **needs(8000, 60),
+    params:
+        data=SFT_PLAN.data,
+        digest=lambda w: SFT_PLAN.data_digest("train", "test"),
+        code=code("ttsnap.commands.train_classifier"),
+    message:
+        "the judge of generated images: a classifier"
+    shell:
+        TTSNAP
+        + " train-classifier {params.data} --out {output.weights} --json {output.figures}"
+        + END
+
+
+rule sft_compare:
+    input:
+        model=lambda w: SFT_PLAN.model_file(w.seed, w.way, w.cycle),
+        base=lambda w: SFT_PLAN.model_file(w.seed, "base", 0),
+        train=expand(rules.probe.output, part="train", allow_missing=True),
+        test=expand(rules.probe.output, part="test", allow_missing=True),
+        judge=[] if SFT.features else rules.sft_classifier.output.weights,
+    output:
+        figures=f"{RUN}/compare/{{way}}.{{cycle}}.json",
+        images=f"{RUN}/compare/{{way}}.{{cycle}}.safetensors",
+    log:
+        "results/logs/sft/compare/{seed}.{way}.{cycle}.log",
+    conda:
+        "../../envs/diffusion.yaml"
+    resources:
+        **needs(8000, 60),
+    params:
+        model=lambda w: SFT_PLAN.model(w.seed, w.way, w.cycle),
+        base=lambda w: SFT_PLAN.model(w.seed, "base", 0),
+        weights=SFT_PLAN.weights,
+        size=SFT_PLAN.size(),
+        judge=lambda w, input: SFT_PLAN.judge(input.judge),
+        checker=f"--checker {SFT.checker}" if SFT.checker else "",
+        data=SFT_PLAN.data,
+        digest=lambda w: SFT_PLAN.data_digest("train"),
+        fresh=SFT.fresh,
+        code=code("ttsnap.commands.compare_sft"),
+    message:
+        "seed {wildcards.seed}, {wildcards.way} after cycle {wildcards.cycle}: compared with the original model"
+    shell:
+        TTSNAP
+        + " compare-sft --model {params.model:q} --base {params.base:q} {params.size} {params.judge}"
+        " --train-manifest {input.train} --test-manifest {input.test} {params.checker} {params.data}"
+        " --fresh {params.fresh} --way {wildcards.way} --cycle {wildcards.cycle} --seed {wildcards.seed}"
+        " --json {output.figures} --images {output.images}" + END

@@ -1,9 +1,38 @@
-# reward tensors → alignment, fitted schedules, simulation
+# rewards → one tensor per split and reward → alignment, fitted schedules, simulation
+
+
+def shards_of(files, w):
+    """The files of every shard of a split."""
+    return expand(files, split=w.split, shard=PLAN.numbers(w.split), allow_missing=True)
+
+
+rule tensor:
+    input:
+        base=lambda w: shards_of(rules.score_base.output, w),
+        noise_aware=lambda w: (
+            shards_of(rules.score_noise_aware.output, w) if CONFIG.levels else []
+        ),
+        accepted=lambda w: shards_of(rules.check.output, w) if CONFIG.checker else [],
+    output:
+        "results/tensors/{split}.{reward}.h5",
+    log:
+        "results/logs/tensor/{split}.{reward}.log",
+    conda:
+        "../../envs/simulate.yaml"
+    resources:
+        **needs(4000, 30, gpu=False),
+    params:
+        files=named_inputs,
+        code=code("ttsnap.commands.tensor"),
+    message:
+        "{wildcards.split}: the tensor of {wildcards.reward}"
+    shell:
+        "python -m ttsnap tensor {params.files} --out {output} > {log} 2>&1"
 
 
 rule align:
     input:
-        "results/tensors/{split}.{reward}.h5",
+        rules.tensor.output,
     output:
         "results/alignment/{split}.{reward}.json",
     log:
@@ -11,21 +40,24 @@ rule align:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(30),
+        **needs(4000, 30, gpu=False),
     params:
         seed=CONFIG.seed,
         code=code("ttsnap.commands.align"),
+    message:
+        "{wildcards.split}: how well each step of {wildcards.reward} ranks the final images"
     shell:
         "python -m ttsnap align {input} --seed {params.seed} --json {output} > {log} 2>&1"
 
 
 rule fit_schedule:
     input:
-        tensor="results/tensors/validation.{reward}.h5",
+        tensor=expand(rules.tensor.output, split="validation", allow_missing=True),
         # TTSnap leaves TTSp's schedule, which needs no finetuning, only where it clearly gains by it.
-        incumbent=lambda w: (
-            f"results/schedules/{w.reward}.ttsp.json" if w.method == "ttsnap" else []
+        incumbent=branch(
+            lambda w: w.method == "ttsnap",
+            then="results/schedules/{reward}.ttsp.json",
+            otherwise=[],
         ),
     output:
         "results/schedules/{reward}.{method}.json",
@@ -34,36 +66,38 @@ rule fit_schedule:
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(60),
+        **needs(4000, 60, gpu=False),
     params:
-        budgets=BUDGETS,
-        # Whole survivors only: or the fit would choose fractions that round up to more than is paid for.
-        accounting={"exact": "realised"}.get(
-            CONFIG.simulate.accounting, CONFIG.simulate.accounting
-        ),
-        seed=CONFIG.seed,
-        fit=f"0:{FIT_PROMPTS}",
-        test=f"{min(FIT_PROMPTS, VALIDATION_PROMPTS - 1)}:{VALIDATION_PROMPTS}",
         incumbent=lambda w, input: (
             f"--incumbent {input.incumbent}" if input.incumbent else ""
         ),
+        budgets=PLAN.budgets(),
+        accounting=PLAN.fit_accounting(),
+        prompts=PLAN.fitted_on(),
+        seed=CONFIG.seed,
         code=code("ttsnap.commands.fit_schedule"),
+    message:
+        "{wildcards.reward}: the schedule of {wildcards.method}"
     shell:
-        "python -m ttsnap fit-schedule {input.tensor} --method {wildcards.method}"
-        " --budgets {params.budgets} --accounting {params.accounting} --seed {params.seed}"
-        " --fit-prompts {params.fit} --test-prompts {params.test} {params.incumbent}"
+        "python -m ttsnap fit-schedule {input.tensor} --method {wildcards.method} --budgets {params.budgets}"
+        " --accounting {params.accounting} --seed {params.seed} {params.prompts} {params.incumbent}"
         " --json {output} > {log} 2>&1"
 
 
 rule simulate:
     input:
-        tensors=lambda w: [
-            f"results/tensors/test.{reward}.h5"
-            for reward in (CONFIG.rewards if w.pruned_by == "all" else [w.pruned_by])
-        ],
-        ttsnap=schedule_of("ttsnap"),
-        ttsp=schedule_of("ttsp"),
+        tensors=lambda w: expand(
+            rules.tensor.output, split="test", reward=PLAN.tensors_of(w)
+        ),
+        schedules=lambda w: (
+            expand(
+                rules.fit_schedule.output,
+                reward=PLAN.schedule_of(w),
+                method=["ttsnap", "ttsp"],
+            )
+            if PLAN.fits
+            else []
+        ),
     output:
         json="results/simulations/{pruned_by}.json",
         csv="results/simulations/{pruned_by}.csv",
@@ -71,24 +105,26 @@ rule simulate:
         "results/logs/simulate/{pruned_by}.log",
     benchmark:
         "results/benchmarks/simulate/{pruned_by}.tsv"
-    wildcard_constraints:
-        pruned_by="|".join([*CONFIG.rewards, "all"]),
     conda:
         "../../envs/simulate.yaml"
     resources:
-        mem_mb=memory(4000),
-        runtime=minutes(60),
+        **needs(4000, 60, gpu=False),
     params:
-        schedules=schedule_arguments,
-        # What a function of the input gives makes no job run again; this does.
-        own=own_schedule() if not FITTED else "",
-        budgets=BUDGETS,
+        fitted=lambda w, input: (
+            "--schedule {} --ttsp-schedule {}".format(*input.schedules)
+            if PLAN.fits
+            else ""
+        ),
+        fixed=PLAN.fixed_schedule("--steps"),
+        budgets=PLAN.budgets(),
         accounting=CONFIG.simulate.accounting,
         draws=CONFIG.simulate.draws,
         seed=CONFIG.seed,
         # It could draw as well; here the report does.
         code=code("ttsnap.commands.simulate", apart_from=("ttsnap.report",)),
+    message:
+        "what each method gains, pruning by {wildcards.pruned_by}"
     shell:
-        "python -m ttsnap simulate {input.tensors} {params.schedules} --budgets {params.budgets}"
+        "python -m ttsnap simulate {input.tensors} {params.fitted} {params.fixed} --budgets {params.budgets}"
         " --accounting {params.accounting} --draws {params.draws} --seed {params.seed}"
         " --json {output.json} --csv {output.csv} > {log} 2>&1"

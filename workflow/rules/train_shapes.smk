@@ -28,12 +28,12 @@ rule train_shapes_part:
         "../../envs/diffusion.yaml"
     threads: workflow.cores
     resources:
-        gpu=GPU,
-        mem_mb=memory(16000),
-        runtime=minutes(180),
+        **needs(16000, 180),
     params:
         out=subpath(output[0], parent=True),
         code=code("recipe.train_shapes"),
+    message:
+        "the embedded models again: {wildcards.part}"
     shell:
         "python -m ttsnap.workflow.devices {resources.gpu} python -m recipe train-shapes {wildcards.part} --out {params.out}"
         " --threads {threads} > {log} 2>&1"

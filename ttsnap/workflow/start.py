@@ -1,0 +1,33 @@
+"""Before the rules: the config from all its files, and its faults as Snakemake shows them."""
+
+from snakemake.exceptions import WorkflowError
+
+from ttsnap.errors import BadInput
+from ttsnap.settings.config import Config, parse_config
+from ttsnap.settings.files import Part, at_fault, read_parts
+from ttsnap.workflow.plan import Plan
+
+
+def config_parts(workflow) -> list[Part]:
+    """What every config file and --config hold, the weakest first; Snakemake merges them into one."""
+    settings = workflow.config_settings
+    default = [path for path in workflow.configfiles if path not in settings.configfiles]
+    files = [*([] if settings.replace_workflow_config else default), *settings.configfiles]
+    try:
+        return read_parts(files, settings.config)
+    except BadInput as error:
+        raise WorkflowError(str(error)) from None
+
+
+def refusal(error: object, parts: list[Part]) -> WorkflowError:
+    """A fault of the config, to be raised: with the file at fault."""
+    return WorkflowError(f"{at_fault(str(error), parts)}: {error}")
+
+
+def read_plan(values: dict, parts: list[Part]) -> tuple[Config, Plan]:
+    """The config that Snakemake merged, validated, and the jobs it asks for. Raises Snakemake's own error."""
+    try:
+        config = parse_config(values, "")
+        return config, Plan(config)
+    except BadInput as error:
+        raise refusal(error, parts) from None
