@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ttsnap.commands.import_values import read_values
 from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.schedule import Schedule
 from ttsnap.simulate.fit import Judge, Settings, search
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import summarise
+from ttsnap.storage.published import read_values
 from ttsnap.storage.tensor import RewardTensor, read_tensor, write_tensor
 
 BUDGETS = np.arange(400.0, 4001, 200)

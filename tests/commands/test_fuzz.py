@@ -16,7 +16,6 @@ from small_run import ROOT, small_config, write_inputs
 
 from ttsnap.cli import main
 from ttsnap.commands.console import TRACEBACK
-from ttsnap.commands.import_values import read_values
 from ttsnap.errors import TtsnapError
 from ttsnap.rewards.levels import read_about, save_level
 from ttsnap.search.folder import Folder, file_name
@@ -28,6 +27,7 @@ from ttsnap.sft.targets import of_pairs
 from ttsnap.storage.files import write_json, write_text
 from ttsnap.storage.image_shards import read_shard
 from ttsnap.storage.prompts import read_prompts
+from ttsnap.storage.published import read_values
 from ttsnap.storage.schedules import read_schedule
 from ttsnap.storage.scores import read_scores
 from ttsnap.storage.tensor import read_tensor

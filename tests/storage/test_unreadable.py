@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ttsnap.commands.import_values import read_values
 from ttsnap.errors import BadInput
 from ttsnap.rewards.levels import read_about, save_level
 from ttsnap.rewards.weights import read_architecture, read_weights
@@ -33,6 +32,7 @@ from ttsnap.storage.files import reading, why_unreadable
 from ttsnap.storage.image_shards import read_shard, write_shard
 from ttsnap.storage.images import read_rgb
 from ttsnap.storage.prompts import read_prompts
+from ttsnap.storage.published import read_values
 from ttsnap.storage.scores import Scores, read_scores, write_scores
 from ttsnap.storage.tensor import RewardTensor, read_tensor, write_tensor
 from ttsnap.storage.tree import find_tree

@@ -1,40 +1,25 @@
 """`ttsnap check`: the objective verdict of a checker on every Tweedie image of a shard."""
 
-import argparse
-import importlib
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
 
-from ttsnap.commands.options import in_file, out_file
-
-CHECKERS = {
-    "shapes": "ttsnap.shapes.checker"
-}  # name → module with check(images, prompts) → accepted, fidelity
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("images", type=in_file, help="image shard (HDF5)")
-    parser.add_argument("--checker", default="shapes", choices=CHECKERS, help="who judges")
-    parser.add_argument(
-        "--out", type=out_file, required=True, help="score file (HDF5): 1 accepted, 0 refused"
-    )
+from ttsnap.commands.options import Command, InFile, OutFile
+from ttsnap.settings.kinds import CHECKERS, Checker
+from ttsnap.shapes.checkers import check_shard
+from ttsnap.storage.image_shards import read_shard
+from ttsnap.storage.scores import write_scores
 
 
-def run(args: argparse.Namespace) -> dict:
+class CheckOptions(Command):
+    """Which images are judged, and by whom."""
+
+    images: CliPositionalArg[InFile] = Field(description="image shard (HDF5)")
+    checker: Checker = Field("shapes", description=f"who judges: {', '.join(CHECKERS)}")
+    out: OutFile = Field(description="score file (HDF5): 1 accepted, 0 refused")
+
+
+def run(options: CheckOptions) -> dict:
     """Judge the shard; return the acceptance of each step."""
-    import numpy as np
-
-    from ttsnap.storage.image_shards import read_shard
-    from ttsnap.storage.scores import Scores, write_scores
-
-    judge = importlib.import_module(CHECKERS[args.checker])
-    shard = read_shard(args.images)
-    prompts = [p for p in shard.prompts for _ in range(shard.candidates)]
-    verdicts = []
-    for step in shard.steps:
-        images = shard.images(step)
-        accepted, _ = judge.check(images.reshape(-1, *images.shape[2:]), prompts)
-        verdicts.append(accepted.reshape(images.shape[:2]))
-    values = np.stack(verdicts, axis=2).astype(np.float32)
-    about = {"kind": "checker", "reward": "checker", "version": args.checker}
-    write_scores(args.out, Scores.of_shard(shard, values, shard.steps, about))
-    return {"steps": shard.steps, "accepted": values.mean((0, 1)).tolist()}
+    scores = check_shard(read_shard(options.images), options.checker)
+    write_scores(options.out, scores)
+    return {"steps": scores.steps, "accepted": scores.values.mean((0, 1)).tolist()}

@@ -1,25 +1,24 @@
-"""`ttsnap label`: the finetuning targets of a shard, the base reward of every final image (DESIGN §3)."""
+"""`ttsnap label`: the finetuning targets of a shard, the base reward of every final image."""
 
-import argparse
-
-from ttsnap.commands import score
-from ttsnap.commands.device_options import add_device
-from ttsnap.commands.options import count, in_file, out_file
-from ttsnap.commands.reward_options import add_reward
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("images", type=in_file, help="image shard (HDF5)")
-    parser.add_argument(
-        "--out", type=out_file, required=True, help="score file (HDF5) of the final step alone"
-    )
-    add_reward(parser)
-    parser.add_argument("--batch-size", type=count, default=64, help="images at once")
-    add_device(parser)
+from ttsnap.commands.device_options import pick_device
+from ttsnap.commands.reward_options import check_reward, open_reward
+from ttsnap.commands.score import OfShard
+from ttsnap.storage.image_shards import read_shard
+from ttsnap.storage.scores import write_scores
 
 
-def run(args: argparse.Namespace) -> dict:
+def run(options: OfShard) -> dict:
     """Score the final images; return their mean reward."""
-    score.check(args)
-    return score.score(args, levels={}, final_only=True)
+    shard = read_shard(options.images)
+    check_reward(options)
+    from ttsnap.rewards.scoring import score_shard
+
+    scores = score_shard(
+        open_reward(options, pick_device(options)),
+        shard,
+        shard.steps[-1:],
+        name=options.called,
+        batch_size=options.batch_size,
+    )
+    write_scores(options.out, scores)
+    return {"steps": scores.steps, "mean": scores.values.mean((0, 1)).tolist()}

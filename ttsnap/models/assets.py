@@ -11,6 +11,7 @@ from pathlib import Path
 
 MODELS, DATA = Path("models"), Path("data")
 HPS_FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
+HPS_VERSION = "v2.1"  # the version that is fetched if none is asked for
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,11 @@ NAMES = (*ASSETS, *DATA_SETS)
 
 
 def home(name: str) -> Path:
-    """The folder where an asset lies if nothing else is said."""
+    """The folder of an asset, unless another is named."""
     return (DATA if name in DATA_SETS else MODELS) / name
 
 
-def sources(name: str, hps_version: str = "v2.1") -> tuple[Source | Files, ...]:
+def sources(name: str, hps_version: str = HPS_VERSION) -> tuple[Source | Files, ...]:
     """What to fetch of an asset; of HPSv2 only the version asked for."""
     if name in DATA_SETS:
         return (DATA_SETS[name],)
@@ -121,7 +122,7 @@ def local_copy(path: str) -> str:
 
 
 def how_to_get(path: str) -> str:
-    """The command that fetches the asset that `path` names or lies under; "" when it is none of ours."""
+    """The command that fetches the asset that `path` names or lies under; "" for anything else."""
     for name, (first, *_) in ASSETS.items():
         if path == first.repo or name in Path(path).parts:
             return f"`ttsnap download --only {name}` puts it in {MODELS / name}"

@@ -1,5 +1,6 @@
 """Fetching files over HTTP: resumed where a connection broke, checked by size and hash, whole or not at all."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ttsnap.errors import BadInput, TtsnapError
-from ttsnap.models.assets import Files, Source
+from ttsnap.models.assets import HPS_VERSION, Files, Source, home, sources
 from ttsnap.storage.files import replacing
 
 ATTEMPTS = 6  # in a row that bring nothing new
@@ -96,6 +97,39 @@ def _json_pages(url: str | None, repo: str):
         url = links.split(">")[0].lstrip("<") if 'rel="next"' in links else None
 
 
+def fetch_asset(
+    name: str,
+    folder: str | Path | None = None,
+    hps_version: str = HPS_VERSION,
+    address: str | None = None,
+) -> dict:
+    """Bring what is missing or wrong of an asset to `folder`, or to its home, and unpack it.
+
+    hps_version: whose weights of HPSv2. address: another one of a data set, ending in /. Returns {"folder", "files",
+    "fetched": those of them that were fetched now}. Raises as `listing` and `fetch` do.
+    """
+    folder = Path(folder) if folder else home(name)
+    wanted = sources(name, hps_version)
+    if address:
+        wanted = [dataclasses.replace(source, address=address) for source in wanted]
+    try:
+        remotes = [remote for source in wanted for remote in listing(source)]
+    except TtsnapError as error:
+        raise type(error)(f"{name}: {_what_is_there(folder)}; {error}") from None
+    fetched = [remote.name for remote in remotes if fetch(remote, folder / remote.name)]
+    files = [remote.name for remote in remotes]
+    for file in files:
+        if file.endswith(".tar.gz"):
+            unpack(folder / file)
+    return {"folder": str(folder), "files": files, "fetched": fetched}
+
+
+def _what_is_there(folder: Path) -> str:
+    """What there is of an asset, for a message when its host cannot be asked."""
+    count = sum(1 for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else 0
+    return f"{count} files in {folder}, not checked" if count else f"nothing in {folder}"
+
+
 def fetch(remote: Remote, path: Path) -> bool:
     """Bring one file to `path`; False when it was there already and right.
 
@@ -130,7 +164,7 @@ def fetch(remote: Remote, path: Path) -> bool:
     if not is_right(part, remote):
         part.unlink()
         raise TtsnapError(f"{remote.url}: what came is not the published file; run it again")
-    if path.exists():  # who knows whose work it is
+    if path.exists():  # it may be someone's work
         path.replace(path.with_name(path.name + ".replaced"))
     part.replace(path)
     return True

@@ -107,6 +107,6 @@ def _made_from(kind: str, module: str, reward: Reward, options: dict) -> dict:
 
 
 def reward_tflop(reward: Reward) -> float:
-    """TFLOP of reading one image, the encoding of its prompt included (DESIGN §3 Cost)."""
+    """TFLOP of reading one image, the encoding of its prompt included ."""
     size, device = reward.image_size, next(reward.parameters()).device
     return count_flop(reward, torch.zeros(1, 3, size, size, device=device), ["a"]) / 1e12

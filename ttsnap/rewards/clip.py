@@ -43,8 +43,10 @@ def open_folder(path: str, folder: str) -> tuple:
     except (OSError, ValueError) as error:
         raise BadInput(f"no CLIP model at {path}: {hint or str(error).splitlines()[0]}") from error
     except Exception as error:  # a foreign folder can be broken in any way
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadInput(f"{path}: its weights do not open ({said}); download them again") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise BadInput(
+            f"{path}: its weights do not open ({reason}); download them again"
+        ) from error
     if missing := sorted(found["missing_keys"]):
         raise BadInput(f"{path}: {missing[0]} is missing; these weights are of another model")
     check_finite(path, model)

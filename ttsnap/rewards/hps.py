@@ -10,12 +10,11 @@ from torch import nn
 
 from ttsnap.errors import BadInput, warn_cut
 from ttsnap.models import model_version, resolve
+from ttsnap.models.assets import HPS_FILES
 from ttsnap.pruning.units import UNITS
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
-
-FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
 
 
 class HPSv2(Reward):
@@ -34,10 +33,10 @@ class HPSv2(Reward):
         architecture: as open_clip calls it, or a JSON file of its `embed_dim`, `vision_cfg`, `text_cfg`.
         """
         super().__init__()
-        if version not in FILES:
-            raise BadInput(f"version: {version!r} is not one of {', '.join(FILES)}")
+        if version not in HPS_FILES:
+            raise BadInput(f"version: {version!r} is not one of {', '.join(HPS_FILES)}")
         file = Path(resolve(path))
-        file = file if file.suffix == ".pt" else file / FILES[version]
+        file = file if file.suffix == ".pt" else file / HPS_FILES[version]
         hint = f"ttsnap download --only HPSv2 --hps-version {version} puts it under models/"
         state = read_weights(file, hint)
         self.clip = build(architecture)

@@ -101,8 +101,8 @@ def load_level(reward: Reward, path: str | Path) -> dict:
     if about["lora"]:
         make_trainable(reward, about["lora"])
         reward.requires_grad_(False)
-    own = dict(reward.named_parameters())
-    wanted = {name for name in own if not about["lora"] or "lora_" in name}
+    parameters = dict(reward.named_parameters())
+    wanted = {name for name in parameters if not about["lora"] or "lora_" in name}
     with reading(path, "damaged"), safe_open(path, framework="pt") as file:
         if set(file.keys()) != wanted:
             odd = sorted(set(file.keys()) ^ wanted)[0]
@@ -110,11 +110,11 @@ def load_level(reward: Reward, path: str | Path) -> dict:
         with torch.no_grad():
             for name in wanted:
                 value = file.get_tensor(name)
-                if value.shape != own[name].shape:
+                if value.shape != parameters[name].shape:
                     raise BadInput(
-                        f"{path}: {name} is {list(value.shape)}, the reward's {list(own[name].shape)}"
+                        f"{path}: {name} is {list(value.shape)}, the reward's {list(parameters[name].shape)}"
                     )
-                own[name].copy_(value)
+                parameters[name].copy_(value)
     return about
 
 

@@ -48,16 +48,16 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path)
 
     Raises BadInput naming the first tensor that is missing, not known or of another shape.
     """
-    own = module.state_dict()
-    for name in own:
+    wanted = module.state_dict()
+    for name in wanted:
         if name not in state:
             raise BadInput(f"{path}: {name} is missing; these weights are of another model")
-        if own[name].shape != state[name].shape:
+        if wanted[name].shape != state[name].shape:
             raise BadInput(
-                f"{path}: {name} is {list(state[name].shape)}, expected {list(own[name].shape)}"
+                f"{path}: {name} is {list(state[name].shape)}, expected {list(wanted[name].shape)}"
             )
     for name in state:
-        if name not in own:
+        if name not in wanted:
             raise BadInput(f"{path}: {name} is not known; these weights are of another model")
     floats = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     module.load_state_dict(floats, assign=True)

@@ -5,9 +5,11 @@ Each is what the published config says apart from the defaults of diffusers' cla
 
 from diffusers import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionModel
 
+from ttsnap.errors import BadInput
+from ttsnap.models import resolve
 from ttsnap.samplers import FAMILIES
 from ttsnap.samplers.base import check_size
-from ttsnap.samplers.cost import decode_flop, denoiser_flop, on_meta
+from ttsnap.samplers.cost import GUIDANCE, decode_flop, denoiser_flop, folder_cost, on_meta
 from ttsnap.settings.presets import PRESETS
 
 FLUX = {"guidance_embeds": True}
@@ -44,6 +46,29 @@ OF_PRESET = {
     "sdxl-turbo": "sdxl",
     "hyper-sd15": "sd15",
 }
+
+
+def model_cost(
+    model: str,
+    *,
+    family: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    guidance: float | None = None,
+) -> dict:
+    """What `folder_cost` gives, of a preset, a folder, embedded:NAME or the hub id of a downloaded model.
+
+    height, width, guidance: by default the preset's; of others the model's own size and the guidance that a config has by default. Raises BadInput for a
+    model of another family than the one given.
+    """
+    size = {"height": height, "width": width}
+    if model not in PRESETS:
+        guidance = GUIDANCE if guidance is None else guidance
+        return folder_cost(resolve(model), family=family, **size, guidance=guidance)
+    cost = preset_cost(model, **size, guidance=guidance)
+    if family not in (None, cost["family"]):
+        raise BadInput(f"--family: {model} is of the family {cost['family']}")
+    return cost
 
 
 def preset_cost(

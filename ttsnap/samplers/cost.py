@@ -1,7 +1,7 @@
 """FLOP of a denoiser evaluation, a decode and a reward, counted on the meta device.
 
-2 FLOP per multiply-add, attention counted (DESIGN §3 Cost). Only configs are needed: no weights,
-no memory and no arithmetic. A decode or an evaluation costs n times as much for n candidates.
+2 FLOP per multiply-add, attention counted. Only configs are needed: no weights, no memory and no
+arithmetic. A decode or an evaluation costs n times as much for n candidates.
 """
 
 from pathlib import Path
@@ -18,8 +18,10 @@ from ttsnap.samplers.flop import count_flop
 from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
+from ttsnap.settings.model import Model
 from ttsnap.storage.files import read_json
 
+GUIDANCE = Model.model_fields["guidance"].default
 DENOISERS = {
     "sdxl": UNet2DConditionModel,
     "flux": FluxTransformer2DModel,
@@ -82,6 +84,11 @@ def clip_flop(config: CLIPConfig) -> int:
     return count_flop(model, input_ids=ids, pixel_values=_meta(1, 3, side, side))
 
 
+def clip_tflop(path: str | Path) -> float:
+    """TFLOP of reading one image and one prompt with the transformers CLIP model of a folder, from its config alone."""
+    return clip_flop(read_clip_config(path)) / 1e12
+
+
 def read_clip_config(path: str | Path) -> CLIPConfig:
     """The config of a transformers CLIP folder; `BadInput` when it is none."""
     try:
@@ -111,7 +118,7 @@ def folder_cost(
     family: str | None = None,
     height: int | None = None,
     width: int | None = None,
-    guidance: float = 5.0,
+    guidance: float = GUIDANCE,
 ) -> dict:
     """The same for a local diffusers folder, from its config files alone.
 
@@ -132,8 +139,8 @@ def folder_cost(
             raise ValueError("the UNet is not SDXL's")
         vae = on_meta(AutoencoderKL, read_json(path / "vae" / "config.json", infinities=True))
         scale = _vae_scale(vae)
-        own = own_size(denoiser.config, scale)
-        height, width = height or own[0], width or own[1]
+        usual = own_size(denoiser.config, scale)
+        height, width = height or usual[0], width or usual[1]
         check_size(height, width, sampler_class.patch * scale)
         text_tokens = _text_tokens(path, sampler_class)
         cost = _cost(

@@ -1,4 +1,4 @@
-"""Counting the FLOP of a call: 2 per multiply-add, attention counted (DESIGN §3 Cost)."""
+"""Counting the FLOP of a call: 2 per multiply-add, attention counted."""
 
 from collections.abc import Callable
 

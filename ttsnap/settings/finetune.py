@@ -6,6 +6,8 @@ from pydantic import Field
 
 from ttsnap.settings.section import Positive, Section
 
+Rate = Annotated[float, Field(gt=0)]
+
 
 class Lora(Section):
     """Low-rank adapters (peft) in place of full weights."""
@@ -16,13 +18,10 @@ class Lora(Section):
     )
 
 
-class Finetune(Section):
-    """Noise-aware finetuning of one reward (DESIGN §3)."""
+class FinetuneLevel(Section):
+    """Noise-aware finetuning of one reward for one level."""
 
-    lr: Annotated[float, Field(gt=0)] = Field(3e-6, description="learning rate of AdamW")
-    lr_at: dict[int, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, description="another rate at single levels, e.g. {2: 1.0e-6}"
-    )
+    lr: Rate = Field(3e-6, description="learning rate of AdamW")
     batch_size: Positive = Field(
         100, description="images per process and forward pass; whole groups of one prompt"
     )
@@ -44,8 +43,15 @@ class Finetune(Section):
     epochs: Positive = Field(1, description="passes over the images per level")
     lora: Lora | None = Field(None, description="train adapters instead of the full weights")
 
-    def at(self, level: int) -> dict:
+
+class Finetune(FinetuneLevel):
+    """Noise-aware finetuning of one reward (TTSnap, arXiv 2511.22242)."""
+
+    lr_at: dict[int, Rate] = Field(
+        default_factory=dict, description="another rate at single levels, e.g. {2: 1.0e-6}"
+    )
+
+    def at(self, level: int) -> FinetuneLevel:
         """The settings of one level."""
-        settings = self.model_dump()
-        settings["lr"] = settings.pop("lr_at").get(level, self.lr)
-        return settings
+        values = {key: getattr(self, key) for key in FinetuneLevel.model_fields}
+        return FinetuneLevel(**values | {"lr": self.lr_at.get(level, self.lr)})

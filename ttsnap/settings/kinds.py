@@ -1,6 +1,8 @@
-"""The rewards that ship with ttsnap."""
+"""The rewards, checkers and model families that ship with ttsnap, by the names a config or an option gives them."""
 
-# kind → class; "package.module:Class" works in a config too, for a reward of one's own.
+from typing import Literal
+
+# kind → class; "package.module:Class" works in a config too, for a reward of your own.
 KINDS = {
     "clip": "ttsnap.rewards.clip:ClipScore",
     "aesthetic": "ttsnap.rewards.clip:Aesthetic",
@@ -9,3 +11,8 @@ KINDS = {
     "imagereward": "ttsnap.rewards.imagereward:ImageReward",
     "hpsv2": "ttsnap.rewards.hps:HPSv2",
 }
+CHECKERS = {  # name → module with check(images, prompts) → accepted, fidelity
+    "shapes": "ttsnap.shapes.checker"
+}
+Checker = Literal[tuple(CHECKERS)]
+Family = Literal["sdxl", "flux", "sd15"]

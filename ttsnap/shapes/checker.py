@@ -82,8 +82,8 @@ def find(images: np.ndarray) -> list[list[Found]]:
             continue
         h, w = mask.shape
         x, y = (columns.start + columns.stop) / 2, (rows.start + rows.stop) / 2
-        one = Found(plane.start % k, x, y, area, max(h, w) / min(h, w), min(h, w), _fits(mask))
-        found[plane.start // k].append(one)
+        sides = max(h, w) / min(h, w), min(h, w)
+        found[plane.start // k].append(Found(plane.start % k, x, y, area, *sides, _fits(mask)))
     return found
 
 

@@ -1,18 +1,22 @@
-"""Images as files, in the published tree p0000/id000/s00.png: prompt, candidate, step (DESIGN §5)."""
+"""Images as files, in the published tree p0000/id000/s00.png: prompt, candidate, step."""
 
 import io
 import os
 import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from ttsnap.errors import BadInput
-from ttsnap.storage.files import need_room, reading, replacing
+from ttsnap.storage.files import need_room, reading, replacing, write_json
+from ttsnap.storage.image_shards import Shard, read_shard, read_shards, write_shard
 from ttsnap.storage.images import read_rgb
+from ttsnap.storage.prompts import read_entries
 
 NAME = re.compile(r"p(\d+)/id(\d+)/s(\d+)\.png")
 PROMPTS = "prompts.json"  # beside p0000: the list that the numbers count in
@@ -49,6 +53,62 @@ class Tree:
         """The first file, and its height and width."""
         path = next(iter(self.files.values()))
         return path, *read_rgb(path).shape[:2]
+
+
+def export_shards(
+    paths: Sequence[str | Path],
+    folder: str | Path,
+    steps: Collection[int] | None = None,
+    limit: int | None = None,
+) -> tuple[list[str], list[int]]:
+    """Write the images of shards into the tree `folder`, and their prompts beside them; returns prompts and steps.
+
+    Prompts are numbered on from shard to shard. steps: those wanted; None: all of the first shard. limit: only the
+    first so many prompts. Raises BadInput for shards that were not made alike, or lack a step.
+    """
+    shards = read_shards(paths)
+    steps = sorted(set(steps or shards[0].steps))
+    for shard in shards:
+        if missing := set(steps) - set(shard.steps):
+            raise BadInput(
+                f"{shard.path}: holds no images of step {min(missing)}, only of {shard.steps}"
+            )
+    places = [(shard, at) for shard in shards for at in range(len(shard.prompts))][:limit]
+    for number, (shard, at) in enumerate(tqdm(places, desc="export", unit="prompt")):
+        for step in steps:
+            for candidate, image in enumerate(shard.images(step, at)):
+                write_image(folder, number, candidate, step, image)
+    prompts = [shard.prompts[at] for shard, at in places]
+    write_json(Path(folder) / PROMPTS, prompts)
+    return prompts, steps
+
+
+def import_tree(
+    folder: str | Path,
+    out: str | Path,
+    prompts: str | Path | None = None,
+    steps: int | None = None,
+    model: str = "imported",
+    costs: Mapping[str, float] | None = None,
+) -> Shard:
+    """Write the images of the tree `folder` as one shard `out`; returns it.
+
+    prompts: a prompt file whose entry N is the text of pN; None: prompts.json in the tree. steps: denoising steps;
+    None: the last step found, plus 1. model, costs (denoise_tflop, decode_tflop): what to note of the images. Raises
+    BadInput as `find_tree` does, for a prompt without a text and for a step beyond the last.
+    """
+    tree, file = find_tree(folder), prompts or Path(folder) / PROMPTS
+    texts = read_entries(file)
+    for prompt in tree.prompts:
+        if prompt >= len(texts) or not texts[prompt]:
+            raise BadInput(f"{file}: no entry {prompt} in it; the tree has p{prompt:04d}")
+    steps = steps or tree.steps[-1] + 1
+    if tree.steps[-1] >= steps:
+        raise BadInput(f"--num-steps: {steps}, the tree has step {tree.steps[-1]}")
+    rows = map(tree.images, tqdm(tree.prompts, desc="import", unit="prompt"))
+    about = {"model": model, "source": "imported images", "steps": steps, **(costs or {})}
+    write_shard(out, [texts[prompt] for prompt in tree.prompts], tree.steps, rows, about)
+    return read_shard(out)
 
 
 def write_image(folder: str | Path, prompt: int, candidate: int, step: int, image: np.ndarray):

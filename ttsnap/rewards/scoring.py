@@ -1,0 +1,57 @@
+"""Reading the images of a shard with one reward: as published, or at each level with its finetuned weights."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from ttsnap.rewards.base import Reward, reward_tflop
+from ttsnap.rewards.groups import Groups, predict
+from ttsnap.rewards.levels import by_level, check_noise_levels, load_level
+from ttsnap.storage.image_shards import Shard
+from ttsnap.storage.scores import Scores
+
+
+def levels_for(shard: Shard, checkpoints: Sequence[str]) -> dict[int, str]:
+    """{level: checkpoint} of checkpoints that are to read a shard's images.
+
+    Raises BadInput for two of one level, and for one that was finetuned for other noise levels than the shard's.
+    """
+    levels = by_level(checkpoints)
+    for path in levels.values():
+        check_noise_levels(path, shard.path, shard.attributes)
+    return levels
+
+
+def score_shard(
+    reward: Reward,
+    shard: Shard,
+    steps: Sequence[int] | None = None,
+    levels: Mapping[int, str] | None = None,
+    *,
+    name: str,
+    batch_size: int = 64,
+) -> Scores:
+    """The rewards of a shard's images at some steps; all that it holds if not given.
+
+    levels: {step: level checkpoint}; then these steps are read, each with its weights, which `reward` takes over.
+    name: what the reward is called. batch_size: images at once. Raises BadInput for checkpoints of another reward.
+    """
+    about = {
+        "kind": "noise_aware" if levels else "base",
+        "reward": name,
+        "made_from": reward.made_from,
+        "raw": list(reward.raw),
+        "units": reward.units.to_json(),
+        "reward_tflop": reward_tflop(reward),
+    }
+    steps = sorted(levels) if levels else list(shard.steps if steps is None else steps)
+    device = next(reward.parameters()).device
+    no_targets = np.zeros((len(shard.prompts), shard.candidates), np.float32)
+    values, versions = [], {}
+    for step in tqdm(steps, desc="score", unit="step", mininterval=5):
+        if levels:
+            versions[step] = load_level(reward, levels[step])["version"]
+        images = Groups(shard.prompts, shard.images(step).__getitem__, no_targets)
+        values.append(predict(reward, images, device, batch_size))
+    return Scores.of_shard(shard, np.stack(values, axis=2), steps, about | {"levels": versions})
