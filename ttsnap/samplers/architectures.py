@@ -58,8 +58,8 @@ def model_cost(
 ) -> dict:
     """What `folder_cost` gives, of a preset, a folder, embedded:NAME or the hub id of a downloaded model.
 
-    height, width, guidance: by default the preset's; of others the model's own size and the guidance that a config has by default. Raises BadInput for a
-    model of another family than the one given.
+    height, width, guidance: by default the preset's; of others the model's own size and the guidance that a config has
+    by default. Raises BadInput for a model of another family than the one given.
     """
     size = {"height": height, "width": width}
     if model not in PRESETS:
