@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from ttsnap.errors import BadInput
-from ttsnap.settings.config import load_config, parse_config
+from ttsnap.settings.config import Config, load_config, parse_config
 from ttsnap.settings.files import at_fault, read_config, read_parts
 from ttsnap.settings.page import reference_page, schema_json
 from ttsnap.workflow.checks import check_files
@@ -51,10 +52,22 @@ def test_default_config_is_valid():
         ("rewards.all", {"kind": "pickscore"}, "rewards.all: this name means"),
         ("rewards.pickscore.finetune.lr", -1, "rewards.pickscore.finetune.lr: "),
         ("prompts.test.candidates", 0, "prompts.test.candidates: "),
-        ("simulate.schedule", {"steps": [5, 3], "keep": [0.5, 0.5]}, "must ascend"),
-        ("simulate.schedule", {"steps": [3], "keep": [0.5, 0.5]}, "one α a step"),
+        (
+            "simulate.schedule",
+            {"steps": [5, 3], "keep": [0.5, 0.5]},
+            "simulate.schedule: steps [5, 3] must be in",
+        ),
+        ("simulate.schedule", {"steps": [3], "keep": [0.5, 0.5]}, "one fraction for each step"),
         ("simulate.schedule", {"steps": [3], "keep": [1.5]}, "simulate.schedule.keep.0: "),
-        ("simulate.schedule", {"steps": [19], "keep": [0.5]}, "not before the final step"),
+        (
+            "simulate.schedule",
+            {"steps": [19], "keep": [0.5]},
+            "simulate.schedule: step 19 is outside 0..18",
+        ),
+        ("simulate.accounting", "half", "accounting: 'half' is not one of exact, published, whole"),
+        ("simulate.fit_accounting", "half", "simulate.fit_accounting: "),
+        ("simulate.fit_share", 1, "simulate.fit_share: "),
+        ("simulate.fit_share", 0, "simulate.fit_share: "),
         ("simulate.schedule", "guess", "simulate.schedule"),
         ("simulate.budgets.last", 1, "smaller than first"),
         ("checker", "cats", "checker: "),
@@ -170,6 +183,31 @@ def test_bad_prompt_files_stop_before_any_job(values, tmp_path, text, says):
 def test_pages_do_not_drift():
     assert Path("docs/config.md").read_text() == reference_page()
     assert Path("workflow/schemas/config.schema.json").read_text() == schema_json()
+
+
+def test_the_page_has_each_key_once_in_the_order_of_the_config():
+    headings = [line[3:] for line in reference_page().splitlines() if line.startswith("## ")]
+    assert headings[:5] == [
+        "config.yaml", "model", "model.negtome", "prompts",
+        "prompts.train, prompts.validation, prompts.test",
+    ]  # fmt: skip
+    places = [place for heading in headings[1:] for place in heading.split(", ")]
+    assert len(set(places)) == len(places)
+    first = list(dict.fromkeys(re.split(r"[.,]", heading)[0] for heading in headings[1:]))
+    assert first == [key for key in Config.model_fields if key in first]
+    assert {"rewards.NAME.finetune.lora", "sft.train.lora", "simulate.schedule"} <= {*places}
+
+
+def test_fits_count_whole_survivors_but_where_figures_are_to_be_as_published(values):
+    def accounting(**given):
+        simulate = parse_config(changed(values, "simulate", given)).simulate
+        return simulate.fit_accounting or simulate.accounting
+
+    assert accounting() == accounting(accounting="exact") == "whole"
+    assert accounting(accounting="published") == "published"
+    assert accounting(accounting="published", fit_accounting="exact") == "exact"
+    assert accounting(fit_accounting=None) == "exact"
+    assert accounting(fit_accounting="realised") == "realised"
 
 
 TWICE = {

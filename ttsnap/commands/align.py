@@ -1,23 +1,28 @@
-"""Say how well each step's reward ranks the final images, base against noise-aware."""
+"""`ttsnap align`: how well each step's reward ranks the final images, base against noise-aware."""
 
-import argparse
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
 
-from ttsnap.commands.options import in_file, seed
-from ttsnap.commands.simulate_options import check_seed, parse_prompts
+from ttsnap.commands.options import Command, InFile
+from ttsnap.commands.simulate_options import PromptRange, prompt_range
 from ttsnap.finetune.alignment import align
+from ttsnap.settings.section import Seed
 from ttsnap.storage.tensor import read_tensor
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("tensor", type=in_file, help="reward tensor")
-    parser.add_argument("--prompts", metavar="A:B", help="only these prompts, B excluded")
-    parser.add_argument("--seed", type=seed, default=0, help="of the bootstrap")
+class AlignOptions(Command):
+    """Which tensor, and which of its prompts."""
+
+    tensor: CliPositionalArg[InFile] = Field(description="reward tensor")
+    prompts: PromptRange | None = Field(None, description="only the prompts A:B, B excluded")
+    seed: Seed = Field(0, description="of the bootstrap")
 
 
-def run(args: argparse.Namespace) -> dict:
-    tensor = read_tensor(args.tensor)
-    tensor = tensor.select(parse_prompts(args.prompts, len(tensor.prompts)))
-    result = align(tensor, check_seed(args.seed))
+def run(options: AlignOptions) -> dict:
+    """Compare the rewards of each step with the final ones; print and return it."""
+    tensor = read_tensor(options.tensor)
+    tensor = tensor.select(prompt_range(options.prompts, len(tensor.prompts)))
+    result = align(tensor, options.seed)
     print("step   τ base   τ noise-aware   difference (95 % interval)")
     for row in result["steps"]:
         line = f"{row['step']:4}  {_number(row['base'])}"

@@ -1,117 +1,75 @@
-"""Fit the pruning schedule that gains most on some prompts, and report its gain on others."""
+"""`ttsnap fit-schedule`: the pruning schedule that gains most on some prompts, and its gain on others."""
 
-import argparse
 import sys
+from typing import Literal
 
-from ttsnap.commands.options import MOST_SCHEDULES, in_file, whole
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from ttsnap.commands.options import Command, InFile
 from ttsnap.commands.simulate_options import (
-    add_cost_arguments,
-    budgets_of,
-    check_seed,
-    costs_of,
-    parse_prompts,
+    Costed,
+    PromptRange,
+    costs_and_budgets,
+    prompt_range,
 )
 from ttsnap.errors import BadInput
 from ttsnap.pruning.schedule import BEST_OF_N
-from ttsnap.simulate.fit import LOOKS, Settings, fit_schedule
-from ttsnap.simulate.methods import fallback_steps
+from ttsnap.simulate.fit import Settings, fit_prompts
+from ttsnap.simulate.judge import LOOK_READERS
 from ttsnap.storage.schedules import read_schedule
-from ttsnap.storage.tensor import read_tensor, sources
+from ttsnap.storage.tensor import read_tensor
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    defaults = Settings()
-    parser.add_argument("tensor", type=in_file, help="reward tensor")
-    parser.add_argument("--method", default="ttsnap", choices=LOOKS, help="what to prune by")
-    parser.add_argument(
-        "--fit-prompts", metavar="A:B", help="fit on these, B excluded; by default the first half"
+class FitScheduleOptions(Command, Costed):
+    """What to fit on, and how much to search."""
+
+    tensor: CliPositionalArg[InFile] = Field(description="reward tensor")
+    method: Literal[*LOOK_READERS] = Field("ttsnap", description="what to prune by")
+    fit_prompts: PromptRange | None = Field(
+        None, description="fit on the prompts A:B, B excluded; by default the first half"
     )
-    parser.add_argument(
-        "--test-prompts", metavar="A:B", help="report on these; by default the second half"
+    test_prompts: PromptRange | None = Field(
+        None, description="report on these; by default the second half"
     )
-    add_cost_arguments(parser)
-    parser.add_argument(
-        "--evaluations",
-        type=whole(1, MOST_SCHEDULES),
-        default=defaults.evaluations,
-        help="schedules to judge",
+    evaluations: int = Field(
+        Settings.evaluations, gt=0, le=1_000_000, description="schedules to judge"
     )
-    parser.add_argument(
-        "--most-looks",
-        type=whole(1, 1000),
-        default=defaults.most_looks,
-        help="looks in a schedule, at most",
+    most_looks: int = Field(
+        Settings.most_looks, gt=0, le=1000, description="looks in a schedule, at most"
     )
-    parser.add_argument(
-        "--incumbent", type=in_file, metavar="FILE",
-        help="JSON of an earlier fit-schedule, whose schedule stays unless another clearly gains more",
-    )  # fmt: skip
-    parser.add_argument(
-        "--per-budget", action="store_true", help="fit one more schedule for each budget alone"
+    incumbent: InFile | None = Field(
+        None,
+        description="JSON of an earlier fit-schedule, whose schedule stays unless another clearly gains more",
     )
+    per_budget: bool = Field(False, description="fit one more schedule for each budget alone")
 
 
-def run(args: argparse.Namespace) -> dict:
-    tensor = read_tensor(args.tensor)
+def run(options: FitScheduleOptions) -> dict:
+    """Fit, print the schedule and its gain on the other prompts; return it all."""
+    tensor = read_tensor(options.tensor)
     count = len(tensor.prompts)
-    costs = costs_of(args, tensor)
-    budgets = budgets_of(args, costs)
-    fit, test = _split(args, count)
-    incumbent = read_schedule(args.incumbent, costs.num_steps) if args.incumbent else BEST_OF_N
-    settings = Settings(evaluations=args.evaluations, most_looks=args.most_looks)
-    given = (costs, args.method, check_seed(args.seed), settings)
-    parts = (tensor.select(fit), tensor.select(test))
-    result = fit_schedule(*parts, budgets, *given, incumbent)
-    if args.method == "ttsnap":
-        result["fallback_steps"] = fallback_steps(tensor, result["schedule"]["steps"])
-        if result["fallback_steps"]:
-            note = f"ttsnap: base reward at steps {result['fallback_steps']}, which have no other"
-            result["notes"].append(note)
-    if args.per_budget:
-        result["per_budget"] = [
-            {"budget": budget, **fit_schedule(*parts, budgets[i : i + 1], *given)}
-            for i, budget in enumerate(budgets.tolist())
-        ]
-    result["made_from"] = sources([tensor])
-    result["settings"] = {
-        "method": args.method,
-        "incumbent": incumbent.as_json(),
-        "denoise_cost": costs.denoise,
-        "look_cost": costs.look,
-        "accounting": costs.accounting,
-        "num_steps": costs.num_steps,
-        "budgets": budgets.tolist(),
-        "fit_prompts": [fit.start, fit.stop],
-        "test_prompts": [test.start, test.stop],
-        "seed": args.seed,
-    }
-    _print(result)
+    costs, budgets = costs_and_budgets(options, [tensor])
+    if count < 2:
+        raise BadInput("tensor: it has one prompt; give two or more, to fit on and to report on")
+    fit = prompt_range(options.fit_prompts or f"0:{count // 2}", count, "--fit-prompts")
+    test = prompt_range(options.test_prompts or f"{count // 2}:{count}", count, "--test-prompts")
+    file = options.incumbent
+    result = fit_prompts(
+        tensor, fit, test, budgets, costs, options.method, options.seed,
+        Settings(evaluations=options.evaluations, most_looks=options.most_looks),
+        incumbent=read_schedule(file, costs.num_steps) if file else BEST_OF_N,
+        per_budget=options.per_budget,
+    )  # fmt: skip
+    _print(result, "")
+    for row in result.get("per_budget", []):
+        _print(row, f"budget {row['budget']:g}: ")
+    for note in result["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     return result
 
 
-def _split(args: argparse.Namespace, count: int) -> tuple[slice, slice]:
-    """The prompts to fit on and those to report on, none in common."""
-    if count < 2:
-        raise BadInput("tensor: it has one prompt; give two or more, to fit on and to report on")
-    fit = parse_prompts(args.fit_prompts or f"0:{count // 2}", count, "--fit-prompts")
-    test = parse_prompts(args.test_prompts or f"{count // 2}:{count}", count, "--test-prompts")
-    if fit.start < test.stop and test.start < fit.stop:
-        raise BadInput(
-            f"--test-prompts: {test.start}:{test.stop} overlaps --fit-prompts "
-            f"{fit.start}:{fit.stop}; report on prompts that were not fitted on"
-        )
-    return fit, test
-
-
-def _print(result: dict) -> None:
-    _print_one(result, "")
-    for row in result.get("per_budget", []):
-        _print_one(row, f"budget {row['budget']:g}: ")
-    for note in result["notes"]:
-        print(f"note: {note}", file=sys.stderr)
-
-
-def _print_one(result: dict, begin: str) -> None:
+def _print(result: dict, begin: str) -> None:
     schedule, gain = result["schedule"], result["gain"]["held_out"]
     if result["fallback"]:
         print(f"{begin}best-of-N")
@@ -119,7 +77,7 @@ def _print_one(result: dict, begin: str) -> None:
     print(f"{begin}steps {schedule['steps']} keep {schedule['keep']}")
     if gain["value"] is None:
         return
-    of = "{:+.4g}" if "unit" in gain else "{:+.1%}"
-    ends = "" if gain["low"] is None else f" ({of} to {of})".format(gain["low"], gain["high"])
+    form = "{:+.4g}" if "unit" in gain else "{:+.1%}"
+    ends = "" if gain["low"] is None else f" ({form} to {form})".format(gain["low"], gain["high"])
     unit = f" {gain['unit']}" if "unit" in gain else ""
-    print(f"  held-out gain over best-of-N: {of.format(gain['value'])}{unit}{ends}")
+    print(f"  held-out gain over best-of-N: {form.format(gain['value'])}{unit}{ends}")

@@ -1,4 +1,4 @@
-"""Areas over budgets, gains and bootstrap intervals (DESIGN §3 Monte Carlo)."""
+"""Areas over budgets, gains (TTSnap, arXiv 2511.22242) and percentile bootstrap intervals."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ LEVEL = 0.95
 def simpson_weights(x: np.ndarray) -> np.ndarray:
     """Weights w such that w @ y is Simpson's area of y over the points x (any spacing).
 
-    An even number of points takes Cartwright's correction for the last stretch, as SciPy does; two
-    points give the trapezium, one or none the area 0.
+    An even number of points takes Cartwright's correction for the last stretch, as `scipy.integrate.simpson` does;
+    two points give the trapezium, one or none the area 0.
     """
     x = np.asarray(x, float)
     weights, gaps = np.zeros(len(x)), np.diff(x)
@@ -30,7 +30,7 @@ def simpson_weights(x: np.ndarray) -> np.ndarray:
 def gain(method: np.ndarray, best_of_n: np.ndarray, budgets: np.ndarray) -> np.ndarray:
     """Ω = (A_method − A_bon)/A_bon of mean rewards [..., budgets]; NaN where A_bon is not positive.
 
-    A is the area of reward − best-of-N reward at the smallest budget (DESIGN §3 Monte Carlo).
+    A is the area of reward − best-of-N's reward at the smallest budget, as `evaluate` of TTSnap's code has it.
     """
     weights = simpson_weights(budgets)
     start = best_of_n[..., :1]
@@ -40,7 +40,7 @@ def gain(method: np.ndarray, best_of_n: np.ndarray, budgets: np.ndarray) -> np.n
 
 
 def resampling(rng: np.random.Generator, count: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """float [resamples, count], rows of weights: each a bootstrap sample of `count` things."""
+    """float [resamples, count]: each row the weights of a bootstrap sample of `count` items."""
     picks = rng.integers(count, size=(resamples, count))
     picks += count * np.arange(resamples)[:, None]
     return np.bincount(picks.ravel(), minlength=resamples * count).reshape(resamples, -1) / count

@@ -19,7 +19,7 @@ def ranks(scores: np.ndarray) -> np.ndarray:
 def best_first(places: Sequence[np.ndarray]) -> np.ndarray:
     """int, same shape [..., n]: the positions of n candidates from best to worst.
 
-    places: the `ranks` of each reward among these n. Several rewards go by the sum of their ranks,
-    the first reward deciding between equal sums.
+    places: the `ranks` of each reward among these n. With several rewards the order is that of the sum of ranks,
+    and the first reward decides between equal sums (`ttsp_multi` of TTSnap's code, arXiv 2511.22242).
     """
     return np.argsort(sum(places) * places[0].shape[-1] + places[0], axis=-1)

@@ -55,7 +55,7 @@ class Schedule:
 
 
 BEST_OF_N = Schedule()
-# TTSnap (arXiv 2511.22242), `simulation/ttsnap_single.ipynb` of its code: for FLUX.1-dev and ImageReward, 20 steps.
+# The schedule of TTSnap (arXiv 2511.22242) for FLUX.1-dev and ImageReward, whose loop has 20 steps.
 PUBLISHED = Schedule((2, 6, 11), (0.4, 0.4, 0.5))
 
 

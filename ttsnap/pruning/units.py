@@ -37,8 +37,9 @@ class Units:
 
 
 # Of the raw values that the published codes return, by reward kind; others are reported as they are.
-UNITS = {
+REWARD_UNITS = {
     # Xu et al. 2023 (arXiv 2304.05977): mean and deviation of the raw values.
     "imagereward": Units(0.16717363, 1 / 1.0333395, "normalised ImageReward"),
     "hpsv2": Units(0.0, 100.0, "HPS × 100"),
 }
+UNITS = REWARD_UNITS

@@ -1,5 +1,6 @@
 """What must hold between the keys of a config."""
 
+from ttsnap.errors import BadInput
 from ttsnap.pruning.seeds import MOST_CANDIDATES
 
 MOST_BUDGETS = 1000
@@ -16,11 +17,11 @@ def check_together(config) -> None:
                 f"prompts.{split}.candidates: 1 leaves nothing to choose from; give at least 2"
             )
     _check_levels(config, last)
-    schedule = config.simulate.schedule
-    if schedule != "fit" and schedule.steps and schedule.steps[-1] >= last:
-        raise ValueError(
-            f"simulate.schedule.steps: {schedule.steps[-1]} is not before the final step {last}"
-        )
+    if config.simulate.schedule != "fit":
+        try:
+            config.simulate.schedule.fixed(config.model.steps, "simulate.schedule")
+        except BadInput as error:
+            raise ValueError(str(error)) from None
     _check_budgets(config)
     _check_search(config)
 

@@ -9,21 +9,15 @@ from ttsnap.errors import BadInput, reads
 from ttsnap.settings.checks import check_together
 from ttsnap.settings.files import read_config
 from ttsnap.settings.model import Model
+from ttsnap.settings.report import Report
 from ttsnap.settings.section import Section, Seed, first_fault
-from ttsnap.settings.sections import (
-    Limits,
-    Name,
-    PromptSets,
-    Report,
-    RewardModel,
-    Search,
-    Simulate,
-)
+from ttsnap.settings.sections import Limits, Name, PromptSets, RewardModel, Search
 from ttsnap.settings.sft import Sft
+from ttsnap.settings.simulate import Simulate
 
 
 class Config(Section):
-    """config.yaml."""
+    """A run: the model, prompts and rewards, and the settings of each stage."""
 
     seed: Seed = Field(0, description="run seed: candidates, training order, simulation")
     model: Model = Field(description="the text-to-image model")

@@ -8,7 +8,7 @@ from ttsnap.settings.section import Section
 
 
 class NegToMe(Section):
-    """Pushes the images of a group apart, for diversity (DESIGN §3); null values: the family's published ones."""
+    """Pushes the images of a group apart (NegToMe, arXiv 2412.01339), for diversity; null: as published."""
 
     group: Annotated[int, Field(ge=2)] = Field(
         8,

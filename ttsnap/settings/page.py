@@ -1,9 +1,20 @@
 """The JSON schema of config.yaml and its reference page, written by `python -m ttsnap.settings.page`."""
 
 import json
+import typing
+
+from pydantic import BaseModel
 
 from ttsnap.settings.config import Config
+from ttsnap.settings.section import MOST, section_of
 from ttsnap.storage.files import write_text
+
+BEGIN = """# config.yaml, key by key
+
+Made from `ttsnap/settings` by `python -m ttsnap.settings.page`; a test fails when the two differ. A heading says where
+its keys stand, in the order of the config; NAME is a name of yours. All keys but the required ones may be left out: then
+the default holds, and what is optional without a default is off, or as the last column says.
+"""
 
 
 def write() -> None:
@@ -18,39 +29,45 @@ def schema_json() -> str:
 
 
 def reference_page() -> str:
-    """docs/config.md: every key with its type, default and meaning."""
-    schema = Config.model_json_schema()
-    lines = [
-        "# config.yaml, key by key",
-        "",
-        "Made from `ttsnap/settings` by `python -m ttsnap.settings.page`; a test fails when the two differ.",
-        "",
-    ]
-    for name, section in {"config.yaml": schema, **schema["$defs"]}.items():
-        lines += [
-            f"## {name}",
-            "",
-            section["description"],
-            "",
-            "| key | type | default | meaning |",
-        ]
-        lines += ["| --- | --- | --- | --- |"]
-        for key, field in section["properties"].items():
-            required = key in section.get("required", ())
-            default = "required" if required else f"`{json.dumps(field.get('default', {}))}`"
-            lines.append(
-                f"| `{key}` | {_type_name(field)} | {default} | {field.get('description', '')} |"
-            )
+    """docs/config.md: every key with its type, default and meaning, in the order of the config."""
+    lines = [BEGIN]
+    for section, places in _places(Config).items():
+        heading = ", ".join(filter(None, places)) or "config.yaml"
+        lines += [f"## {heading}", "", " ".join(section.__doc__.split()), ""]
+        lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+        properties = section.model_json_schema()["properties"]
+        for key, field in section.model_fields.items():
+            name = _type_name(properties[key])
+            lines.append(f"| `{key}` | {name} | {_default(field)} | {field.description or ''} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _places(section: type[BaseModel], place: str = "") -> dict[type[BaseModel], list[str]]:
+    """The sections of a config in the order of its keys, each with the places at which it stands."""
+    found = {section: [place]}
+    for key, field in section.model_fields.items():
+        if inner := section_of(field.annotation):
+            name = f"{key}.NAME" if typing.get_origin(field.annotation) is dict else key
+            for other, places in _places(inner, f"{place}.{name}".lstrip(".")).items():
+                found.setdefault(other, []).extend(places)
+    return found
+
+
+def _default(field) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "optional" if value is None or isinstance(value, BaseModel) else f"`{json.dumps(value)}`"
 
 
 def _type_name(field: dict) -> str:
     """A schema type in a few words."""
     if "$ref" in field:
-        return field["$ref"].rsplit("/", 1)[1]
+        return "section"
     if "anyOf" in field:
-        return " or ".join(_type_name(option) for option in field["anyOf"])
+        names = [_type_name(option) for option in field["anyOf"]]
+        return " or ".join(name for name in names if name != "null")
     if "const" in field or "enum" in field:
         return " / ".join(f"`{v}`" for v in field.get("enum", [field.get("const")]))
     if field.get("type") == "array":
@@ -60,10 +77,9 @@ def _type_name(field: dict) -> str:
             iter(field["patternProperties"].values())
         )
         return f"name → {_type_name(values)}"
-    limits = {"exclusiveMinimum": ">", "minimum": "≥", "maximum": "≤", "exclusiveMaximum": "<"}
-    return " ".join(
-        [field["type"], *(f"{sign} {field[k]}" for k, sign in limits.items() if k in field)]
-    )
+    signs = {"exclusiveMinimum": ">", "minimum": "≥", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {field[k]}" for k, sign in signs.items() if field.get(k, MOST) != MOST]
+    return " ".join([field["type"], *limits])
 
 
 if __name__ == "__main__":

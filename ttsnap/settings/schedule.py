@@ -1,4 +1,4 @@
-"""A schedule that a person gives: a part of the config, and options of `ttsnap simulate` and `ttsnap search`."""
+"""A schedule that a person gives: a part of the config, and options of `ttsnap simulate`."""
 
 from typing import Annotated
 
@@ -11,17 +11,15 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class ScheduleSettings(Section):
-    """Looks at denoising steps, each of which keeps a fraction of the candidates; by default the published ones."""
+    """Denoising steps to look at, and the fraction of the candidates that each look keeps; by default as published."""
 
-    looks: list[Annotated[int, Field(ge=0, le=1000)]] = Field(
-        list(PUBLISHED.looks),
-        validation_alias="steps",
-        description="denoising steps to look at, ascending",
+    steps: list[Annotated[int, Field(ge=0, le=1000)]] = Field(
+        list(PUBLISHED.looks), description="steps to look at, ascending"
     )
     keep: list[Fraction] = Field(
-        list(PUBLISHED.keep), description="fraction of the candidates that each look keeps"
+        list(PUBLISHED.keep), description="fraction α of the candidates to keep at each"
     )
 
     def fixed(self, num_steps: int, where: str) -> Schedule:
-        """The schedule, for a loop of `num_steps` steps. Raises BadInput, beginning with `where`, if it does not suit."""
-        return Schedule(tuple(self.looks), tuple(self.keep)).check(num_steps, where)
+        """The schedule, or BadInput that begins with `where` if it does not suit a loop of `num_steps` steps."""
+        return Schedule(tuple(self.steps), tuple(self.keep)).check(num_steps, where)

@@ -53,7 +53,8 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> tuple[list[st
     errors = error.errors()
     telling = [e for e in errors if e["type"] != "model_type" and "literal['fit']" not in e["loc"]]
     first = (telling or errors)[0]
-    place = [str(part) for part in first["loc"] if not re.search(r"[\[\(]", str(part))]
+    # Without what names a choice of a union: a function[…] or a class.
+    place = [str(part) for part in first["loc"] if not re.search(r"[\[\(]|^[A-Z]", str(part))]
     kind, value = first["type"], str(first["input"])[:60]
     if kind == "value_error":
         return place, str(first["ctx"]["error"])

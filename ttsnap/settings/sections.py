@@ -1,15 +1,15 @@
 """The sections of config.yaml that make up `ttsnap.settings.config.Config`, each with its own keys and checks."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from ttsnap.pruning.budget import Unit
 from ttsnap.pruning.seeds import MOST_CANDIDATES
 from ttsnap.settings.finetune import Finetune
 from ttsnap.settings.kinds import KINDS
 from ttsnap.settings.section import Positive, Section
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -44,50 +44,6 @@ class RewardModel(Section):
     )
 
 
-class Budgets(Section):
-    """The budgets that are compared, in candidates of best-of-N or in TFLOP per prompt."""
-
-    unit: Literal["candidates", "tflop"] = Field(
-        "candidates", description="what first, last and step count"
-    )
-    first: Annotated[float, Field(gt=0)] = Field(2, description="smallest budget")
-    last: Annotated[float, Field(gt=0)] = Field(10, description="largest budget, itself included")
-    step: Annotated[float, Field(gt=0)] = Field(1, description="distance between budgets")
-
-
-class Schedule(Section):
-    """Looks at steps s_1 < … < s_k, each keeping a fraction of the candidates."""
-
-    steps: list[Annotated[int, Field(ge=0)]] = Field(description="steps looked at, ascending")
-    keep: list[Fraction] = Field(description="fraction α kept at each")
-
-    @model_validator(mode="after")
-    def _ordered(self):
-        if len(self.steps) != len(self.keep):
-            raise ValueError(
-                f"steps has {len(self.steps)} entries and keep {len(self.keep)}; give one α a step"
-            )
-        if any(b <= a for a, b in zip(self.steps, self.steps[1:], strict=False)):
-            raise ValueError(f"steps {self.steps} must ascend")
-        return self
-
-
-class Simulate(Section):
-    """Monte Carlo simulation on the reward tensors."""
-
-    accounting: Literal["exact", "published"] = Field(
-        "exact", description="cost formula (DESIGN §3)"
-    )
-    budgets: Budgets = Field(default_factory=Budgets, description="budgets per prompt")
-    draws: Annotated[int, Field(gt=0, le=100_000)] = Field(
-        100, description="random subsets per prompt and budget"
-    )
-    schedule: Literal["fit"] | Schedule = Field(
-        "fit",
-        description="fit: search on the validation prompts, for each reward and method; or a fixed one",
-    )
-
-
 class Search(Section):
     """The real search of test prompts with best-of-N, TTSp and TTSnap, compared with the simulation."""
 
@@ -95,7 +51,7 @@ class Search(Section):
         default_factory=list,
         description="rewards to search by, each alone; none: no real search",
     )
-    unit: Literal["candidates", "tflop"] = Field(
+    unit: Unit = Field(
         "candidates", description="what budgets count: candidates of best-of-N, or TFLOP"
     )
     budgets: list[Annotated[float, Field(gt=0)]] = Field(
@@ -105,17 +61,6 @@ class Search(Section):
     fresh: bool = Field(
         True,
         description="candidates that are not in the reward tensor: an independent check of the simulation",
-    )
-
-
-class Report(Section):
-    """What the report shows."""
-
-    gallery: Annotated[int, Field(ge=0)] = Field(
-        6, description="test prompts shown as Tweedie strips"
-    )
-    gallery_candidates: Annotated[int, Field(ge=2)] = Field(
-        6, description="budget of the gallery, in candidates of best-of-N"
     )
 
 

@@ -1,12 +1,13 @@
-"""What a real search came to, beside what the simulation on the reward tensor foretold of it.
+"""What real searches measured, beside what the simulation on the reward tensor predicted for them.
 
-NumPy only. A search is what `ttsnap search` wrote of some prompts: its summary, its seconds.
-Intervals are 95 % percentile bootstraps over prompts. The difference realised − foretold is paired
-by prompt: a prompt's own draw of candidates against the mean over draws from the tensor's pool, so
+NumPy only. A search is what `ttsnap search` wrote about some prompts: its summary and its seconds.
+Intervals are 95 % percentile bootstraps over prompts. The difference measured − predicted is paired
+by prompt: the prompt's real draw of candidates against the mean over draws from the tensor's pool, so
 that its interval covers the luck of the real draw, and includes 0 where the two agree.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -16,14 +17,32 @@ from ttsnap.pruning.schedule import REAL_METHODS, Schedule
 from ttsnap.pruning.units import Units
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import best_of_n, run_method
+from ttsnap.storage.files import read_json
 from ttsnap.storage.provenance import check_once, check_same, images_record
 from ttsnap.storage.tensor import RewardTensor, check_tensors, names
+
+
+def read_search(folder: str | Path) -> dict:
+    """{"summary", "seconds", "where"} of a folder of `ttsnap search`. Raises BadInput where none was finished there."""
+    folder = Path(folder)
+    if not (folder / "summary.json").is_file():
+        raise BadInput(
+            f"{folder}: no finished search here; `ttsnap search --out {folder}` ends with one"
+        )
+    summary, seconds = (read_json(folder / f"{name}.json") for name in ("summary", "seconds"))
+    if not all({"made_from", "units"} <= set(r) for r in summary["settings"]["rewards"]):
+        raise BadInput(f"{folder}: by an earlier version of ttsnap; search again")
+    if len(summary["prompts"]) != len(seconds["prompts"]):
+        raise BadInput(
+            f"{folder}: summary.json and seconds.json are of different runs; search again"
+        )
+    return {"summary": summary, "seconds": seconds, "where": folder}
 
 
 def join_searches(parts: Sequence[Mapping]) -> list[dict]:
     """The searches of shards as one per method and budget, in the order of the shards.
 
-    parts: {"summary", "seconds", "where"} of each. Returns {"settings", "candidates",
+    parts: each as `read_search` returns it. Returns {"settings", "candidates",
     "budget_tflop", "prompts": rows, "seconds": rows, "notes"}, sorted by budget and method.
     """
     joined: dict[tuple, dict] = {}
@@ -78,7 +97,7 @@ def compare(
     rows = [_row(search, tensors, draws, seed, sample) for search in searches]
     _against_best_of_n(rows, sample)
     for row in rows:
-        row["differs"] = [name for name, of in row["difference"].items() if _apart(of)]
+        row["differs"] = [name for name, mean in row["difference"].items() if _excludes_0(mean)]
         del row["_values"]
     return {
         "rewards": rewards,
@@ -142,11 +161,11 @@ class Sample:
 
 def _row(search: Mapping, tensors, draws: int, seed: int, sample: Sample) -> dict:
     settings, count = search["settings"], search["candidates"]
-    realised = _realised(search)
-    foretold = _foretold(settings, count, tensors, draws, seed)
-    both = [name for name in realised if name in foretold and np.isfinite(foretold[name]).all()]
+    measured = _measured(search)
+    predicted = _predicted(settings, count, tensors, draws, seed)
+    both = [name for name in measured if name in predicted and np.isfinite(predicted[name]).all()]
     seconds = {
-        part: float(np.mean([of[part] for of in search["seconds"]]))
+        part: float(np.mean([row[part] for row in search["seconds"]]))
         for part in search["seconds"][0]
     }
     return {
@@ -158,14 +177,14 @@ def _row(search: Mapping, tensors, draws: int, seed: int, sample: Sample) -> dic
         "spent_tflop": float(np.mean([row["spent_tflop"] for row in search["prompts"]])),
         "most_spent_tflop": max(row["spent_tflop"] for row in search["prompts"]),
         "seconds": seconds,
-        "realised": {name: sample.mean(values) for name, values in realised.items()},
-        "foretold": {name: sample.mean(foretold[name]) for name in both},
-        "difference": {name: sample.mean(realised[name] - foretold[name]) for name in both},
-        "_values": (realised, foretold),
+        "measured": {name: sample.mean(values) for name, values in measured.items()},
+        "predicted": {name: sample.mean(predicted[name]) for name in both},
+        "difference": {name: sample.mean(measured[name] - predicted[name]) for name in both},
+        "_values": (measured, predicted),
     }
 
 
-def _realised(search: Mapping) -> dict[str, np.ndarray]:
+def _measured(search: Mapping) -> dict[str, np.ndarray]:
     """{reward: [P] of the picks, in reporting units, "accepted": [P]}."""
     rows, values = search["prompts"], {}
     for reward in search["settings"]["rewards"]:
@@ -177,10 +196,9 @@ def _realised(search: Mapping) -> dict[str, np.ndarray]:
     return values
 
 
-def _foretold(settings: Mapping, count: int, tensors, draws: int, seed: int) -> dict:
+def _predicted(settings: Mapping, count: int, tensors, draws: int, seed: int) -> dict:
     """The same by the simulation: each prompt's mean over draws; NaN where the pool is too small."""
-    own, method = settings["schedule"], settings["method"]
-    schedule = Schedule(tuple(own["steps"]), tuple(own["keep"]))
+    schedule, method = Schedule.from_json(settings["schedule"]), settings["method"]
     counts = np.array([count])
     if method == "best_of_n" and len(tensors) == 1:
         by_prompt = best_of_n(tensors[0], counts)
@@ -194,7 +212,7 @@ def _foretold(settings: Mapping, count: int, tensors, draws: int, seed: int) -> 
 
 
 def _against_best_of_n(rows: list[dict], sample: Sample) -> None:
-    """What each method came to over best-of-N at its budget: paired, realised and foretold."""
+    """What each method came to over best-of-N at its budget: paired, measured and predicted."""
     for row in rows:
         base = next(
             (r for r in rows if r["method"] == "best_of_n" and r["budget"] == row["budget"]), None
@@ -202,12 +220,12 @@ def _against_best_of_n(rows: list[dict], sample: Sample) -> None:
         if base is None or base is row:
             row["over_best_of_n"] = None
             continue
-        pairs = zip(("realised", "foretold"), row["_values"], base["_values"], strict=True)
+        pairs = zip(("measured", "predicted"), row["_values"], base["_values"], strict=True)
         row["over_best_of_n"] = {
-            kind: {name: sample.mean(mine[name] - its[name]) for name in mine if name in its}
-            for kind, mine, its in pairs
+            kind: {name: sample.mean(mine[name] - other[name]) for name in mine if name in other}
+            for kind, mine, other in pairs
         } | {part: row["seconds"][part] / base["seconds"][part] for part in ("total", "cpu")}
 
 
-def _apart(of: dict) -> bool:
-    return of["low"] is not None and (of["low"] > 0 or of["high"] < 0)
+def _excludes_0(mean: dict) -> bool:
+    return mean["low"] is not None and (mean["low"] > 0 or mean["high"] < 0)

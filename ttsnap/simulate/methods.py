@@ -1,17 +1,20 @@
-"""The search methods on a reward tensor (DESIGN §3 Pruning).
+"""The search methods on a reward tensor: best-of-N with pruning (TTSnap, arXiv 2511.22242).
 
 A method is one function `method(tensors, schedule, rng) -> choose`, where
 `choose(drawn int [P, D, N], counts) -> chosen int [len(counts), P, D]` is given the indices of N
 different candidates for each of P prompts and D draws, and returns, for each n of `counts`, the
-index of the one whose image it would hand over if it started with the first n of them.
+index of the one whose image it would return if it started with the first n of them.
 `tensors` are the rewards (`RewardTensor`, one or several). To add a method, write such a function
-and give it to `simulate(..., methods={**METHODS, "mine": mine})`; if it prunes by some score of its
-own, `pruner` does the rest.
+and give it to `simulate(..., methods={**METHODS, "mine": mine})`; if it prunes by a score that you
+compute, `pruner` does the rest.
 """
 
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -31,17 +34,17 @@ Method = Callable[[Sequence[RewardTensor], Schedule, np.random.Generator], Choos
 
 def ttsp(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
     """Prune by the base reward of the Tweedie images."""
-    return pruner([base_looks(t, schedule.steps) for t in tensors], tensors, schedule)
+    return pruner([base_looks(t, schedule.looks) for t in tensors], tensors, schedule)
 
 
 def ttsnap(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
     """Prune by the noise-aware reward, by the base reward at steps that have none."""
-    return pruner([noise_aware_looks(t, schedule.steps) for t in tensors], tensors, schedule)
+    return pruner([noise_aware_looks(t, schedule.looks) for t in tensors], tensors, schedule)
 
 
 def oracle(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
     """Prune by the reward of the final image: the ceiling."""
-    looks = [np.repeat(t.base[:, :, -1:], len(schedule.steps), axis=2) for t in tensors]
+    looks = [np.repeat(t.base[:, :, -1:], len(schedule.looks), axis=2) for t in tensors]
     return pruner(looks, tensors, schedule)
 
 
@@ -56,6 +59,25 @@ def random(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Cho
 
 
 METHODS: dict[str, Method] = {"ttsp": ttsp, "ttsnap": ttsnap, "oracle": oracle, "random": random}
+
+
+def load_method(text: str) -> tuple[str, Method]:
+    """The name and the function of NAME=MODULE:FUNCTION; modules of the working folder are found too.
+
+    Raises BadInput for what is not so written, or cannot be imported.
+    """
+    name, _, place = text.partition("=")
+    module, _, function = place.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return name, getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(
+            f"--method: {text!r} is not NAME=MODULE:FUNCTION of a function that can be imported "
+            f"({error})"
+        ) from None
+    finally:
+        sys.path.pop(0)
 
 
 def base_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
@@ -103,10 +125,10 @@ def fallback_steps(tensor: RewardTensor, steps: Sequence[int]) -> list[int]:
 def pruner(
     looks: Sequence[np.ndarray], tensors: Sequence[RewardTensor], schedule: Schedule
 ) -> Choose:
-    """The `choose` that prunes by `looks`, one float [P, C, k] per reward, and ends by final reward.
+    """The `choose` that prunes by `looks`, one float [P, C, k] per reward, and ends by the final reward.
 
-    At look j it keeps max(1, round(n·α_j)) of n candidates. With several rewards it goes by the sum
-    of their ranks among the candidates still there, the first reward deciding between equal sums.
+    At look j it keeps max(1, round(n·α_j)) of n candidates. With several rewards it keeps those with the smallest
+    sum of ranks among the candidates still there, and the first reward decides between equal sums.
     """
     readings = [
         ranks(np.concatenate([look, t.base[:, :, -1:]], axis=2).transpose(2, 0, 1))
@@ -122,9 +144,9 @@ def pruner(
 
 
 def name_by_rank(places: np.ndarray) -> np.ndarray:
-    """int32 [..., P·C]: the name p·C + rank that each candidate goes by, of its ranks [..., P, C].
+    """int32 [..., P·C]: a name p·C + rank for each candidate, from the ranks [..., P, C].
 
-    To keep the best of a prompt is then to keep the smallest names.
+    To keep the best candidates of a prompt is then to keep the smallest names.
     """
     prompts, pool = places.shape[-2:]
     row = np.arange(0, prompts * pool, pool, dtype=np.int32)[:, None]

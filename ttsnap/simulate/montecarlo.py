@@ -1,4 +1,4 @@
-"""Monte Carlo over draws of candidates: reward against budget for each method (DESIGN §3).
+"""Monte Carlo over draws of candidates: reward against budget for each method (TTSnap, arXiv 2511.22242).
 
 `simulate` gives the curves; `ttsnap.simulate.summary.summarise` adds intervals and gains.
 """
@@ -49,7 +49,7 @@ def simulate(
 ) -> dict[str, Curve]:
     """Best-of-N and each of `methods` at each budget, every method on the same draws.
 
-    `schedules` gives some methods a schedule of their own; budgets [B] and `costs` are in one unit.
+    `schedules` gives some methods another schedule than `schedule`; budgets [B] and `costs` are in the same unit.
     A method that cannot read a step (TTSp, where there are noise-aware rewards alone) has a curve
     without values that says so. Raises `BadInput` for a schedule that does not suit the tensors, a
     step at which they have no reward of any kind, and budgets that pay for nothing.
@@ -57,11 +57,11 @@ def simulate(
     check_tensors(tensors)
     if draws < 1:
         raise BadInput(f"draws: {draws} is not a number of draws; give 1 or more")
-    own = {name: (schedules or {}).get(name, schedule) for name in methods}
-    for name, its in own.items():
-        its.check(costs.num_steps, f"schedule of {name}")
+    by_method = {name: (schedules or {}).get(name, schedule) for name in methods}
+    for name, schedule in by_method.items():
+        schedule.check(costs.num_steps, f"schedule of {name}")
         for tensor in tensors:
-            noise_aware_looks(tensor, its.steps)  # raises where there is nothing to read
+            noise_aware_looks(tensor, schedule.looks)  # raises where there is nothing to read
     affordable = costs.within(budgets)
     if not affordable.any():
         raise BadInput(
@@ -70,17 +70,18 @@ def simulate(
         )
     curves = {"best_of_n": _best_of_n_curve(tensors, affordable, costs, draws, seed)}
     for name, method in methods.items():
-        if not own[name].steps and method is METHODS.get(name):
+        schedule = by_method[name]
+        if not schedule.looks and method is METHODS.get(name):
             curves[name] = curves["best_of_n"]  # drops nobody: best-of-N, and exactly so
             continue
-        counts = costs.within(budgets, own[name])
+        counts = costs.within(budgets, schedule)
         unread = ""
         try:
-            values = run_method(tensors, method, own[name], counts, draws, seed)
+            values = run_method(tensors, method, schedule, counts, draws, seed)
         except Unread as error:
             unread = str(error)
             values = run_method(tensors, ttsp, Schedule(), 0 * counts, draws, seed)
-        curves[name] = Curve(own[name], counts, costs.spent(counts, own[name]), *values, unread)
+        curves[name] = Curve(schedule, counts, costs.spent(counts, schedule), *values, unread)
     return curves
 
 
@@ -122,8 +123,9 @@ def _finals(tensors: Sequence[RewardTensor]) -> dict[str, np.ndarray]:
 
 
 def best_of_n(tensor: RewardTensor, candidates: np.ndarray) -> dict[str, np.ndarray]:
-    """The exact mean of best-of-n (DESIGN §3 Monte Carlo): {reward name: [B, P], "accepted": [B, P]}.
+    """The exact mean of best-of-n: {reward name: [B, P], "accepted": [B, P]}.
 
+    The max@k estimator of Walder and Karkhanis (arXiv 2505.15201): the mean over all subsets of n candidates.
     `candidates` int [B]; NaN where n is 0 or beyond the pool.
     """
     pool = tensor.base.shape[1]
@@ -153,9 +155,9 @@ def run_method(
     draws: int,
     seed: int,
 ) -> tuple[dict, dict]:
-    """The mean of what a method hands over: by prompt {name: [B, P]} and by draw {name: [B, D]}.
+    """The mean over what a method returns: by prompt {name: [B, P]} and by draw {name: [B, D]}.
 
-    `candidates` int [B]. Raises `BadInput` for a step that the tensors cannot be looked at.
+    `candidates` int [B]. Raises `Unread` for a step at which the tensors have nothing to read.
     """
     prompts, pool = tensors[0].base.shape[:2]
     finals = _finals(tensors)
@@ -185,7 +187,7 @@ def run_method(
 
 
 def _choice(method: Method, tensors, schedule, rng) -> Choose:
-    """The method's `choose`; what others see of the tensors it cannot change."""
+    """The method's `choose`, which cannot change what other methods see of the tensors."""
     shared = [replace(t, prompts=list(t.prompts), attrs=dict(t.attrs)) for t in tensors]
     for tensor in shared:
         for name in (*REWARDS, "accepted"):
@@ -210,7 +212,7 @@ def _choice(method: Method, tensors, schedule, rng) -> Choose:
 
 
 def _checked(chosen: object, shape: tuple, pool: int, method: Method) -> np.ndarray:
-    """What a method chose, if it is what `ttsnap.simulate.methods` asks of one."""
+    """What a method chose. Raises `BadInput` unless it is what `ttsnap.simulate.methods` asks of a method."""
     chosen, name = np.asarray(chosen), getattr(method, "__name__", str(method))
     if chosen.shape != shape or chosen.dtype.kind not in "iu":
         raise BadInput(

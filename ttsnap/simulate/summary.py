@@ -1,20 +1,79 @@
-"""The curves of a simulation with intervals and gains, as what `ttsnap simulate --json` writes.
+"""A simulation as `ttsnap simulate` writes it: the curves of each method with intervals, gains and notes.
 
 Intervals are 95 % percentile bootstraps of the mean. `low`/`high` resample the prompts: as every
-prompt has draws of its own, they cover the draws as well as the choice of prompts. `low_draws`/
+prompt has its draws, they cover the draws as well as the choice of prompts. `low_draws`/
 `high_draws` resample the draws alone: what another seed would give on the same prompts. With one
-prompt both are the second.
+prompt both resample the draws.
 """
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.intervals import gain, interval, resampling
+from ttsnap.pruning.schedule import Schedule
 from ttsnap.pruning.units import Units
-from ttsnap.simulate.montecarlo import Curve
-from ttsnap.storage.tensor import RewardTensor
+from ttsnap.simulate.methods import METHODS, Method, fallback_steps
+from ttsnap.simulate.montecarlo import Curve, simulate
+from ttsnap.storage.tensor import RewardTensor, sources
+
+
+def simulate_prompts(
+    tensors: Sequence[RewardTensor],
+    prompts: slice,
+    budgets: np.ndarray,
+    costs: Costs,
+    schedule: Schedule,
+    *,
+    schedules: Mapping[str, Schedule] | None = None,
+    methods: Mapping[str, Method] = METHODS,
+    draws: int = 50,
+    seed: int = 0,
+) -> dict:
+    """What `ttsnap simulate --json` writes of some prompts of the tensors; the arguments are those of `simulate`.
+
+    `summarise`, and "made_from": the tensors, "fallback_steps": where TTSnap read the base reward, "schedules": by
+    method, "settings".
+    """
+    selected = [tensor.select(prompts) for tensor in tensors]
+    curves = simulate(
+        selected, budgets, costs, schedule,
+        schedules=schedules, methods=methods, draws=draws, seed=seed,
+    )  # fmt: skip
+    result = summarise(curves, budgets, costs, selected, seed)
+    fallback = sorted({s for tensor in selected for s in fallback_steps(tensor, schedule.looks)})
+    if fallback:
+        result["notes"].append(f"ttsnap: base reward at steps {fallback}, which have no other")
+    return result | {
+        "made_from": sources(tensors),
+        "fallback_steps": fallback,
+        "schedules": {name: curve.schedule.as_json() for name, curve in curves.items()},
+        "settings": {
+            "denoise_cost": costs.denoise,
+            "look_cost": costs.look,
+            "accounting": costs.accounting,
+            "draws": draws,
+            "seed": seed,
+            "prompts": [prompts.start, prompts.stop],
+            "pool": tensors[0].base.shape[1],
+        },
+    }
+
+
+def as_csv(methods: Mapping[str, Mapping[str, Sequence]]) -> str:
+    """The curves of a result's `methods`: one line per method and budget; an empty field where there is no value."""
+    text = io.StringIO()
+    first = next(iter(methods.values()))
+    columns = [key for key in first if key != "by_reward"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", *columns])
+    for name, curve in methods.items():
+        for row in zip(*(curve[column] for column in columns), strict=True):
+            writer.writerow([name, *row])
+    return text.getvalue()
 
 
 def summarise(
@@ -66,7 +125,7 @@ def summarise(
 
 
 class _Resamples:
-    """One set of bootstrap weights for every method, so that differences are paired."""
+    """One set of bootstrap weights for all methods, so that differences are paired."""
 
     def __init__(self, curves: Mapping[str, Curve], seed: int):
         rng = np.random.default_rng([seed, 2])
@@ -99,26 +158,26 @@ def _method(
         reported = units.get(name, Units()).reported
         return {key: _plain(reported(column)) for key, column in columns.items()}
 
-    of = {name: values(name) for name in curve.by_prompt}
+    intervals = {name: values(name) for name in curve.by_prompt}
     first_name, first_units = next(iter(units.items()))
-    first = of[first_name]
+    first = intervals[first_name]
     result = {"budget": budgets.tolist(), "reward": first["value"], **first}
     del result["value"]
     result |= {"candidates": curve.candidates.tolist(), "spent": curve.spent.tolist()}
     result |= _over(sample, curve, bon, first_name, first_units.scale)
-    if "accepted" in of:
-        checked = of["accepted"]
+    if "accepted" in intervals:
+        checked = intervals["accepted"]
         result["accepted"] = checked["value"]
         result |= {f"accepted_{end}": checked[end] for end in ("low", "high")}
     if len(units) > 1:
-        result["by_reward"] = {name: of[name] for name in units}
+        result["by_reward"] = {name: intervals[name] for name in units}
     return result
 
 
 def _over(sample: _Resamples, curve: Curve, bon: Curve, reward: str, scale: float) -> dict:
-    """What it reaches over best-of-N at each budget, paired: a difference in reporting units."""
+    """What a method reaches over best-of-N at each budget, paired: a difference in reporting units."""
     mean = (curve.by_prompt[reward] - bon.by_prompt[reward]).mean(1)
-    pair = [sample.replicates(of, reward)[0] for of in (curve, bon)]
+    pair = [sample.replicates(each, reward)[0] for each in (curve, bon)]
     keys = ("over_best_of_n", "over_best_of_n_low", "over_best_of_n_high")
     columns = (mean, *interval(pair[0] - pair[1]))
     return {key: _plain(column * scale) for key, column in zip(keys, columns, strict=True)}
@@ -154,29 +213,29 @@ def _difference(gains: dict, replicates: dict) -> dict:
 
 def _notes(curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, pool: int) -> list[str]:
     """What cannot be simulated and why: a line for all the methods that it is true of."""
-    said: dict[str, list[str]] = {}
+    methods: dict[str, list[str]] = {}
     for name, curve in curves.items():
         for text in _limits(curve, budgets, costs, pool):
-            said.setdefault(text, []).append(name)
-    return [f"{', '.join(names)}: {text}" for text, names in said.items()]
+            methods.setdefault(text, []).append(name)
+    return [f"{', '.join(names)}: {text}" for text, names in methods.items()]
 
 
 def _limits(curve: Curve, budgets: np.ndarray, costs: Costs, pool: int) -> list[str]:
     if curve.unread:
         return [f"{curve.unread}: not simulated"]
-    one = float(costs.spent(1, curve.schedule))
-    each = one if costs.accounting == "realised" else costs.schedule(curve.schedule)
+    finished = float(costs.spent(1, curve.schedule))
+    charged = finished if costs.whole_survivors else costs.schedule(curve.schedule)
     none, many = curve.candidates < 1, curve.candidates > pool
     limits = []
     if none.any():
         limits.append(
-            f"budgets up to {budgets[none].max():g} are under the {each:g} that one candidate "
+            f"budgets up to {budgets[none].max():g} are under the {charged:g} that one candidate "
             "costs: not simulated"
         )
-    if (short := ~none & (budgets < one)).any():
+    if (short := ~none & (budgets < finished)).any():
         limits.append(
-            f"budgets up to {budgets[short].max():g} are under the {one:g} that one candidate costs "
-            "if it is finished; --accounting realised leaves them out"
+            f"budgets up to {budgets[short].max():g} are under the {finished:g} that one candidate costs "
+            "if it is finished; --accounting whole leaves them out"
         )
     if many.any():
         limits.append(

@@ -10,13 +10,13 @@ def read_schedule(path: str, num_steps: int) -> Schedule:
     """The schedule of a JSON file, such as fit-schedule writes: key `schedule: {steps, keep}`.
 
     Raises BadInput for another file, and for a schedule that does not suit a loop of `num_steps` steps or was fitted
-    for another.
+    for another number of steps.
     """
     content = read_json(path)
     try:
         schedule = content["schedule"]
-        steps, keep = schedule["steps"], schedule["keep"]
-        found = Schedule(tuple(map(_whole, steps)), tuple(float(fraction) for fraction in keep))
+        looks, keep = map(_whole, schedule["steps"]), map(float, schedule["keep"])
+        found = Schedule(tuple(looks), tuple(keep))
         fitted = content.get("settings", {}).get("num_steps", num_steps)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(
