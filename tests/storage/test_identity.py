@@ -4,7 +4,6 @@ import argparse
 import importlib
 import os
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +12,6 @@ from ttsnap.models import model_version, resolve, weights_digest
 from ttsnap.rewards.registry import identity as reward_identity
 from ttsnap.storage import content as identity
 from ttsnap.storage.code_digest import sources
-from ttsnap.workflow.forced import KEPT, forget, is_forced, kept_files
 
 
 @pytest.fixture
@@ -189,58 +187,6 @@ def test_code_follows_relative_imports_and_packages(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     found = {path.relative_to(tmp_path).as_posix() for path in sources("mine.deep.score")}
     assert found == {name for name in files if name.startswith("mine/")}
-
-
-def settings(**given) -> SimpleNamespace:
-    values = {"forceall": False, "forcerun": set(), "forcetargets": False, "targets": set()}
-    return SimpleNamespace(**values | given)
-
-
-def job(rule: str, output: list[str], **wildcards) -> SimpleNamespace:
-    return SimpleNamespace(rule=SimpleNamespace(name=rule), output=output, wildcards_dict=wildcards)
-
-
-@pytest.mark.parametrize(
-    ("given", "forced"),
-    [
-        ({}, False),
-        ({"forceall": True}, True),
-        ({"forcerun": {"generate"}}, True),
-        ({"forcerun": {"label"}}, False),
-        ({"forcerun": {"results/images/test/0000.h5"}}, True),
-        ({"forcerun": {"./results/images/test/0000.h5"}}, True),
-        ({"forcerun": {"results/images/test/0001.h5"}}, False),
-        ({"forcetargets": True, "targets": {"results/images/test/0000.h5"}}, True),
-        ({"forcetargets": True}, False),
-        ({"targets": {"results/images/test/0000.h5"}}, False),
-    ],
-)
-def test_who_is_forced(given, forced):
-    found = job("generate", ["results/images/test/0000.h5"], split="test", shard="0000")
-    assert is_forced(found, settings(**given)) == forced
-
-
-WILDCARDS = {
-    "split": "test", "shard": "0000", "reward": "pickscore", "level": "5", "search_method": "ttsp",
-    "budget": "2", "seed": "0", "cycle": "1", "way": "matched", "part": "train",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("rule", KEPT)
-def test_a_forced_job_forgets_its_own_state_alone(tmp_path, monkeypatch, rule):
-    monkeypatch.chdir(tmp_path)
-    own = [pattern.format(**WILDCARDS).replace("*", "12") for pattern in KEPT[rule]]
-    others = WILDCARDS | {name: f"{value}9" for name, value in WILDCARDS.items()}
-    other = [pattern.format(**others).replace("*", "12") for pattern in KEPT[rule]]
-    for name in [*own, *other]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert [str(path) for path in kept_files(rule, WILDCARDS)] == sorted(own)
-    ran = job(rule, ["x"], **WILDCARDS)
-    assert forget([ran], settings(forcerun={"shard"})) == []
-    assert len(forget([ran], settings(forcerun={rule}))) == len(own)
-    assert not any((tmp_path / name).exists() for name in own)
-    assert all((tmp_path / name).exists() for name in other)
 
 
 @pytest.mark.parametrize(

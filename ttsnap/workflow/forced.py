@@ -9,25 +9,30 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-# rule: what it keeps, as patterns; {name} is a wildcard of the rule.
-KEPT = {
-    "generate": ("results/state/images/{split}.{shard}.*.h5",),
-    "finetune": ("results/state/finetune/{reward}.{level}.pt",),
-    "search": tuple(
-        f"results/searches/{{reward}}/{{search_method}}/{{budget}}/{{shard}}/{part}"
-        for part in ("traces/*.json", "measured.json")
-    ),
-    "assign": ("results/sft/runs/{seed}/assigned/{cycle}/{shard}/blocks/*.safetensors",),
-    "probe": ("results/sft/runs/{seed}/probe/{way}.{cycle}/{part}/blocks/*.safetensors",),
-    "sft_train": ("results/state/sft/{seed}.{way}.{cycle}.pt",),
+# rule: where it keeps its state; {name} is a wildcard of the rule.
+STATES = {
+    "generate": "results/state/images/{split}.{shard}",
+    "finetune": "results/state/finetune/{reward}.{level}.pt",
+    "sft_train": "results/state/sft/{seed}.{way}.{cycle}.pt",
+}
+# rule: what lies beside its first output, as patterns.
+BESIDE = {
+    "search": ("traces/*.json", "measured.json"),
+    "assign": ("blocks/*.safetensors",),
+    "probe": ("blocks/*.safetensors",),
 }
 
 
-def kept_files(rule: str, wildcards: dict[str, str]) -> list[Path]:
-    """The files that a job of a rule would go on from."""
-    quoted = {name: glob.escape(value) for name, value in wildcards.items()}
-    patterns = [pattern.format(**quoted) for pattern in KEPT.get(rule, ())]
-    return sorted(Path(path) for pattern in patterns for path in glob.glob(pattern))
+def kept_files(job) -> list[Path]:
+    """The files that a job (with `rule.name`, `wildcards_dict` and `output`) would go on from."""
+    state, found = STATES.get(job.rule.name), []
+    if state:
+        quoted = {name: glob.escape(value) for name, value in dict(job.wildcards_dict).items()}
+        state = state.format(**quoted)
+        found = glob.glob(state) + glob.glob(f"{state}.*.h5")
+    for pattern in BESIDE.get(job.rule.name, ()):
+        found += glob.glob(f"{glob.escape(os.path.dirname(job.output[0]))}/{pattern}")
+    return sorted(map(Path, found))
 
 
 def is_forced(job, settings) -> bool:
@@ -46,7 +51,7 @@ def is_forced(job, settings) -> bool:
 def forget(jobs: Iterable, settings) -> list[Path]:
     """Delete what the forced ones of `jobs` would go on from; the files deleted."""
     forced = [job for job in jobs if is_forced(job, settings)]
-    files = [path for job in forced for path in kept_files(job.rule.name, dict(job.wildcards_dict))]
+    files = [path for job in forced for path in kept_files(job)]
     for path in files:
         path.unlink(missing_ok=True)
     return files

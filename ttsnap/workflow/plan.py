@@ -72,7 +72,8 @@ class Plan:
 
     def model(self, w) -> str:
         """The words that name the model and say how it is sampled."""
-        return shlex.join(arguments(self.config.model, leave_out=["preset"]))
+        sampling = arguments(self.config.model, leave_out=["preset", "path"])
+        return shlex.join(["--model", self.config.model.path, *sampling])
 
     def kept_steps(self, w) -> str:
         """The steps whose images are kept: of training prompts those that are learned from, else all."""

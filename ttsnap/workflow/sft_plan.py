@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from ttsnap.models import weights_digest
 from ttsnap.settings.command_line import arguments
+from ttsnap.settings.datasets import LABELLED
 from ttsnap.settings.section import Section
-from ttsnap.settings.sft import SIZES, Sft
+from ttsnap.settings.sft import Sft
 from ttsnap.sft.digests import data_digest, pair_lines, pairs_digest
 
 RUN = "results/sft/runs/{seed}"
@@ -41,7 +42,7 @@ class SftPlan:
         if data.kind == "pairs":
             there = len(pair_lines(self.pairs_file(part)))
         else:
-            there = SIZES[data.kind][split]
+            there = LABELLED[data.kind].sizes[split]
         wanted = (data.test_limit if held_out else data.limit) or there
         count = max(0, min(there - first, wanted))
         if not count:

@@ -10,7 +10,7 @@ from ttsnap.workflow.cluster import (
     launcher,
     share_gpus,
 )
-from ttsnap.workflow.forced import forget
+from ttsnap.workflow.forced import STATES, forget
 from ttsnap.workflow.plan import code, named_inputs, report_code
 from ttsnap.workflow.start import config_parts, read_plan, refusal
 

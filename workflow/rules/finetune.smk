@@ -52,7 +52,7 @@ rule finetune:
         weights=PLAN.reward_made_from,
         seed=CONFIG.seed,
         # Outside the outputs: Snakemake deletes those of a job that died.
-        state="results/state/finetune/{reward}.{level}.pt",
+        state=STATES["finetune"],
         code=PLAN.reward_code("finetune"),
     message:
         "{wildcards.reward}: level {wildcards.level} of " + LEVELS

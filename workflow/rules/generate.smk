@@ -44,7 +44,7 @@ rule generate:
         seed=CONFIG.seed,
         code=code("ttsnap.commands.generate"),
         # Outside the outputs: Snakemake deletes those before a rerun.
-        state="results/state/images/{split}.{shard}",
+        state=STATES["generate"],
     message:
         "{wildcards.split} {wildcards.shard}: {params.candidates} candidates of each prompt"
     shell:

@@ -236,14 +236,11 @@ use rule report_budget as report_summary with:
 def report_files():
     """All that the report consists of."""
     by_pruning = [rules.report_budget, rules.report_gain, rules.report_cost]
-    by_reward = [
-        rules.report_tau,
-        rules.report_levels,
-        *([rules.report_gallery] if CONFIG.report.gallery else []),
-    ]
+    by_reward = [rules.report_tau, rules.report_levels]
+    by_reward += [rules.report_gallery] if CONFIG.report.gallery else []
     return [
         rules.report_summary.output[0],
-        *(expand(rule.output, pruned_by=PLAN.pruned_by) for rule in by_pruning),
-        *(expand(rule.output, reward=CONFIG.rewards) for rule in by_reward),
+        *expand([rule.output[0] for rule in by_pruning], pruned_by=PLAN.pruned_by),
+        *expand([rule.output[0] for rule in by_reward], reward=CONFIG.rewards),
         *expand(rules.report_search.output, reward=CONFIG.search.rewards),
     ]

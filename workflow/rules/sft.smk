@@ -135,7 +135,7 @@ rule sft_train:
         number=lambda w: 1000 * int(w.seed) + int(w.cycle),
         out=subpath(output.summary, parent=True),
         # Outside the outputs: Snakemake deletes those of a job that died.
-        state="results/state/sft/{seed}.{way}.{cycle}.pt",
+        state=STATES["sft_train"],
         code=code("ttsnap.commands.sft"),
     message:
         "seed {wildcards.seed}, cycle {wildcards.cycle}: finetuning on {wildcards.way} noise"
