@@ -87,9 +87,7 @@ def test_rules_import_nothing_that_their_environment_lacks():
             if env is None:
                 continue
             has = {r.partition("==")[0] for r in parts(Path(f"envs/{env[1]}.yaml"))[1]}
-            (command,) = re.findall(
-                r"(?:python -m ttsnap|launch} ttsnap|TTSNAP \+ \") ([a-z][\w-]+)", rule
-            )
+            (command,) = re.findall(r"(?:python -m|launch}) ttsnap ([\w-]+)", rule)
             # `simulate` draws on request; the workflow does not ask for it.
             aside = ("ttsnap.report",) if command == "simulate" else ()
             files = sources(f"ttsnap.commands.{command.replace('-', '_')}", aside)

@@ -23,15 +23,71 @@ CONFIG, PLAN = read_plan(config, PARTS)
 share_gpus(workflow)
 check_deployment(workflow.deployment_settings.deployment_method)
 
-# A command on GPUs of its own, and how it ends
-TTSNAP = "python -m ttsnap.workflow.devices {resources.gpu} python -m ttsnap"
-END = " --threads {threads} > {log} 2>&1"
 LEVELS = ", ".join(map(str, CONFIG.levels))
 
 
 def needs(mem_mb, minutes, gpu=True):
     """A rule's resources."""
     return asks(CONFIG.limits, mem_mb, minutes, gpu)
+
+
+def level_before(w):
+    """The checkpoint that a level starts from; the cleanest starts from the base weights."""
+    if (level := PLAN.level_before(w)) is None:
+        return []
+    return expand(rules.finetune.output.checkpoint, reward=w.reward, level=level)
+
+
+def page(name, caption, category, **labels):
+    """A result with its place in the report."""
+    return report(
+        f"results/report/{name}",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels=labels,
+    )
+
+
+def report_files():
+    """All that the report consists of."""
+    by_pruning = [rules.report_budget, rules.report_gain, rules.report_cost]
+    by_reward = [rules.report_tau, rules.report_levels]
+    by_reward += [rules.report_gallery] if CONFIG.report.gallery else []
+    return [
+        rules.report_summary.output[0],
+        *expand([rule.output[0] for rule in by_pruning], pruned_by=PLAN.pruned_by),
+        *expand([rule.output[0] for rule in by_reward], reward=CONFIG.rewards),
+        *expand(rules.report_search.output, reward=CONFIG.search.rewards),
+    ]
+
+
+def schedule_of_search(w):
+    """The schedule fitted for the method; best-of-N has none, and none is fitted where the config has one."""
+    if not PLAN.fits or w.search_method == "best_of_n":
+        return []
+    return expand(rules.fit_schedule.output, reward=w.reward, method=w.search_method)
+
+
+def compared(files, seeds):
+    """The comparison files of every model, for some seeds."""
+    return [
+        path for way, cycle in SFT_PLAN.compared() for path in expand(files, seed=seeds, way=way, cycle=cycle)
+    ]
+
+
+def sft_page(name, caption, shows):
+    """A result with its place in the report."""
+    where = dict(
+        caption=f"../report/{caption}.rst",
+        category="7 Latent-matched SFT",
+        labels={"shows": shows},
+    )
+    return report(f"results/sft/report/{name}", **where)
+
+
+def shards_of(files, split):
+    """The files of every shard of a split."""
+    return expand(files, split=split, shard=PLAN.numbers(split), allow_missing=True)
 
 
 wildcard_constraints:

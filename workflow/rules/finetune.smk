@@ -1,38 +1,14 @@
 # Noise-aware finetuning: levels from clean to noisy, each from the weights of the one before; then what they read
 
 
-def level_before(w):
-    """The checkpoint that a level starts from; the cleanest starts from the base weights."""
-    level = PLAN.level_before(w)
-    return (
-        []
-        if level is None
-        else expand(rules.finetune.output.checkpoint, reward=w.reward, level=level)
-    )
-
-
 rule finetune:
     input:
         start=level_before,
-        train_images=expand(
-            rules.generate.output, split="train", shard=PLAN.numbers("train")
-        ),
-        train_labels=expand(
-            rules.label.output,
-            split="train",
-            shard=PLAN.numbers("train"),
-            allow_missing=True,
-        ),
-        validation_images=expand(
-            rules.generate.output, split="validation", shard=PLAN.numbers("validation")
-        ),
+        train_images=shards_of(rules.generate.output, "train"),
+        train_labels=shards_of(rules.label.output, "train"),
+        validation_images=shards_of(rules.generate.output, "validation"),
         # The base scores' last step is the label; validation shards are scored anyway.
-        validation_labels=expand(
-            rules.score_base.output,
-            split="validation",
-            shard=PLAN.numbers("validation"),
-            allow_missing=True,
-        ),
+        validation_labels=shards_of(rules.score_base.output, "validation"),
     output:
         checkpoint="results/levels/{reward}/{level}.safetensors",
         figures="results/levels/{reward}/{level}.json",
@@ -55,19 +31,18 @@ rule finetune:
         state=STATES["finetune"],
         code=PLAN.reward_code("finetune"),
     message:
-        "{wildcards.reward}: level {wildcards.level} of " + LEVELS
+        f"{{wildcards.reward}}: level {{wildcards.level}} of {LEVELS}"
     shell:
-        "python -m ttsnap.workflow.devices {resources.gpu} {params.launch} ttsnap finetune --level {wildcards.level}"
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " {params.launch} ttsnap finetune --level {wildcards.level}"
         " {params.reward} {params.files} {params.settings} --seed {params.seed} --state {params.state}"
-        " --out {output.checkpoint} --json {output.figures}" + END
+        " --out {output.checkpoint} --json {output.figures} --threads {threads} > {log} 2>&1"
 
 
 rule score_noise_aware:
     input:
         images=rules.generate.output,
-        checkpoints=expand(
-            rules.finetune.output.checkpoint, level=CONFIG.levels, allow_missing=True
-        ),
+        checkpoints=expand(rules.finetune.output.checkpoint, level=CONFIG.levels, allow_missing=True),
     output:
         "results/scores/{split}/{shard}/{reward}.noise_aware.h5",
     log:
@@ -80,15 +55,12 @@ rule score_noise_aware:
         **needs(8000, 120),
     params:
         reward=PLAN.reward,
-        checkpoints=lambda w, input: [
-            f"--checkpoint {path}" for path in input.checkpoints
-        ],
+        checkpoints=lambda w, input: [f"--checkpoint {path}" for path in input.checkpoints],
         weights=PLAN.reward_made_from,
         code=PLAN.reward_code("score"),
     message:
-        "{wildcards.split} {wildcards.shard}: noise-aware {wildcards.reward} of levels "
-        + LEVELS
+        f"{{wildcards.split}} {{wildcards.shard}}: noise-aware {{wildcards.reward}} of levels {LEVELS}"
     shell:
-        TTSNAP
-        + " score {input.images} --out {output} {params.reward} {params.checkpoints}"
-        + END
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m ttsnap score {input.images} --out {output} {params.reward} {params.checkpoints}"
+        " --threads {threads} > {log} 2>&1"

@@ -48,6 +48,7 @@ rule generate:
     message:
         "{wildcards.split} {wildcards.shard}: {params.candidates} candidates of each prompt"
     shell:
-        TTSNAP + " generate {input} --out {output} {params.model}"
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m ttsnap generate {input} --out {output} {params.model}"
         " --candidates {params.candidates} --keep-steps {params.steps} --seed {params.seed}"
-        " --state {params.state}" + END
+        " --state {params.state} --threads {threads} > {log} 2>&1"

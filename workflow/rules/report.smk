@@ -5,16 +5,6 @@ from ttsnap.workflow.report import ReportFacts
 config["of_report"] = ReportFacts(CONFIG, workflow)
 
 
-def page(name, caption, category, **labels):
-    """A result with its place in the report."""
-    return report(
-        f"results/report/{name}",
-        caption=f"../report/{caption}.rst",
-        category=category,
-        labels=labels,
-    )
-
-
 rule report_budget:
     input:
         simulation=rules.simulate.output.json,
@@ -34,14 +24,13 @@ rule report_budget:
     params:
         part="budget",
         files=named_inputs,
-        more="",
         out=lambda w, output: output[0],
         draws=CONFIG.simulate.draws,
         code=report_code(),
     message:
         "report: reward against budget, pruned by {wildcards.pruned_by}"
     shell:
-        "python -m ttsnap report --part {params.part} {params.files} {params.more} --out {params.out} > {log} 2>&1"
+        "python -m ttsnap report --part {params.part} {params.files} --out {params.out} >" " {log} 2>&1"
 
 
 use rule report_budget as report_gain with:
@@ -69,7 +58,6 @@ use rule report_budget as report_gain with:
     params:
         part="gain",
         files=named_inputs,
-        more="",
         out=lambda w, output: output[0],
         schedules=lambda w, input: input.schedule,
         code=report_code(),
@@ -80,9 +68,7 @@ use rule report_budget as report_gain with:
 use rule report_budget as report_cost with:
     input:
         simulation=rules.simulate.output.json,
-        tensor=lambda w: expand(
-            rules.tensor.output, split="test", reward=PLAN.tensors_of(w)
-        ),
+        tensor=lambda w: expand(rules.tensor.output, split="test", reward=PLAN.tensors_of(w)),
     output:
         page(
             "cost.{pruned_by}.html",
@@ -95,7 +81,6 @@ use rule report_budget as report_cost with:
     params:
         part="cost",
         files=named_inputs,
-        more="",
         out=lambda w, output: output[0],
         accounting=CONFIG.simulate.accounting,
         code=report_code(),
@@ -120,7 +105,6 @@ use rule report_budget as report_tau with:
     params:
         part="tau",
         files=named_inputs,
-        more="",
         out=lambda w, output: output[0],
         levels=CONFIG.levels,
         code=report_code(),
@@ -131,9 +115,7 @@ use rule report_budget as report_tau with:
 use rule report_budget as report_levels with:
     input:
         alignment=expand(rules.align.output, split="test", allow_missing=True),
-        level=expand(
-            rules.finetune.output.figures, level=CONFIG.levels, allow_missing=True
-        ),
+        level=expand(rules.finetune.output.figures, level=CONFIG.levels, allow_missing=True),
     output:
         page(
             "levels.{reward}.html",
@@ -147,7 +129,6 @@ use rule report_budget as report_levels with:
     params:
         part="levels",
         files=named_inputs,
-        more="",
         out=lambda w, output: output[0],
         code=report_code(),
     message:
@@ -172,9 +153,8 @@ use rule report_budget as report_gallery with:
     resources:
         **needs(2000, 20, gpu=False),
     params:
-        part="gallery",
+        part=f"gallery --prompts {CONFIG.report.gallery} --candidates {CONFIG.report.gallery_candidates}",
         files=named_inputs,
-        more=f"--prompts {CONFIG.report.gallery} --candidates {CONFIG.report.gallery_candidates}",
         out=lambda w, output: output[0],
         prompts=CONFIG.report.gallery,
         candidates=CONFIG.report.gallery_candidates,
@@ -199,7 +179,6 @@ use rule report_budget as report_search with:
     params:
         part="search",
         files=named_inputs,
-        more="",
         out=lambda w, output: output[0],
         code=report_code(),
     message:
@@ -226,21 +205,7 @@ use rule report_budget as report_summary with:
     params:
         part="summary",
         files=named_inputs,
-        more="",
         out=lambda w, output: os.path.dirname(output.summary),
         code=report_code(),
     message:
         "report: the first page"
-
-
-def report_files():
-    """All that the report consists of."""
-    by_pruning = [rules.report_budget, rules.report_gain, rules.report_cost]
-    by_reward = [rules.report_tau, rules.report_levels]
-    by_reward += [rules.report_gallery] if CONFIG.report.gallery else []
-    return [
-        rules.report_summary.output[0],
-        *expand([rule.output[0] for rule in by_pruning], pruned_by=PLAN.pruned_by),
-        *expand([rule.output[0] for rule in by_reward], reward=CONFIG.rewards),
-        *expand(rules.report_search.output, reward=CONFIG.search.rewards),
-    ]

@@ -21,7 +21,8 @@ rule score_base:
     message:
         "{wildcards.split} {wildcards.shard}: base {wildcards.reward} of every step"
     shell:
-        TTSNAP + " score {input} --out {output} {params.reward}" + END
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m ttsnap score {input} --out {output} {params.reward} --threads {threads} > {log} 2>&1"
 
 
 rule label:
@@ -42,7 +43,8 @@ rule label:
     message:
         "{wildcards.split} {wildcards.shard}: {wildcards.reward} of the final images, to learn from"
     shell:
-        TTSNAP + " label {input} --out {output} {params.reward}" + END
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m ttsnap label {input} --out {output} {params.reward} --threads {threads} > {log} 2>&1"
 
 
 rule check:

@@ -5,22 +5,13 @@ wildcard_constraints:
     budget="|".join(re.escape(budget) for budget in PLAN.searches()["budget"]),
 
 
-def schedule_of_search(w):
-    """The schedule fitted for the method; best-of-N has none, and none is fitted where the config has one."""
-    if not PLAN.fits or w.search_method == "best_of_n":
-        return []
-    return expand(rules.fit_schedule.output, reward=w.reward, method=w.search_method)
-
-
 rule search:
     input:
         prompts=expand(rules.shard.output, split="test", allow_missing=True),
         schedule=schedule_of_search,
         # The search opens those that its schedule looks at.
         levels=lambda w: (
-            expand(
-                rules.finetune.output.checkpoint, reward=w.reward, level=CONFIG.levels
-            )
+            expand(rules.finetune.output.checkpoint, reward=w.reward, level=CONFIG.levels)
             if w.search_method == "ttsnap"
             else []
         ),
@@ -43,9 +34,7 @@ rule search:
         reward=PLAN.reward,
         levels=lambda w, input: [f"--checkpoint {path}" for path in input.levels],
         fitted=lambda w, input: f"--schedule {input.schedule}" if input.schedule else "",
-        fixed=lambda w: (
-            "" if w.search_method == "best_of_n" else PLAN.fixed_schedule("--looks")
-        ),
+        fixed=lambda w: ("" if w.search_method == "best_of_n" else PLAN.fixed_schedule("--looks")),
         unit=CONFIG.search.unit,
         first=CONFIG.prompts.test.candidates if CONFIG.search.fresh else 0,
         limit=PLAN.search_limit,
@@ -53,23 +42,22 @@ rule search:
         seed=CONFIG.seed,
         code=PLAN.search_code,
     message:
-        "{wildcards.reward}, {wildcards.search_method}, budget {wildcards.budget}: search of shard {wildcards.shard}"
+        "{wildcards.reward}, {wildcards.search_method}, budget {wildcards.budget}: search of shard"
+        " {wildcards.shard}"
     shell:
-        TTSNAP
-        + " search {input.prompts} --out {params.folder} {params.model} {params.reward} {params.levels}"
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m ttsnap search {input.prompts} --out {params.folder} {params.model} {params.reward}"
+        " {params.levels}"
         " --method {wildcards.search_method} {params.fitted} {params.fixed}"
         " --budget {wildcards.budget} --budget-unit {params.unit} --first-candidate {params.first}"
-        " --limit {params.limit} {params.checker} --seed {params.seed} --replace" + END
+        " --limit {params.limit} {params.checker} --seed {params.seed} --replace --threads {threads} >"
+        " {log} 2>&1"
 
 
 rule compare_search:
     input:
-        searches=expand(
-            rules.search.output.summary, **PLAN.searches(), allow_missing=True
-        ),
-        seconds=expand(
-            rules.search.output.seconds, **PLAN.searches(), allow_missing=True
-        ),
+        searches=expand(rules.search.output.summary, **PLAN.searches(), allow_missing=True),
+        seconds=expand(rules.search.output.seconds, **PLAN.searches(), allow_missing=True),
         tensor=expand(rules.tensor.output, split="test", allow_missing=True),
     output:
         "results/searches/{reward}.json",

@@ -35,9 +35,10 @@ rule sft_gan:
     message:
         "seed {wildcards.seed}: the GAN"
     shell:
-        TTSNAP
-        + " train-gan {params.data} {params.settings} --seed {wildcards.seed} --out {params.out} --replace"
-        " --json {output.figures}" + END
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m ttsnap train-gan {params.data} {params.settings} --seed {wildcards.seed} --out"
+        " {params.out} --replace"
+        " --json {output.figures} --threads {threads} > {log} 2>&1"
 
 
 rule assign:
@@ -45,9 +46,7 @@ rule assign:
         model=lambda w: SFT_PLAN.model_file(w.seed, "assigned", int(w.cycle) - 1),
         # The first cycle starts from the targets' base noise.
         start=lambda w: (
-            expand(
-                rules.assign.output, seed=w.seed, cycle=int(w.cycle) - 1, shard=w.shard
-            )
+            expand(rules.assign.output, seed=w.seed, cycle=int(w.cycle) - 1, shard=w.shard)
             if int(w.cycle) > 1
             else []
         ),
@@ -75,9 +74,10 @@ rule assign:
     message:
         "seed {wildcards.seed}, cycle {wildcards.cycle}: noise for shard {wildcards.shard} of the targets"
     shell:
-        TTSNAP
-        + " assign {params.targets} --model {params.model:q} {params.size} {params.start} {params.settings}"
-        " --mirror --seed {wildcards.seed} --out {params.out}" + END
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m ttsnap assign {params.targets} --model {params.model:q} {params.size} {params.start}"
+        " {params.settings}"
+        " --mirror --seed {wildcards.seed} --out {params.out} --threads {threads} > {log} 2>&1"
 
 
 use rule assign as probe with:
@@ -101,7 +101,8 @@ use rule assign as probe with:
         code=code("ttsnap.commands.assign"),
     # Noise for the targets of a comparison, from their base noise, for any model alike
     message:
-        "seed {wildcards.seed}, {wildcards.way} after cycle {wildcards.cycle}: noise for {wildcards.part} targets"
+        "seed {wildcards.seed}, {wildcards.way} after cycle {wildcards.cycle}: noise for {wildcards.part}"
+        " targets"
 
 
 rule sft_train:
@@ -140,10 +141,12 @@ rule sft_train:
     message:
         "seed {wildcards.seed}, cycle {wildcards.cycle}: finetuning on {wildcards.way} noise"
     shell:
-        "python -m ttsnap.workflow.devices {resources.gpu} {params.launch} ttsnap sft --manifest {input.manifests}"
-        " --model {params.model:q} --teacher {params.teacher:q} {params.size} --noise {wildcards.way} {params.settings}"
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " {params.launch} ttsnap sft --manifest {input.manifests}"
+        " --model {params.model:q} --teacher {params.teacher:q} {params.size} --noise {wildcards.way}"
+        " {params.settings}"
         " --every-epoch --seed {params.number} --out {params.out} --replace --state {params.state}"
-        + END
+        " --threads {threads} > {log} 2>&1"
 
 
 rule sft_classifier:
@@ -163,9 +166,9 @@ rule sft_classifier:
     message:
         "the judge of generated images: a classifier"
     shell:
-        TTSNAP
-        + " train-classifier {params.data} --out {output.weights} --json {output.figures}"
-        + END
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m ttsnap train-classifier {params.data} --out {output.weights} --json {output.figures}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule sft_compare:
@@ -196,10 +199,12 @@ rule sft_compare:
         fresh=SFT.fresh,
         code=code("ttsnap.commands.compare_sft"),
     message:
-        "seed {wildcards.seed}, {wildcards.way} after cycle {wildcards.cycle}: compared with the original model"
+        "seed {wildcards.seed}, {wildcards.way} after cycle {wildcards.cycle}: compared with the original"
+        " model"
     shell:
-        TTSNAP
-        + " compare-sft --model {params.model:q} --base {params.base:q} {params.size} {params.judge}"
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m ttsnap compare-sft --model {params.model:q} --base {params.base:q} {params.size}"
+        " {params.judge}"
         " --train-manifest {input.train} --test-manifest {input.test} {params.checker} {params.data}"
         " --fresh {params.fresh} --way {wildcards.way} --cycle {wildcards.cycle} --seed {wildcards.seed}"
-        " --json {output.figures} --images {output.images}" + END
+        " --json {output.figures} --images {output.images} --threads {threads} > {log} 2>&1"

@@ -1,25 +1,6 @@
 # The second method's comparison over seeds: table, curves, image grids
 
 
-def compared(files, seeds):
-    """The comparison files of every model, for some seeds."""
-    return [
-        path
-        for way, cycle in SFT_PLAN.compared()
-        for path in expand(files, seed=seeds, way=way, cycle=cycle)
-    ]
-
-
-def sft_page(name, caption, shows):
-    """A result with its place in the report."""
-    where = dict(
-        caption=f"../report/{caption}.rst",
-        category="7 Latent-matched SFT",
-        labels={"shows": shows},
-    )
-    return report(f"results/sft/report/{name}", **where)
-
-
 rule sft_report_table:
     input:
         comparison=compared(rules.sft_compare.output.figures, SFT.seeds),
@@ -33,16 +14,16 @@ rule sft_report_table:
     resources:
         **needs(2000, 10, gpu=False),
     params:
-        part="table",
+        part="table" + ("" if SFT.model else " --own-models"),
         files=named_inputs,
-        more=lambda w, output: f"--json {output.summary}"
-        + ("" if SFT.model else " --own-models"),
-        models=SFT.model,
+        out=lambda w, output: output[0],
+        json=lambda w, output: f"--json {output.summary}",
         code=report_code("report_sft"),
     message:
         "report: comparison over seeds"
     shell:
-        "python -m ttsnap report-sft --part {params.part} {params.files} {params.more} --out {output[0]} > {log} 2>&1"
+        "python -m ttsnap report-sft --part {params.part} {params.files} {params.json} --out {params.out} >"
+        " {log} 2>&1"
 
 
 use rule sft_report_table as sft_report_curves with:
@@ -59,8 +40,9 @@ use rule sft_report_table as sft_report_curves with:
         "results/logs/sft/report/curves.log",
     params:
         part="curves",
+        json="",
         files=named_inputs,
-        more="",
+        out=lambda w, output: output[0],
         code=report_code("report_sft"),
     message:
         "report: loss curves"
@@ -75,8 +57,9 @@ use rule sft_report_table as sft_report_images with:
         "results/logs/sft/report/images.{seed}.log",
     params:
         part="grid",
+        json="",
         files=named_inputs,
-        more="",
+        out=lambda w, output: output[0],
         code=report_code("report_sft"),
     message:
         "report: images of seed {wildcards.seed}"

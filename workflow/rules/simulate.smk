@@ -1,18 +1,11 @@
 # rewards → one tensor per split and reward → alignment, fitted schedules, simulation
 
 
-def shards_of(files, w):
-    """The files of every shard of a split."""
-    return expand(files, split=w.split, shard=PLAN.numbers(w.split), allow_missing=True)
-
-
 rule tensor:
     input:
-        base=lambda w: shards_of(rules.score_base.output, w),
-        noise_aware=lambda w: (
-            shards_of(rules.score_noise_aware.output, w) if CONFIG.levels else []
-        ),
-        accepted=lambda w: shards_of(rules.check.output, w) if CONFIG.checker else [],
+        base=lambda w: shards_of(rules.score_base.output, w.split),
+        noise_aware=lambda w: (shards_of(rules.score_noise_aware.output, w.split) if CONFIG.levels else []),
+        accepted=lambda w: shards_of(rules.check.output, w.split) if CONFIG.checker else [],
     output:
         "results/tensors/{split}.{reward}.h5",
     log:
@@ -68,9 +61,7 @@ rule fit_schedule:
     resources:
         **needs(4000, 60, gpu=False),
     params:
-        incumbent=lambda w, input: (
-            f"--incumbent {input.incumbent}" if input.incumbent else ""
-        ),
+        incumbent=lambda w, input: (f"--incumbent {input.incumbent}" if input.incumbent else ""),
         budgets=PLAN.budgets(),
         accounting=PLAN.fit_accounting(),
         prompts=PLAN.fitted_on(),
@@ -86,9 +77,7 @@ rule fit_schedule:
 
 rule simulate:
     input:
-        tensors=lambda w: expand(
-            rules.tensor.output, split="test", reward=PLAN.tensors_of(w)
-        ),
+        tensors=lambda w: expand(rules.tensor.output, split="test", reward=PLAN.tensors_of(w)),
         schedules=lambda w: (
             expand(
                 rules.fit_schedule.output,
@@ -111,9 +100,7 @@ rule simulate:
         **needs(4000, 60, gpu=False),
     params:
         fitted=lambda w, input: (
-            "--schedule {} --ttsp-schedule {}".format(*input.schedules)
-            if PLAN.fits
-            else ""
+            "--schedule {} --ttsp-schedule {}".format(*input.schedules) if PLAN.fits else ""
         ),
         fixed=PLAN.fixed_schedule("--steps"),
         budgets=PLAN.budgets(),

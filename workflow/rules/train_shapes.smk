@@ -35,5 +35,6 @@ rule train_shapes_part:
     message:
         "the embedded models again: {wildcards.part}"
     shell:
-        "python -m ttsnap.workflow.devices {resources.gpu} python -m recipe train-shapes {wildcards.part} --out {params.out}"
+        "python -m ttsnap.workflow.devices {resources.gpu}"
+        " python -m recipe train-shapes {wildcards.part} --out {params.out}"
         " --threads {threads} > {log} 2>&1"
