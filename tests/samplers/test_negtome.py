@@ -157,7 +157,8 @@ def test_groups_are_part_of_a_candidate(folders, tmp_path):
     """generate: candidates 2 and 3 are pushed from 2, whatever the number of candidates or the shard."""
     (tmp_path / "p.txt").write_text("a red circle\n")
     words = ["generate", str(tmp_path / "p.txt"), "--model", folders["flux"], "--steps", "3"]
-    words += ["--height", "32", "--width", "32", "--negtome", "group=2", "last=0", "threshold=-0.9"]
+    words += ["--height", "32", "--width", "32", "--negtome-group", "2", "--negtome-last", "0"]
+    words += ["--negtome-threshold", "-0.9"]
     shards = []
     for count in (4, 6):
         out = tmp_path / f"{count}.h5"
@@ -177,9 +178,10 @@ def test_groups_are_part_of_a_candidate(folders, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--negtome", "group=1"], "--negtome group: "),
-        (["--negtome", "grop=2"], "--negtome grop: "),
-        (["--negtome", "group"], "give KEY=VALUE"),
+        (["--negtome-group", "1"], "--negtome-group: "),
+        (["--negtome-grop", "2"], "--negtome-grop: "),
+        (["--negtome", "group"], "--negtome: takes no value but off"),
+        (["--negtome-first", "1", "--negtome-last", "9"], "--negtome: first 1 is under last 9"),
         (["--offload", "disk"], "--offload: "),
         (["--steps", "0"], "--steps: "),
     ],

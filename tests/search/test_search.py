@@ -1,4 +1,4 @@
-"""The search for real, on tiny random models of both families: against best-of-N and the simulator."""
+"""Real searches on tiny random models of both families, against best-of-N and the simulator."""
 
 import numpy as np
 import pytest
@@ -79,11 +79,11 @@ def test_the_pick_is_the_simulators(sampler, several):
     choose = METHODS["ttsnap"](tensors(sampler, candidates, several), SCHEDULE, None)
     drawn = np.tile(np.arange(len(candidates), dtype=np.int32), (len(PROMPTS), 1, 1))
     expected = choose(drawn, [len(candidates)])[0, :, 0]
-    assert [of.pick - candidates[0] for of in found] == expected.tolist()
-    for of in found:
-        assert [len(look.ids) for look in of.looks] == [11, 7, 4]
-        assert [look.noise_aware["red"] for look in of.looks] == [False, True, False]
-        for look, following in zip(of.looks, of.looks[1:], strict=False):
+    assert [result.pick - candidates[0] for result in found] == expected.tolist()
+    for result in found:
+        assert [len(look.ids) for look in result.looks] == [11, 7, 4]
+        assert [look.noise_aware["red"] for look in result.looks] == [False, True, False]
+        for look, following in zip(result.looks, result.looks[1:], strict=False):
             assert look.kept == following.ids
             assert sorted(look.rank[[look.ids.index(c) for c in look.kept]]) == list(
                 range(len(look.kept))
@@ -105,7 +105,12 @@ def test_neither_micro_batch_nor_company_changes_anything(sampler):
     for size in (1, 3, 100):
         for prompt, expected in zip(PROMPTS, together, strict=True):
             (alone,) = search_prompts(
-                sampler, verifiers(True), SCHEDULE, [prompt], range(7), batches=Batches.of(size)
+                sampler,
+                verifiers(True),
+                SCHEDULE,
+                [prompt],
+                range(7),
+                batches=Batches.uniform(size),
             )
             assert alone.pick == expected.pick
             np.testing.assert_array_equal(alone.image, expected.image)
@@ -117,9 +122,9 @@ def test_neither_micro_batch_nor_company_changes_anything(sampler):
 @pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
 def test_flop_spent_is_as_counted_and_never_over_the_budget(sampler, several):
     readers = verifiers(several)
-    one = make_plan(sampler, readers, Schedule(), 1, "candidates")
-    costs = Costs(one.costs.denoise, one.costs.look, STEPS, "realised")
-    assert one.costs.look == pytest.approx(one.decode + (3e-6 if several else 1e-6))
+    single = make_plan(sampler, readers, Schedule(), 1, "candidates")
+    costs = Costs(single.costs.denoise, single.costs.look, STEPS, "realised")
+    assert single.costs.look == pytest.approx(single.decode + (3e-6 if several else 1e-6))
     for schedule in (Schedule(), SCHEDULE, Schedule((1,), (0.5,)), Schedule((0, 1, 3), (0.9,) * 3)):
         for budget in np.random.default_rng(0).uniform(1.7, 6, 5) * costs.best_of_n():
             plan = make_plan(sampler, readers, schedule, budget)
@@ -133,7 +138,7 @@ def test_flop_spent_is_as_counted_and_never_over_the_budget(sampler, several):
             assert plan.candidates == costs.within(budget, schedule)
 
 
-def test_a_function_costs_what_the_costliest_of_its_looks_does():
+def test_a_function_costs_what_the_costliest_of_its_variants_does():
     weights = torch.ones(3 * 4 * 4, 5)
 
     def plain(images, prompt):
@@ -142,9 +147,12 @@ def test_a_function_costs_what_the_costliest_of_its_looks_does():
     def heavy(images, prompt):
         return (images.flatten(1) @ weights).sum(1)
 
-    of = {name: FunctionVerifier("f", plain, looks, size=(4, 4)).tflop
-          for name, looks in (("plain", {}), ("heavy", {1: heavy, 2: plain}))}  # fmt: skip
-    assert of["plain"] == 0 and of["heavy"] * 1e12 == pytest.approx(2 * 48 * 5)
+    variants = {"plain": {}, "heavy": {1: heavy, 2: plain}}
+    tflop = {
+        name: FunctionVerifier("f", plain, noise_aware, size=(4, 4)).tflop
+        for name, noise_aware in variants.items()
+    }
+    assert tflop["plain"] == 0 and tflop["heavy"] * 1e12 == pytest.approx(2 * 48 * 5)
 
 
 def test_a_budget_in_candidates_is_that_of_best_of_n(sampler):
@@ -176,7 +184,7 @@ def test_a_budget_in_seconds_is_measured_and_converted(sampler):
         (Schedule((1,), ()), 9, "1 steps but 0 keep"),
     ],
 )
-def test_bad_plans_are_said(sampler, schedule, budget, says):
+def test_bad_plans_are_refused(sampler, schedule, budget, says):
     with pytest.raises(BadInput, match=says) as caught:
         make_plan(sampler, verifiers(), schedule, budget, "candidates")
     assert "\n" not in str(caught.value)
@@ -208,12 +216,12 @@ def test_micro_batches_halve_when_memory_runs_out():
         MicroBatches(4)(lambda part: function(slice(0, 9)), 4)
 
 
-def test_the_door_for_open_pipelines():
+def test_a_search_with_an_open_pipeline():
     pipe = tiny.sdxl()
     options = {"num_inference_steps": STEPS, "guidance_scale": 3.0, **SIZE}
-    found = search_pipeline(pipe, red, PROMPTS, steps=(0, 2), keep=(0.6, 0.5), budget=4, **options)
+    found = search_pipeline(pipe, red, PROMPTS, looks=(0, 2), keep=(0.6, 0.5), budget=4, **options)
     best_of_n = search_pipeline(pipe, red, PROMPTS[0], budget=4, **options)
-    assert [of.prompt for of in found] == PROMPTS
+    assert [result.prompt for result in found] == PROMPTS
     assert found[0].image.shape == (32, 32, 3) and found[0].image.dtype == np.uint8
     assert len(best_of_n[0].looks) == 1 and best_of_n[0].evaluations == 4 * STEPS
     assert red(
@@ -223,8 +231,13 @@ def test_the_door_for_open_pipelines():
     assert set(several[0].rewards) == {"a", "b"}
     with pytest.raises(BadInput, match="this is a str; expected StableDiffusionXLPipeline"):
         search_pipeline("sdxl", red, PROMPTS, budget=2)
-    with pytest.raises(BadInput, match="looks: step 3 is not one of steps"):
-        search_pipeline(pipe, red, PROMPTS, steps=(0,), keep=(1.0,), looks={3: red}, budget=2)
+    look = {"looks": (0,), "keep": (1.0,), "budget": 2}
+    with pytest.raises(BadInput, match=r"noise_aware: step 3 is not one of the looks \[0\]"):
+        search_pipeline(pipe, red, PROMPTS, noise_aware={3: red}, **look)
+    with pytest.raises(BadInput, match="noise_aware: goes with one score"):
+        search_pipeline(pipe, {"a": red, "b": flat}, PROMPTS, noise_aware={0: red}, **look)
+    aware = search_pipeline(pipe, red, PROMPTS[0], noise_aware={0: flat}, **look, **options)
+    assert [look.noise_aware["score"] for look in aware[0].looks] == [True, False]
 
 
 @pytest.mark.parametrize("lora", [None, {"rank": 2, "alpha": 4}], ids=["full", "lora"])

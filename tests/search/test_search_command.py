@@ -24,11 +24,19 @@ def words(tmp_path_factory):
     model = tiny.save(tiny.sdxl(), folder / "model")
     checkpoint = level_files(folder, None)[1]
     return [
-        "search", f"{folder}/prompts.txt", "--model", model, "--model-steps", str(STEPS),
+        "search", f"{folder}/prompts.txt", "--model", model, "--steps", str(STEPS),
         "--height", "32", "--width", "32", "--batch-size", "2", "--threads", "1", "--dtype", "float32",
         "--kind", "pickscore", "--option", f"path={CLIP}", "--checkpoint", str(checkpoint),
-        "--steps", "1,2", "--keep", "0.5,0.5", "--budget", "3", "--budget-unit", "candidates",
+        "--looks", "1,2", "--keep", "0.5,0.5", "--budget", "3", "--budget-unit", "candidates",
     ]  # fmt: skip
+
+
+def changed(words: list[str], *change: str) -> list[str]:
+    """A command line with `change`, in place of what it said of --looks and --keep: lists would add up."""
+    for option in {"--looks", "--keep"} & set(change):
+        at = words.index(option)
+        words = [*words[:at], *words[at + 2 :]]
+    return [*words, *change]
 
 
 def fixed_files(folder: Path) -> dict[str, bytes]:
@@ -87,26 +95,60 @@ def test_killed_run_goes_on_with_the_same_bytes(words, tmp_path):
     ("change", "says"),
     [
         (["--budget", "0.2"], "budget: 0.2 candidates per prompt is under the"),
-        (["--steps", "2,1"], "steps [2, 1] must be in ascending order"),
-        (["--steps", "1,9"], "step 9 is outside 0..3"),
-        (["--steps", "1,x"], "--steps: '1,x' is not a list"),
+        (["--looks", "2,1"], "steps [2, 1] must be in ascending order"),
+        (["--looks", "1,9"], "step 9 is outside 0..3"),
+        (["--looks", "1,x"], "--looks: 'x' is not a whole number"),
         (["--kind", "pickscroe"], "'pickscroe' is unknown"),
         (["--checkpoint", "none.safetensors"], "none.safetensors: no such file"),
         (["--schedule", "none.json"], "none.json: no such file"),
         (["--model", "/nowhere/model"], "--model: /nowhere/model: no such file or folder"),
-        (["--kind", "pickscore", "--option", f"path={CLIP}"], "two rewards are called the same"),
-        (["--limit", "0"], "--limit: 0 is too small"),
-        (["--negtome", "group=2"], "--negtome: a search drops candidates"),
-        (["--model-steps", "0"], "--model-steps: Input should be greater than 0"),
-        (["--seed", "-1"], "--seed: -1 is too small"),
+        (["--reward", f"{{kind: pickscore, options: {{path: {CLIP}}}}}"], "two rewards are called the same"),
+        (["--reward", "{name: red}"], "--reward: kind: is missing; give it"),
+        (["--reward", "{kind: clip, option: {path: x}}"], "--reward: option: unknown key; did you mean options?"),
+        (["--reward", "{kind: clip, checkpoints: [none]}"], "--reward: checkpoints.0: none: no such file"),
+        (["--reward", "{kind: clp}"], "--reward: kind: reward kind 'clp' is unknown"),
+        (["--reward", "{kind: clip, options: {pat: x}}"], "--reward: options.pat: unknown key; clip takes path"),
+        (["--reward", "{kind: clip"], "--reward: {kind: clip: not YAML"),
+        (["--reward", "clip"], "--reward: clip: give {kind: …, options: {…}}"),
+        (["--limit", "0"], "--limit: '0' is too small"),
+        (["--negtome-group", "2"], "--negtome: a search drops candidates"),
+        (["--steps", "0"], "--steps: '0' is too small; give more than 0"),
+        (["--seed", "-1"], "--seed: '-1' is too small"),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_one_line(words, tmp_path, capsys, change, says):
     out = tmp_path / "out"
-    assert main([*words, "--out", str(out), *change]) == 2
+    assert main(changed(words, "--out", str(out), *change)) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ttsnap ")]
     assert len(error) == 1 and says in error[0]
     assert not out.exists()
+
+
+def test_several_rewards_go_by_their_rank_sum(words, tmp_path):
+    """The one of --kind and, after it, those of --reward, each with checkpoints."""
+    first = words[words.index("--checkpoint") + 1]
+    more = f"{{kind: pickscore, name: again, options: {{path: {CLIP}}}, checkpoints: [{first}]}}"
+    words = [*words, "--name", "pick", "--limit", "1", "--reward", more, "--out", str(tmp_path)]
+    assert main([*words, "--budget", "8"]) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [reward["name"] for reward in summary["settings"]["rewards"]] == ["pick", "again"]
+    assert [list(levels) for levels in summary["settings"]["checkpoints"]] == [["1"], ["1"]]
+    (row,) = summary["prompts"]
+    assert row["rewards"]["pick"] == row["rewards"]["again"]
+    looks = json.loads((tmp_path / f"traces/{row['file']}.json").read_text())["looks"]
+    assert looks[0]["weights"] == {"pick": "noise_aware", "again": "noise_aware"}
+
+
+def test_checkpoints_of_further_rewards_are_inputs(words, tmp_path, capsys):
+    """So --out must not hold them, and with --method ttsp, which does not read them, they are refused."""
+    checkpoint = words[words.index("--checkpoint") + 1]
+    more = ["--reward", f"{{kind: pickscore, name: again, checkpoints: [{checkpoint}]}}"]
+    assert main([*words, *more, "--out", str(Path(checkpoint).parent)]) == 2
+    assert "holds the input" in capsys.readouterr().err
+    at = words.index("--checkpoint")
+    base = [*words[:at], *words[at + 2 :], "--method", "ttsp", "--out", str(tmp_path / "out")]
+    assert main([*base, *more]) == 2
+    assert "--reward: checkpoints: have no effect with --method ttsp" in capsys.readouterr().err
 
 
 def test_file_names_are_safe_and_apart():
@@ -128,9 +170,10 @@ def test_file_names_are_safe_and_apart():
 
 
 def test_a_schedule_that_buys_no_candidate_is_noted(words, tmp_path, capsys):
-    late = [*words, "--keep", "0.9,0.9", "--limit", "1", "--out"]
+    late = changed(words, "--keep", "0.9,0.9", "--limit", "1", "--out")
     assert main([*late, str(tmp_path / "few")]) == 0
     assert "of best-of-N: dropping some can only lose" in capsys.readouterr().err
-    early = [*words, "--steps", "0", "--keep", "0.1", "--budget", "8", "--limit", "1", "--out"]
+    options = ["--looks", "0", "--keep", "0.1", "--budget", "8", "--limit", "1", "--out"]
+    early = changed(words, *options)
     assert main([*early, str(tmp_path / "more")]) == 0
     assert "can only lose" not in capsys.readouterr().err

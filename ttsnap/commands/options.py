@@ -173,12 +173,17 @@ def refuse_beside(options: Command, reason: str, *keys: str) -> None:
             raise BadInput(f"{name}: has no effect {reason}; leave it out")
 
 
-def places(options: Command, use: str) -> Iterator[tuple[str, str]]:
+def places(options: Section, use: str) -> Iterator[tuple[str, str]]:
     """(key, text) of each file, folder or model that the options name and the command reads, or writes."""
     for key in type(options).model_fields:
+        value = getattr(options, key)
         if use in _marks(options, key):
-            for text in _texts(getattr(options, key)):
+            for text in _texts(value):
                 yield key, text
+        for section in value if isinstance(value, list) else [value]:
+            if isinstance(section, Section):
+                for _, text in places(section, use):
+                    yield key, text
 
 
 def names_folder(options: Command, key: str) -> bool:
@@ -186,7 +191,7 @@ def names_folder(options: Command, key: str) -> bool:
     return FOLDER in _marks(options, key)
 
 
-def _marks(options: Command, key: str) -> list:
+def _marks(options: Section, key: str) -> list:
     field = type(options).model_fields[key]
     return [*field.metadata, *_metadata(field.annotation)]
 

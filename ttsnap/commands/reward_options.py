@@ -1,20 +1,21 @@
-"""The options that name a reward."""
+"""The options that name a reward, or several."""
 
-from pydantic import Field
+from typing import Annotated
 
-from ttsnap.commands.options import Pairs
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError
+
+from ttsnap.commands.options import READ, InFile, Pairs
+from ttsnap.errors import BadInput
 from ttsnap.rewards.registry import check_options
-from ttsnap.settings.section import Section
+from ttsnap.settings.section import Section, first_fault
+from ttsnap.storage.files import one_line
 
 
-class ForReward(Section):
-    """The reward that a command reads images with."""
+class NamedReward(Section):
+    """A kind of reward, and what it is called."""
 
     kind: str = Field(description="reward kind: pickscore, aesthetic, or module:Class")
-    option: Pairs = Field(
-        {},
-        description="KEY=VALUE that the reward takes, e.g. path=embedded:shapes-clip; repeatable",
-    )
     name: str | None = Field(None, description="what the reward is called; its kind if not given")
 
     @property
@@ -23,9 +24,67 @@ class ForReward(Section):
         return self.name or self.kind
 
 
+class ForReward(NamedReward):
+    """The reward that a command reads images with."""
+
+    option: Pairs = Field(
+        {},
+        description="KEY=VALUE that the reward takes, e.g. path=embedded:shapes-clip; repeatable",
+    )
+
+
+class RewardOfLevels(NamedReward):
+    """A reward with its level checkpoints, as --reward gives it."""
+
+    options: Annotated[dict[str, str | int | float | bool], READ] = {}
+    checkpoints: list[InFile] = []
+
+
+def _from_yaml(text: object) -> object:
+    """The reward that a line of YAML gives; errors name the key at fault."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return RewardOfLevels.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{text[:60]}: not YAML ({one_line(error)})") from None
+    except ValidationError as error:
+        place, message = first_fault(error, RewardOfLevels)
+        if place:
+            raise ValueError(f"{'.'.join(place)}: {message}") from None
+        raise ValueError(f"{text[:60]}: give {{kind: …, options: {{…}}}}") from None
+
+
+class ForRewards(ForReward):
+    """The rewards that a search goes by, with their level checkpoints."""
+
+    checkpoint: list[InFile] = Field([], description="level checkpoint of the reward; repeatable")
+    reward: list[Annotated[RewardOfLevels, BeforeValidator(_from_yaml)]] = Field(
+        [],
+        description="a further reward, as YAML with kind, name, options and checkpoints, e.g. "
+        '"{kind: clip, options: {path: embedded:shapes-clip}}"; repeatable; several go by their rank sum',
+    )
+
+    @property
+    def rewards(self) -> list[RewardOfLevels]:
+        """All of them, that of --kind first."""
+        first = {"options": self.option, "checkpoints": self.checkpoint}
+        return [RewardOfLevels(kind=self.kind, name=self.name, **first), *self.reward]
+
+
 def check_reward(options: ForReward) -> None:
     """Raise BadInput, having imported nothing, where kind or options cannot be."""
     check_options(options.kind, options.option, "--kind", "--option ")
+
+
+def check_rewards(options: ForRewards) -> None:
+    """The same for several, which must differ in name."""
+    check_reward(options)
+    for reward in options.reward:
+        check_options(reward.kind, reward.options, "--reward: kind", "--reward: options.")
+    names = [reward.called for reward in options.rewards]
+    if len(set(names)) < len(names):
+        raise BadInput(f"--name: two rewards are called the same in {names}; name one otherwise")
 
 
 def open_reward(options: ForReward, device: str):

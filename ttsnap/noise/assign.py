@@ -1,17 +1,17 @@
-"""The E-step: for each target, the noise on its orbit that a one-step generator maps closest to it (DESIGN §3)."""
+"""The E-step: for each target, the noise on its orbit that a one-step generator maps closest to it."""
 
 from typing import Protocol
 
 import torch
 
-from ttsnap.noise.descend import Found, descend
+from ttsnap.noise.descend import Optimum, descend
 from ttsnap.noise.orbits import gaussian_prior, make_orbit, per_sample
 
 HOW = ("steps", "optimiser", "lr", "tolerance")  # the settings of the descent
 
 
 class OneStep(Protocol):
-    """What assignment needs of a one-step generator."""
+    """What assignment needs a one-step generator to do."""
 
     def latents(self, noise: torch.Tensor, condition) -> torch.Tensor:
         """x̂0 [B, …] of noise [B, …], differentiable; condition: tensors with B rows."""
@@ -29,7 +29,7 @@ def reconstruction(
     w_latent: float,
     w_pixel: float,
 ) -> torch.Tensor:
-    """[B]: w_lat·MSE(latent) + w_pix·L1(pixels) of every sample; images [B, C, H, W] in [0, 1]."""
+    """[B]: w_lat·MSE(latent) + w_pix·L1(pixels) for each sample; targets: images [B, C, H, W] in [0, 1]."""
     latents = generator.latents(noise, condition)
     value = w_latent * per_sample((latents - target_latents).square())
     if w_pixel:
@@ -45,13 +45,12 @@ def assign(
     targets: torch.Tensor,
     settings: dict,
     start: torch.Tensor | None = None,
-) -> Found:
-    """Assign a noise to each target: w_lat·MSE(latent) + w_pix·L1(pixels) + w_drift·MSE(z, ε) + w_prior·KL.
+) -> Optimum:
+    """Assign a noise to each target: minimise w_lat·MSE(latent) + w_pix·L1(pixels) + w_drift·MSE(z, ε) + w_prior·KL.
 
     eps [B, …]: the targets' base noise; start: the `state` of an earlier assignment, to go on from. settings: the keys
-    of sft.settings.Assign. The objective found is never above that of the start.
+    of settings.sft.Assign. The objective never ends above its value at the start.
     """
-
     weights = settings["latent"], settings["pixel"]
 
     def objective(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -11,11 +11,11 @@ from ttsnap.noise.orbits import Orbit
 
 
 @dataclass
-class Found:
-    """What was found for each row.
+class Optimum:
+    """What a descent found for each row.
 
-    noise [B, …] and state [B, …] of its lowest objective; start, best float [B]; history float [steps+1, B], a row that
-    has ended keeping its last value; evaluations int [B].
+    noise [B, …] and state [B, …] at its lowest objective; start, best float [B]; history float [steps+1, B], in which a
+    row that has ended keeps its last value; evaluations int [B].
     """
 
     noise: torch.Tensor
@@ -34,12 +34,12 @@ def descend(
     optimiser: str = "lbfgs",
     lr: float = 5e-2,
     tolerance: float = 0.0,
-) -> Found:
+) -> Optimum:
     """Minimise objective(z, rows) → [n] over the orbit, and keep the best z of each row, the first one included.
 
-    So `best` is never above `start`. rows [n]: which rows of the orbit the z [n, …] are of. A step is one evaluation
-    with its gradient. optimiser: "lbfgs" ends a row when ten steps brought no more than `tolerance` of what it gained
-    in all; "adam" takes all the steps at rate lr. Raises TtsnapError when an objective is not finite at the start.
+    So `best` is never above `start`. rows [n]: the rows of the orbit that z [n, …] belongs to. A step is one evaluation
+    with its gradient. optimiser: "lbfgs" ends a row when its last ten steps brought no more than `tolerance` of its
+    whole gain; "adam" takes all the steps, at rate lr. Raises TtsnapError when an objective is not finite at the start.
     """
 
     def evaluate(x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,7 +61,7 @@ def descend(
     with torch.no_grad():
         noise, state = orbit.noise(x, rows), orbit.state(x, rows)
     best = history.nan_to_num(nan=torch.inf).amin(0)
-    return Found(noise.clone(), state.clone(), history[0], best, history, evaluations)
+    return Optimum(noise.clone(), state.clone(), history[0], best, history, evaluations)
 
 
 def adam(

@@ -1,4 +1,4 @@
-"""Is it still Gaussian noise? ε and z = Qε side by side, as numbers and as a figure."""
+"""Is it still Gaussian noise? ε and z = Qε side by side, in numbers."""
 
 import torch
 
@@ -23,20 +23,20 @@ def moments(rows: torch.Tensor) -> dict:
 
 
 def spectrum(rows: torch.Tensor) -> list[float]:
-    """Eigenvalues of the covariance of rows [N, D], ascending; of the identity all are 1."""
+    """Eigenvalues of the covariance of rows [N, D], ascending; all are 1 for N(0, I)."""
     rows = rows.double() - rows.double().mean(0)
     return torch.linalg.eigvalsh(rows.T @ rows / max(1, len(rows))).tolist()
 
 
 def as_rows(noise: torch.Tensor, patch: int) -> torch.Tensor:
-    """The vectors that a Q multiplies: vectors as they are, latents [B, C, H, W] as patches. [N, D]."""
+    """[N, D]: the vectors that a Q multiplies, which are the patches of latents [B, C, H, W] and vectors themselves."""
     return noise if noise.ndim == 2 else to_patches(noise, patch).flatten(0, 1)
 
 
 def compare(
     eps: torch.Tensor, z: torch.Tensor, patch: int = 1, q: torch.Tensor | None = None
 ) -> dict:
-    """ε against z, both [B, D] or [B, C, H, W]: moments, spectra, norms kept, angle, and ‖QᵀQ−I‖ where there is a Q."""
+    """ε against z, both [B, D] or [B, C, H, W]: moments, spectra, change of norms, angle; ‖QᵀQ−I‖ if there is a Q."""
     before, after = (as_rows(x.detach().cpu(), patch) for x in (eps, z))
     norms = before.double().norm(dim=1), after.double().norm(dim=1)
     flat = eps.detach().cpu().flatten(1).double(), z.detach().cpu().flatten(1).double()

@@ -1,7 +1,7 @@
-"""Limited-memory BFGS (Nocedal 1980) for many problems at once, each with its own curvature, step and end.
+"""L-BFGS (Nocedal, Math. Comp. 1980) for many problems at once, each with its own curvature, step and end.
 
-One evaluation a step for all rows that still gain: a row whose step was too long tries a shorter one next time, while
-the others go on.
+Each step is one evaluation of all rows that still gain: a row whose step was too long tries a shorter one next time,
+while the others go on.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,9 @@ def minimise(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Minimise from first [B, …]; returns the best x [B, …], history [steps+1, B], evaluations int [B].
 
-    evaluate(x [n, …], rows [n]) → (values [n], gradients [n, …]); start: that of `first`; unit [B]: a long step of each
-    row. A row ends when ten steps brought no more than `tolerance` of what it gained in all. History never rises.
+    evaluate(x [n, …], rows [n]) → (values [n], gradients [n, …]); start: that of `first`; unit [B]: the length of a
+    long step of each row. A row ends when its last ten steps brought no more than `tolerance` of its whole gain.
+    History never rises.
     """
     values, gradient = start
     rows = torch.arange(len(first), device=first.device)
@@ -51,7 +52,7 @@ def minimise(
 
 @dataclass
 class _Rows:
-    """Where n rows are: all tensors have n as first dimension."""
+    """The state of n rows: n is the first dimension of every tensor."""
 
     rows: torch.Tensor
     x: torch.Tensor
@@ -63,14 +64,14 @@ class _Rows:
     length: torch.Tensor
     moves: torch.Tensor  # [n, MEMORY, D] changes of x, the latest last
     bends: torch.Tensor  # and of the gradient
-    weights: torch.Tensor  # [n, MEMORY] 1 / (move · bend), 0 for no memory
+    weights: torch.Tensor  # [n, MEMORY] 1 / (move · bend); 0 where nothing is remembered
 
     def only(self, keep: torch.Tensor) -> "_Rows":
         """Some of the rows."""
         return _Rows(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def learn(self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Take in what was found at x = self.x + length·direction: move there, or shorten the step."""
+        """Use the value and gradient at x = self.x + length·direction: move there, or shorten the step."""
         slope = (self.gradient * self.direction).sum(1)
         enough = value <= self.value + ARMIJO * self.length * slope
         move, bend = x - self.x, gradient - self.gradient
@@ -97,7 +98,7 @@ class _Rows:
             kept.copy_(torch.cat([kept[:, 1:], new[:, None]], 1))
 
     def _downhill(self) -> torch.Tensor:
-        """−(inverse Hessian)·gradient by the two loops, no longer than LONGEST units."""
+        """−(inverse Hessian)·gradient by the two-loop recursion, at most LONGEST units long."""
         d, factors = self.gradient.clone(), {}
         for k in reversed(range(MEMORY)):
             factors[k] = self.weights[:, k] * (self.moves[:, k] * d).sum(1)

@@ -19,8 +19,8 @@ def exp_map(s: torch.Tensor) -> torch.Tensor:
 
 def cayley_map(s: torch.Tensor) -> torch.Tensor:
     """Q = (I−S)⁻¹(I+S), a rotation without the eigenvalue −1, for skew S [..., D, D]."""
-    one = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
-    return torch.linalg.solve(one - s, one + s)
+    identity = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
+    return torch.linalg.solve(identity - s, identity + s)
 
 
 MAPS = {"exp": exp_map, "cayley": cayley_map}
@@ -28,8 +28,8 @@ MAPS = {"exp": exp_map, "cayley": cayley_map}
 
 def orthogonality_error(q: torch.Tensor) -> float:
     """The largest |QᵀQ − I| over entries and matrices; q [..., D, D]."""
-    one = torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)
-    return float((q.mT @ q - one).abs().max())
+    identity = torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)
+    return float((q.mT @ q - identity).abs().max())
 
 
 def to_patches(x: torch.Tensor, p: int) -> torch.Tensor:
@@ -63,16 +63,16 @@ def rotate_vectors(x: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Rotation:
-    """R = H(d)·H(u), H(n)v = v − 2n(nᵀv): rotations [B] as two unit normals [B, D] each.
+    """R = H(d)·H(u), H(n)v = v − 2n(nᵀv): B rotations, each as two unit normals, d and u [B, D].
 
-    It turns the plane of the two vectors it was made for and leaves all that is orthogonal to them.
+    It turns the plane of the two vectors that it was made for, and leaves all that is orthogonal to them as it is.
     """
 
     d: torch.Tensor
     u: torch.Tensor
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """R·x in O(D) a vector; x [B, ..., D], one rotation for each row of B."""
+        """R·x in O(D) per vector; x [B, ..., D], one rotation for each of the B rows."""
         for normal in (self.u, self.d):
             n = normal.view(len(normal), *(1,) * (x.ndim - 2), -1)
             x = x - 2 * (x * n).sum(-1, keepdim=True) * n
@@ -80,8 +80,8 @@ class Rotation:
 
     def matrix(self) -> torch.Tensor:
         """The matrices [B, D, D]."""
-        one = torch.eye(self.d.shape[-1], dtype=self.d.dtype, device=self.d.device)
-        return self(one.expand(len(self.d), -1, -1)).mT
+        identity = torch.eye(self.d.shape[-1], dtype=self.d.dtype, device=self.d.device)
+        return self(identity.expand(len(self.d), -1, -1)).mT
 
 
 def rotation_between(eps: torch.Tensor, z: torch.Tensor) -> Rotation:

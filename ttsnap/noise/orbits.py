@@ -1,8 +1,8 @@
-"""Where an optimised noise may lie: parametrisations of z around a Gaussian draw ε, one row a target.
+"""Where an optimised noise may lie: parametrisations of z around a Gaussian draw ε, one row per target.
 
 An orbit of B rows maps parameters x [n, …] of some of its rows to noise: `first` [B, …] is where x begins, `noise(x,
 rows)` is z, `state(x, rows)` a tensor from which an orbit of the same kind starts again (`start=`) at the same z, and
-`unit` [B] is the change of x that moves z about as far as it is long.
+`unit` [B] is the length of a change of x that moves z by about ‖z‖.
 """
 
 import torch
@@ -14,7 +14,7 @@ FORMS = ("auto", "sphere", "exp", "cayley", "free")
 
 
 class Sphere:
-    """z = ‖ε‖·x/‖x‖ for vectors: the whole orbit {Qε} of the vector form, without Q (DESIGN §3)."""
+    """z = ‖ε‖·x/‖x‖ for vectors: this sphere is the whole orbit {Qε}, and no Q is needed."""
 
     def __init__(self, eps: torch.Tensor, start: torch.Tensor | None = None):
         self.unit = eps.norm(dim=-1)
@@ -28,16 +28,16 @@ class Sphere:
 
 
 class Matrices:
-    """z = Q·ε with one Q = map(x − xᵀ)·Q₀ a target: on all its p×p patches, or on its vector (patch None)."""
+    """z = Q·ε with one Q = map(x − xᵀ)·Q₀ per target, for all its p×p patches or for its vector (patch None)."""
 
     def __init__(
         self, eps: torch.Tensor, form: str, patch: int | None, start: torch.Tensor | None = None
     ):
         self.eps, self.map, self.patch = eps, MAPS[form], patch
         size = eps.shape[1] * (patch or 1) ** 2
-        one = torch.eye(size, dtype=eps.dtype, device=eps.device).expand(len(eps), -1, -1)
-        self.q0 = one if start is None else start
-        self.first = torch.zeros_like(one)
+        identity = torch.eye(size, dtype=eps.dtype, device=eps.device).expand(len(eps), -1, -1)
+        self.q0 = identity if start is None else start
+        self.first = torch.zeros_like(identity)
         self.unit = eps.new_full((len(eps),), 0.5**0.5)  # a radian in a plane
 
     def state(self, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ class Matrices:
 
 
 class Free:
-    """z = x anywhere, starting at ε: to be used with a Gaussian prior (`gaussian_prior`)."""
+    """z = x anywhere, starting at ε; use it with a Gaussian prior (`gaussian_prior`)."""
 
     def __init__(self, eps: torch.Tensor, start: torch.Tensor | None = None):
         self.unit = eps.flatten(1).norm(dim=-1)
@@ -109,5 +109,5 @@ def gaussian_prior(z: torch.Tensor) -> torch.Tensor:
 
 
 def per_sample(error: torch.Tensor) -> torch.Tensor:
-    """The mean over all but the first dimension: [B]."""
+    """The mean over all dimensions but the first: [B]."""
     return error.flatten(1).mean(1)

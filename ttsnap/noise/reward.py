@@ -1,11 +1,11 @@
-"""Reward noise optimisation: the noise on its orbit whose image a differentiable reward likes best (DESIGN §3)."""
+"""Reward noise optimisation: the noise on its orbit whose image has the highest differentiable reward."""
 
 from collections.abc import Callable
 
 import torch
 
 from ttsnap.noise.assign import HOW, OneStep, regulariser
-from ttsnap.noise.descend import Found, descend
+from ttsnap.noise.descend import Optimum, descend
 from ttsnap.noise.orbits import make_orbit
 
 
@@ -15,11 +15,11 @@ def optimise_reward(
     eps: torch.Tensor,
     condition,
     settings: dict,
-) -> Found:
+) -> Optimum:
     """Minimise −reward(image) + w_drift·MSE(z, ε) + w_prior·KL from ε [B, …].
 
-    reward(images [n, C, H, W], rows [n]) → [n]: images around [0, 1], as decoded, not clamped: a clamped pixel has no
-    gradient; rows: which samples they are. settings: the keys of sft.settings.Optimise.
+    reward(images [n, C, H, W], rows [n]) → [n]: images around [0, 1], as decoded and not clamped, since a clamped pixel
+    has no gradient; rows: which samples they are. settings: the keys of settings.sft.Optimise.
     """
 
     def objective(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

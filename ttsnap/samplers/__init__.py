@@ -1,4 +1,4 @@
-"""One sampling loop per model family behind one interface: encode, init, step, decode; `run`."""
+"""One sampling loop for all model families, which share an interface: encode, init, step, decode; `run`."""
 
 import warnings
 from pathlib import Path
@@ -46,11 +46,10 @@ def load_sampler(
 ) -> Sampler:
     """Open a diffusers folder (or hub id) of safetensors as a sampler.
 
-    height, width in pixels; guidance ≤ 1 turns classifier-free guidance off (SDXL). offload, compile,
-    slicing: see `place`. negtome: push the candidates of a group apart; one call of `run` is a group.
-    A LoRA beside model_index.json (`*lora.safetensors`, as Hyper-SD is published) is fused in.
-    Raises `BadInput`: no such folder, a pipeline of another family, weights that do not open,
-    a size, number of steps or device that cannot be had.
+    height, width in pixels; guidance ≤ 1 turns classifier-free guidance off (SDXL). offload, compile, slicing: see
+    `place`. negtome: push the candidates of a group apart; one call of `run` is a group. A LoRA beside model_index.json
+    (`*lora.safetensors`, as Hyper-SD is published) is fused in. Raises `BadInput` for a missing folder, a pipeline of
+    another family, weights that do not open, and a size, number of steps or device that cannot be had.
     """
     sampler_class = find_family(path, family)
     dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -104,14 +103,14 @@ def wrap_pipeline(
 ) -> Sampler:
     """A sampler on a diffusers pipeline that is open already, which is left as it is.
 
-    height, width in pixels, by default the model's own. Raises `BadInput` for a pipeline of no
-    known family, a size or a number of steps that cannot be had.
+    height, width in pixels, by default the model's. Raises `BadInput` for a pipeline of no known family, a size or a
+    number of steps that cannot be had.
     """
     for sampler_class in FAMILIES.values():
         if type(pipe) is sampler_class.pipeline_class:
             denoiser = getattr(pipe, sampler_class.denoiser_name)
-            own = own_size(denoiser.config, pipe.vae_scale_factor)
-            size = {"height": height or own[0], "width": width or own[1]}
+            natural = own_size(denoiser.config, pipe.vae_scale_factor)
+            size = {"height": height or natural[0], "width": width or natural[1]}
             return sampler_class(pipe, steps=steps, guidance=guidance, **size, name=name)
     known = " or ".join(c.pipeline_class.__name__ for c in FAMILIES.values())
     raise BadInput(f"pipeline: this is a {type(pipe).__name__}; expected {known}")
@@ -145,7 +144,7 @@ def _hint(path: str | Path) -> str:
 
 
 def _unused(path: str | Path) -> dict[str, None]:
-    """Parts that model_index.json names and that take no part in an image, where they are not there."""
+    """The missing parts that model_index.json names and that no image needs, each as None."""
     if not Path(path).is_dir():
         return {}
     index = read_json(Path(path, "model_index.json"), infinities=True)

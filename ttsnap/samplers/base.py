@@ -22,10 +22,10 @@ OnStep = Callable[[int, list[int], torch.Tensor], object]
 class Sampler:
     """One text-to-image model with a fixed number of Euler steps, size and guidance.
 
-    Subclasses give `encode`, `join`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the
-    sampler's device; the model runs in its own dtype. Nothing here is random but `init`, and
-    nothing depends on the batch: candidates are dropped by indexing the latents. Gradients flow
-    through `step` and `decode` unless the caller turns them off; the weights are frozen.
+    Subclasses define `encode`, `join`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the device of the
+    sampler; the model runs in the dtype of its weights. Only `init` is random, and nothing depends on the batch:
+    candidates are dropped by indexing the latents. Gradients flow through `step` and `decode` unless the caller turns
+    them off; the weights are frozen.
     """
 
     family = ""
@@ -67,7 +67,7 @@ class Sampler:
         return self.pipe._execution_device
 
     def push_apart(self, settings: NegToMe) -> None:
-        """Turn NegToMe on for good: every call of `step` is then one group, its first row the reference."""
+        """Turn NegToMe on for good: every call of `step` is then one group, with its first row as reference."""
         self.pusher = install(self.denoiser, settings, self.family, self.guidance > 1)
 
     def encode(self, prompt: str):
@@ -85,8 +85,7 @@ class Sampler:
     def step(self, s: int, latents: torch.Tensor, condition) -> tuple[torch.Tensor, torch.Tensor]:
         """Denoiser evaluation s+1 of `steps`: (latents of step s+1, Tweedie latents x̂0 of step s).
 
-        condition: of one prompt, or of one for each row (`join`). Both results are float32 and
-        shaped like `latents` (DESIGN §3 Tweedie image).
+        condition: of one prompt, or one for each row (`join`). Both results are float32, shaped like `latents`.
         """
         raise NotImplementedError
 
@@ -117,7 +116,7 @@ class Sampler:
         return latents * config.scaling_factor
 
     def describe(self) -> dict:
-        """What made the images, for the attributes of files: plain strings and numbers."""
+        """What makes the images, for the attributes of files: plain strings and numbers."""
         negtome = {"negtome": self.pusher.describe()} if self.pusher else {}
         version = {"model_version": self.version} if self.version else {}
         return {
@@ -143,20 +142,23 @@ class Sampler:
         return latents
 
     def _noise(self, seeds: Sequence[int], channels: int) -> torch.Tensor:
-        """Gaussian noise [n, channels, h, w], float32, each row from its own CPU generator."""
+        """Gaussian noise [n, channels, h, w], float32, each row from a CPU generator with its seed."""
         scale = self.pipe.vae_scale_factor
         shape = (1, channels, self.height // scale, self.width // scale)
         rows = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
         return torch.cat(rows).to(self.device)
 
     def _euler(self, s: int, latents: torch.Tensor, denoised: torch.Tensor) -> torch.Tensor:
-        """Euler's step of dx/dσ = (x − x̂0)/σ from σ_s to σ_{s+1}; exactly x̂0 where σ_{s+1} = 0."""
+        """Euler step of dx/dσ = (x − x̂0)/σ from σ_s to σ_{s+1}; exactly x̂0 where that is 0.
+
+        EDM (arXiv 2206.00364), Algorithm 2 with Euler steps and no churn.
+        """
         return denoised + (self.sigmas[s + 1] / self.sigmas[s]) * (latents - denoised)
 
 
 @contextlib.contextmanager
 def _wide(vae) -> Iterator[None]:
-    """Within the block a VAE that overflows in float16 (`force_upcast`) is float32, as its pipeline has it."""
+    """Within the block a VAE that overflows in float16 (`force_upcast`) is float32, as in its pipeline."""
     narrow = vae.dtype == torch.float16 and vae.config.force_upcast
     try:
         if narrow:
@@ -168,7 +170,7 @@ def _wide(vae) -> Iterator[None]:
 
 
 def check_size(height: int, width: int, multiple: int) -> None:
-    """Refuse a size in pixels that the latent grid cannot hold exactly."""
+    """Raise BadInput for a size in pixels that is no whole number of latents."""
     for key, value in (("height", height), ("width", width)):
         if value < multiple or value % multiple:
             raise BadInput(f"{key}: {value} is not a multiple of {multiple} pixels")
@@ -177,7 +179,7 @@ def check_size(height: int, width: int, multiple: int) -> None:
 def to_bytes(images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
     """Images float [n, 3, H, W] in [0, 1] of n prompts, as uint8 of the same shape.
 
-    Raises TtsnapError, naming the prompt, for pixels that are no numbers: as bytes they would be plain black.
+    Raises TtsnapError, naming the prompt, for pixels that are not finite: as bytes they would be plain black.
     """
     broken = (~images.isfinite().flatten(1).all(1)).nonzero()
     if len(broken):
@@ -192,7 +194,7 @@ def to_bytes(images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
 def warn_if_cut(tokenizer, limit: int, prompt: str) -> Iterator[None]:
     """Warn as `notices.warn_cut` does when the text encoder reads only a prompt's first `limit` tokens.
 
-    Within the block the libraries' own warnings, which repeat the whole prompt, are off.
+    Within the block the libraries' warnings, which repeat the whole prompt, are off.
     """
     tokens = len(tokenizer(prompt, verbose=False).input_ids)
     warn_cut(prompt, tokens, limit, "the model")
@@ -210,13 +212,13 @@ def run(
 ) -> tuple[torch.Tensor, list[int]]:
     """Denoise the candidates `seeds`; return (final latents [m, …], their ids).
 
-    prompt: a string, or what `sampler.encode` made of it; or a list of the latter, one per seed, for
-    candidates of several prompts. An id is a position in `seeds`.
-    on_step(step, ids, denoised) sees, after evaluation step+1, the Tweedie latents of all the
-    candidates still there, row k of id ids[k]. It may return what to keep: positions in `ids`, or
-    a mask as long as `ids`; None keeps all; nothing kept ends the run there.
-    batch_size: candidates per denoiser call, at most; survivors are packed into full batches.
-    A `MicroBatches` is used as it is, and shrinks where memory runs out.
+    prompt: a string, or what `sampler.encode` made of it; or a list of the latter, one per seed, for candidates of
+    several prompts. An id is a position in `seeds`.
+    on_step(step, ids, denoised) sees, after evaluation step+1, the Tweedie latents of all the candidates that are left,
+    row k of id ids[k]. It may return what to keep: positions in `ids`, or a mask as long as `ids`; None keeps all;
+    keeping nothing ends the run.
+    batch_size: candidates per denoiser call, at most; survivors are packed into full batches. A `MicroBatches` is used
+    as it is, and shrinks if memory runs out.
     """
     condition = sampler.encode(prompt) if isinstance(prompt, str) else prompt
     latents, ids = sampler.init(seeds), list(range(len(seeds)))
@@ -244,7 +246,7 @@ def _step(sampler: Sampler, s: int, latents: torch.Tensor, ids: list[int], condi
 
 
 def _check_reference(sampler: Sampler, s: int, ids: list[int], positions: list[int]) -> None:
-    """With NegToMe still to act, the first image of the group must stay, and at the head."""
+    """Raise ValueError where NegToMe will act again and the first image of the group is dropped or moved."""
     pusher = sampler.pusher
     if pusher and positions and s < sampler.steps and pusher.acts_at(float(sampler.timesteps[s])):
         if ids[positions[0]] != 0:

@@ -1,4 +1,4 @@
-"""Micro-batches: as many candidates at once as memory takes, fewer when it runs out."""
+"""Micro-batches: as many candidates at once as fit in memory, fewer when it runs out."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ SHARE = 0.8  # of the free memory that a micro-batch is allowed to take
 class MicroBatches:
     """Calls a function on parts of at most `size` rows; halves `size` for good when CUDA runs out of memory.
 
-    One object serves a whole run, so that a size that did not fit is tried once.
+    One object serves a whole run, so that a size that does not fit is tried only once.
     """
 
     def __init__(self, size: int):
@@ -41,7 +41,7 @@ class MicroBatches:
 def rows_in_memory(function: Callable[[int], object], device: torch.device, most: int = 64) -> int:
     """How many rows, 1 to `most`, `function(rows)` can take at once on a CUDA device.
 
-    From its peak memory with one row and with two, and from what is free.
+    Estimated from its peak memory with one row and with two, and from the memory that is free.
     """
 
     def peak(rows: int) -> int:
@@ -52,8 +52,8 @@ def rows_in_memory(function: Callable[[int], object], device: torch.device, most
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
 
-    function(1)  # what is allocated once, by the first call, is no row's
-    one, two = peak(1), peak(2)
+    function(1)  # the first call allocates things that belong to no row
+    first, both = peak(1), peak(2)
     torch.cuda.empty_cache()
     free = torch.cuda.mem_get_info(device)[0]
-    return max(1, min(most, 1 + int((SHARE * free - one) / max(two - one, 1))))
+    return max(1, min(most, 1 + int((SHARE * free - first) / max(both - first, 1))))

@@ -31,7 +31,7 @@ class FluxSampler(Sampler):
     text_tokens = 512  # FluxPipeline's max_sequence_length
 
     def describe(self) -> dict:
-        """As of any; without a guidance embedding (FLUX.1-schnell) the guidance has no part in an image."""
+        """As of any sampler, but guidance 0 without a guidance embedding (FLUX.1-schnell): there it has no effect."""
         about = super().describe()
         return about if self.denoiser.config.guidance_embeds else about | {"guidance": 0.0}
 
@@ -61,7 +61,7 @@ class FluxSampler(Sampler):
     def step(
         self, s: int, latents: torch.Tensor, condition: FluxCondition
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One evaluation at σ_s: (next latents, Tweedie latents), packed, float32."""
+        """One evaluation at σ_s: (next latents, Tweedie latents x − σ·v), packed, float32."""
         n, dtype = len(latents), self.denoiser.dtype
         guidance = condition.guidance
         velocity = self.denoiser(

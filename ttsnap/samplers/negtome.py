@@ -1,7 +1,7 @@
 """NegToMe (arXiv 2412.01339): pushing the images of a group away from its first one, for diversity.
 
-As attention processors around the model's own. One call of the denoiser is one group; its first row
-(of each half of classifier-free guidance) is the reference, and is left as it is.
+It works by attention processors around the model's. One call of the denoiser is one group; its first row (of each half
+of classifier-free guidance) is the reference, and is left as it is.
 """
 
 import torch
@@ -21,10 +21,10 @@ SMALLEST_SIDE = 32  # of the feature maps that the published SDXL code touches
 def push(
     hidden: torch.Tensor, alpha: float, threshold: float, published: bool = False
 ) -> torch.Tensor:
-    """hidden [n,tokens,d] of one group → the same, rows 1… pushed away from row 0 (DESIGN §3).
+    """hidden [n,tokens,d] of one group → the same, rows 1… pushed away from row 0 (NegToMe, Section 3 and Algorithm 1).
 
-    published: take the maximum over the image's tokens, so that token j is judged by the inverse
-    match of reference token j, and gets the reference token of that match's number.
+    published: as the published code does it, take the maximum over the image's tokens: token j is judged by the image
+    token that is nearest to reference token j, and that token's number picks the reference token to move away from.
     """
     unit = F.normalize(hidden, dim=-1)
     similarity = unit[1:] @ unit[0].T  # [n−1, tokens of the image, tokens of the reference]
@@ -50,7 +50,7 @@ class Pusher:
         self.on, self.text_tokens, self.map = False, 0, (0, 0)
 
     def describe(self) -> dict:
-        """What identifies the candidates it makes, for the attributes of files."""
+        """What the candidates depend on, for the attributes of files."""
         keys = ("group", "alpha", "threshold", "first", "last", "published")
         return {key: getattr(self, key) for key in keys}
 
@@ -59,10 +59,10 @@ class Pusher:
         return self.last <= timestep <= self.first
 
     def before_denoiser(self, module, args, kwargs) -> None:
-        """A forward pre-hook of the denoiser: read off the timestep and the sizes of this call."""
+        """A forward pre-hook of the denoiser: note the timestep and the sizes of this call."""
         sample = kwargs.get("sample", kwargs.get("hidden_states", args[0] if args else None))
         timestep = kwargs["timestep"] if "timestep" in kwargs else args[1]
-        scale = 1000 if self.family == "flux" else 1  # FLUX is told the time in 0…1
+        scale = 1000 if self.family == "flux" else 1  # FLUX takes the time in 0…1
         self.on = self.acts_at(float(torch.as_tensor(timestep).flatten()[0]) * scale)
         self.text_tokens = kwargs["encoder_hidden_states"].shape[1]
         self.map = tuple(sample.shape[-2:])
@@ -81,44 +81,44 @@ class Pusher:
 
 
 class PushAfter:
-    """SDXL: an attention processor that pushes what another one gives."""
+    """SDXL: an attention processor that pushes what another one returns."""
 
-    def __init__(self, own, pusher: Pusher):
-        self.own, self.pusher = own, pusher
+    def __init__(self, wrapped, pusher: Pusher):
+        self.wrapped, self.pusher = wrapped, pusher
 
     def __call__(self, attn, hidden_states, *args, **kwargs):
-        out = self.own(attn, hidden_states, *args, **kwargs)
+        out = self.wrapped(attn, hidden_states, *args, **kwargs)
         return self.pusher(out) if self.pusher.on and self.pusher.touches(out.shape[1]) else out
 
 
 class PushImageTokens:
     """FLUX: pushes the image tokens of the attention's output, before a joint block projects them."""
 
-    def __init__(self, own, pusher: Pusher):
-        self.own, self.pusher = own, pusher
+    def __init__(self, wrapped, pusher: Pusher):
+        self.wrapped, self.pusher = wrapped, pusher
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, *args, **kwargs):
         call = (attn, hidden_states, encoder_hidden_states, *args)
         if not self.pusher.on:
-            return self.own(*call, **kwargs)
+            return self.wrapped(*call, **kwargs)
         if encoder_hidden_states is None:  # a single block: text and image in one row of tokens
-            out, text = self.own(*call, **kwargs), self.pusher.text_tokens
+            out, text = self.wrapped(*call, **kwargs), self.pusher.text_tokens
             return torch.cat([out[:, :text], self.pusher(out[:, text:])], dim=1)
         hook = attn.to_out[0].register_forward_pre_hook(lambda _, inputs: self.pusher(inputs[0]))
         try:
-            return self.own(*call, **kwargs)
+            return self.wrapped(*call, **kwargs)
         finally:
             hook.remove()
 
 
 def install(denoiser, settings: NegToMe, family: str, guided: bool) -> Pusher:
-    """Set the processors on a UNet (SDXL) or FLUX transformer, once; returns what they share."""
+    """Set the processors on a UNet (SDXL) or FLUX transformer, once; return what they share."""
     halves = 2 if family == "sdxl" and guided else 1
     pusher = Pusher(settings, family, halves)
     wrap = PushImageTokens if family == "flux" else PushAfter
-    own = denoiser.attn_processors
+    processors = denoiser.attn_processors.items()
     denoiser.set_attn_processor(
-        {name: wrap(p, pusher) if _chosen(name, pusher) else p for name, p in own.items()}
+        {name: wrap(p, pusher) if _chosen(name, pusher) else p for name, p in processors}
     )
     denoiser.register_forward_pre_hook(pusher.before_denoiser, with_kwargs=True)
     return pusher

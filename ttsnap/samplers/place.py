@@ -1,18 +1,21 @@
 """Where a pipeline's parts live, and how they run there."""
 
+from typing import get_args
+
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.settings.model import Model
 
-OFFLOADS = ("none", "model", "sequential")
+OFFLOADS = get_args(Model.model_fields["offload"].annotation)
 
 
 def place(pipe, denoiser: str, device, offload: str, compile: bool, slicing: bool) -> None:
     """Put a diffusers pipeline on a device.
 
-    offload: "model" keeps in GPU memory only the part at work, "sequential" only the layer at work
-    (slow, smallest); both leave a CPU run as it is. compile: torch.compile of the denoiser, worth it
-    from some dozens of candidates on. slicing: the VAE decodes one image at a time.
+    offload: "model" keeps only the part at work in GPU memory, "sequential" only the layer at work (least memory, but
+    slow); on a CPU neither has an effect. compile: torch.compile the denoiser, which pays from some dozens of
+    candidates on. slicing: the VAE decodes one image at a time.
     """
     if offload not in OFFLOADS:
         raise BadInput(f"offload: {offload!r} is not one of {', '.join(OFFLOADS)}")

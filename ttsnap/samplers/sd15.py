@@ -24,7 +24,7 @@ class SD15Sampler(SDXLSampler):
 
     @property
     def text_tokens(self) -> int:
-        """As many as its tokenizer gives."""
+        """As many as the tokenizer returns."""
         return self.pipe.tokenizer.model_max_length
 
     @torch.no_grad()

@@ -31,7 +31,7 @@ class SDXLSampler(Sampler):
 
     @property
     def text_tokens(self) -> int:
-        """As many as its tokenizers give."""
+        """As many as the tokenizers return."""
         return self.pipe.tokenizer_2.model_max_length
 
     @torch.no_grad()
@@ -52,12 +52,14 @@ class SDXLSampler(Sampler):
     def join(self, conditions: Sequence):
         """The conditions of n prompts as one: halves first, prompts within."""
         halves = range(2 if self.guidance > 1 else 1)
-        parts = zip(*conditions, strict=True)
-        joined = (torch.cat([one[h : h + 1] for h in halves for one in part]) for part in parts)
+        columns = zip(*conditions, strict=True)  # the same part of every prompt
+        joined = (
+            torch.cat([part[h : h + 1] for h in halves for part in parts]) for parts in columns
+        )
         return self.condition_type(*joined)
 
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
-        """The first latents [n, C, h, w]: row i is noise of seeds[i] times σ of the start."""
+        """The first latents [n, C, h, w]: row i is noise of seeds[i] times the first σ."""
         noise = self._noise(seeds, self.denoiser.config.in_channels)
         return noise * self.scheduler.init_noise_sigma
 
@@ -83,14 +85,14 @@ class SDXLSampler(Sampler):
         return self._euler(s, latents, denoised), denoised
 
     def _conditioning(self, embeds, pooled, time_ids) -> dict:
-        """What the denoiser is told besides latents and timestep."""
+        """What the denoiser takes besides latents and timestep."""
         added = {"text_embeds": pooled, "time_ids": time_ids}
         return {"encoder_hidden_states": embeds, "added_cond_kwargs": added}
 
     def _scheduler(self, steps: int) -> EulerDiscreteScheduler:
         # One step must start from pure noise; other spacings would start it from nearly none.
         one_step = {"timestep_spacing": "trailing"} if steps == 1 else {}
-        # All that its own class says goes over, defaults too: Euler's own are others (betas, spacing).
+        # The whole config is taken over, defaults included: Euler's defaults differ (betas, spacing).
         config = {k: v for k, v in self.pipe.scheduler.config.items() if k != "_use_default_values"}
         scheduler = EulerDiscreteScheduler.from_config(config, **one_step)
         most = scheduler.config.num_train_timesteps
@@ -101,7 +103,11 @@ class SDXLSampler(Sampler):
 
 
 def tweedie(prediction_type: str, output: torch.Tensor, x: torch.Tensor, sigma) -> torch.Tensor:
-    """x̂0 from the model's output at x = x0 + σ·noise, as in `output` (DESIGN §3 Tweedie image)."""
+    """x̂0 from the model's output at x = x0 + σ·noise, shaped like `output`.
+
+    ε: DDPM (arXiv 2006.11239), Eq. 15; v: Imagen Video (arXiv 2210.02303), Section 2.4. Raises BadInput for another
+    prediction type.
+    """
     if prediction_type == "epsilon":
         return x - sigma * output
     if prediction_type == "v_prediction":

@@ -1,4 +1,4 @@
-"""Opening a pipeline's parts so that nothing is made up: each library tells what it did not find in a folder."""
+"""Opening a pipeline's parts so that no weight is made up: each library reports what it did not find in a folder."""
 
 import importlib
 import re
@@ -19,7 +19,7 @@ LORA_LAYER = re.compile(r"lora_A\.|lora_down\.|lora\.down\.")
 def open_models(path: str | Path, family: str, dtype: torch.dtype) -> dict[str, nn.Module]:
     """The models of a diffusers folder or hub id. Raises BadInput, naming part and tensor, where one lacks weights.
 
-    diffusers leaves missing tensors without numbers, transformers makes them up.
+    diffusers leaves missing tensors uninitialised, transformers draws them at random.
     """
     return {part: _open(path, part, name, dtype) for part, name in MODELS[family].items()}
 
@@ -34,13 +34,13 @@ def _open(path: str | Path, part: str, name: str, dtype: torch.dtype) -> nn.Modu
     for tensor in sorted(found["missing_keys"]):
         raise BadInput(f"{path}: {part}: {tensor} is missing; download it again")
     odd = sorted(found["unexpected_keys"]) if library == "diffusers" else []
-    for tensor in odd:  # a text encoder may lie there with more than its own half
+    for tensor in odd:  # not checked for text encoders: their files may hold a whole CLIP
         raise BadInput(f"{path}: {part}: {tensor} is not of this model; its config is of another")
     return model
 
 
 def check_open(where: str, family: str, pipe) -> None:
-    """`check_kind` of a pipeline that is open, and whether its tokenizers are those of its text encoders."""
+    """`check_kind` of an open pipeline, and a check that its tokenizers fit its text encoders."""
     parts = {part: _inner(getattr(pipe, part, None)) for part in parts_of(family)}
     classes = {name: None if part is None else type(part).__name__ for name, part in parts.items()}
     configs = {name: _config(part) for name, part in parts.items()}

@@ -1,8 +1,8 @@
-"""TTSnap for real: start many candidates, look at their Tweedie images, drop the weak, finish the rest.
+"""A real search: start many candidates, look at their Tweedie images, drop the weak, finish the rest.
 
-On the loop of `ttsnap.samplers.run`, several prompts in lock-step, so that what is left of each after
-a drop still fills the micro-batches. The rule of dropping is the simulator's (`survivors`, `ranks`,
-`best_first`), so that on the same candidates both hand over the same one.
+It drives the loop of `ttsnap.samplers.run` on several prompts in lock-step, so that the survivors of all of them still
+fill the micro-batches. Candidates are dropped by the simulator's rule (`survivors`, `ranks`, `best_first`), so on the
+same candidates both return the same one.
 """
 
 import time
@@ -25,7 +25,7 @@ SIDE = 128  # pixels of a preview's longer side, at most
 
 @dataclass
 class Look:
-    """What was seen of n candidates at one step, and who went on.
+    """What was seen of n candidates at one step, and which of them went on.
 
     ids          the n candidates, ascending
     rewards      {reward: float32 [n]}
@@ -45,15 +45,15 @@ class Look:
 
 
 @dataclass
-class Found:
+class SearchResult:
     """The best image of a prompt and how it was found.
 
     image        uint8 [H, W, 3] of candidate `pick`, whose final base rewards are `rewards`
     units        in which each reward is reported
-    looks        one for each step of the schedule, and the final one
+    looks        those of the schedule, and the final one
     evaluations  of the denoiser, one for each candidate and step; `readings`: images looked at
-    seconds      {"encode", "denoise", "decode", "reward", "total", "cpu"}, as measured: this
-                 prompt's even share where several were searched at once
+    seconds      {"encode", "denoise", "decode", "reward", "total", "cpu"}, as measured: an even share where several
+                 prompts were searched at once
     """
 
     prompt: str
@@ -69,13 +69,14 @@ class Found:
 
 @dataclass
 class Batches:
-    """Micro-batches of the two parts, which need memory of their own."""
+    """Micro-batches of the two parts of a search, which differ in the memory they need."""
 
     denoise: MicroBatches
     look: MicroBatches
 
     @classmethod
-    def of(cls, size: int) -> "Batches":
+    def uniform(cls, size: int) -> "Batches":
+        """The same size for both."""
         return cls(MicroBatches(size), MicroBatches(size))
 
 
@@ -89,28 +90,28 @@ def search_prompts(
     *,
     seed: int = 0,
     batches: Batches | None = None,
-) -> list[Found]:
-    """Search among `candidates` (ids ascending) of each prompt by DESIGN §3 Pruning.
+) -> list[SearchResult]:
+    """Search among `candidates` (ids ascending) of each prompt, as TTSnap (arXiv 2511.22242) prunes.
 
-    At s_j the max(1, round(n·α_j)) best of n go on; of those that finish the one with the highest
-    base reward is handed over. The final look is base in any case; the others are noise-aware where
-    a verifier has such weights. Images are rounded to 8 bits before they are read: what is judged
-    is what is saved. Raises TtsnapError when a verifier gives no number.
+    At look s_j the max(1, round(n·α_j)) best of n go on; of those that finish, the one with the highest base reward is
+    returned. The final look always uses the base reward; the others use noise-aware weights where a verifier has them.
+    Images are rounded to 8 bits before they are read: what is judged is what is saved. Raises TtsnapError when a
+    verifier's value is not a number.
     """
-    batches = batches or Batches.of(8)
+    batches = batches or Batches.uniform(8)
     clock = Clock(sampler.device)
-    judge = _Judge(sampler, verifiers, schedule, prompts, list(candidates), batches, clock)
+    pruner = _Pruner(sampler, verifiers, schedule, prompts, list(candidates), batches, clock)
     conditions = [c for prompt in prompts for c in [sampler.encode(prompt)] * len(candidates)]
     clock.lap("encode")
     seeds = [candidate_seed(seed, prompt, c) for prompt in prompts for c in candidates]
-    run(sampler, conditions, seeds, judge, batches.denoise)
-    for found in judge.found:
-        found.seconds = {part: of / len(prompts) for part, of in clock.parts().items()}
-    return judge.found
+    run(sampler, conditions, seeds, pruner, batches.denoise)
+    for result in pruner.results:
+        result.seconds = {part: total / len(prompts) for part, total in clock.parts().items()}
+    return pruner.results
 
 
-class _Judge:
-    """The `on_step` of a search: looks when it is time to, and says who goes on.
+class _Pruner:
+    """The `on_step` of a search: looks where the schedule does, and returns which candidates go on.
 
     The id of candidate c of prompt p in the run is p·N + (position of c in `candidates`).
     """
@@ -119,45 +120,47 @@ class _Judge:
         self.sampler, self.verifiers, self.prompts = sampler, verifiers, prompts
         self.candidates, self.batches, self.clock = candidates, batches, clock
         left = survivors(len(candidates), schedule.keep)
-        self.keep = dict(zip(schedule.steps, left, strict=True)) | {sampler.steps - 1: 1}
+        self.keep = dict(zip(schedule.looks, left, strict=True)) | {sampler.steps - 1: 1}
         units = {verifier.name: verifier.units for verifier in verifiers}
-        self.found = [Found(prompt, units=units) for prompt in prompts]
+        self.results = [SearchResult(prompt, units=units) for prompt in prompts]
 
     def __call__(self, step: int, ids: list[int], denoised: torch.Tensor) -> list[int] | None:
         self.clock.lap("denoise")
-        of_prompt = np.array(ids) // len(self.candidates)
-        for p, found in enumerate(self.found):
-            found.evaluations += int((of_prompt == p).sum())
+        owners = np.array(ids) // len(self.candidates)  # the prompt of each row
+        for p, result in enumerate(self.results):
+            result.evaluations += int((owners == p).sum())
         if step not in self.keep:
             return None
         last = step == self.sampler.steps - 1
-        prompts = [self.prompts[p] for p in of_prompt]
+        prompts = [self.prompts[p] for p in owners]
         values, images, previews = self._see(None if last else step, prompts, denoised)
         kept = []
-        for p, found in enumerate(self.found):
-            mine = np.flatnonzero(of_prompt == p)
-            numbers = [self.candidates[ids[k] % len(self.candidates)] for k in mine]
-            look = self._look(step, found.prompt, numbers, values[:, mine], previews[mine])
-            found.looks.append(look)
-            found.readings += len(mine)
-            kept += [int(k) for k, number in zip(mine, numbers, strict=True) if number in look.kept]
+        for p, result in enumerate(self.results):
+            rows = np.flatnonzero(owners == p)
+            numbers = [self.candidates[ids[k] % len(self.candidates)] for k in rows]
+            look = self._look(step, result.prompt, numbers, values[:, rows], previews[rows])
+            result.looks.append(look)
+            result.readings += len(rows)
+            kept += [int(k) for k, number in zip(rows, numbers, strict=True) if number in look.kept]
             if last:
-                found.pick, place = look.kept[0], numbers.index(look.kept[0])
-                found.image = images[mine[place]].copy()
-                found.rewards = {name: float(of[place]) for name, of in look.rewards.items()}
+                result.pick, place = look.kept[0], numbers.index(look.kept[0])
+                result.image = images[rows[place]].copy()
+                result.rewards = {
+                    name: float(scores[place]) for name, scores in look.rewards.items()
+                }
         self.clock.lap("reward")
         return kept
 
     def _look(self, step: int, prompt: str, ids: list[int], values, previews) -> Look:
         """One prompt's look; `values` float32 [R, n]."""
         self._check(step, prompt, ids, values)
-        order = best_first([ranks(of) for of in values])
+        order = best_first([ranks(row) for row in values])
         kept = sorted(order[: self.keep[step]].tolist())
         last = step == self.sampler.steps - 1
         return Look(
             step=step,
             ids=ids,
-            rewards={v.name: of for v, of in zip(self.verifiers, values, strict=True)},
+            rewards={v.name: row for v, row in zip(self.verifiers, values, strict=True)},
             noise_aware={v.name: not last and step in v.levels for v in self.verifiers},
             rank=np.argsort(order),
             kept=[ids[place] for place in kept],
@@ -207,7 +210,7 @@ def see(
 
 
 def _small(images: torch.Tensor) -> torch.Tensor:
-    """Images float [n, 3, H, W] as uint8 with at most SIDE pixels on the longer side."""
+    """Images float [n, 3, H, W] as uint8, shrunk where the longer side is over SIDE pixels."""
     height, width = images.shape[-2:]
     if max(height, width) > SIDE:
         scale = SIDE / max(height, width)
@@ -222,10 +225,10 @@ def _pixels(images: torch.Tensor) -> np.ndarray:
 
 
 class Clock:
-    """Seconds by part; a lap waits for what the device still has to do.
+    """Seconds by part; a lap first waits for the device to finish its work.
 
-    "cpu" is what the processor spent on this process: on a machine that others keep busy, and
-    without a GPU, the better measure of the work.
+    "cpu" is the processor's time on this process: without a GPU, on a machine that others use too, it measures the
+    work better.
     """
 
     def __init__(self, device: torch.device):
@@ -239,7 +242,7 @@ class Clock:
         return {**self.seconds, "total": total, "cpu": cpu}
 
     def lap(self, part: str) -> float:
-        """Book the time since the last lap under `part`, and return it."""
+        """Add the time since the last lap to `part`, and return it."""
         before = self.last
         self.seconds[part] += self._now() - before
         return self.last - before

@@ -1,11 +1,12 @@
 """The folder of a search: a picture, a strip and a trace for each prompt, and what they sum up to.
 
-    images/NAME.png  strips/NAME.png  traces/NAME.json   the same bytes whenever it is run
-    seconds/NAME.json                                    what was measured, apart from those
+    images/NAME.png  strips/NAME.png  traces/NAME.json   the same bytes in every run
+    seconds/NAME.json                                    times, kept apart for that reason
     summary.json     seconds.json                        of all prompts
+    measured.json                                        what a budget in seconds was converted by
 
-The trace is written last and names its settings: a prompt is finished when its trace has the
-settings of the run. NAME is made of the prompt alone, so that prompts may be added or moved.
+The trace is written last and names its settings: a prompt is finished when its trace has the settings of the run. NAME
+is made from the prompt alone, so that prompts may be added or moved.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from ttsnap.errors import foreign_content
-from ttsnap.search.core import Found
+from ttsnap.search.core import SearchResult
 from ttsnap.search.plan import Plan
 from ttsnap.search.strip import strip
 from ttsnap.storage.files import read_json, replacing, write_json
@@ -29,18 +30,18 @@ def fingerprint(settings: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def trace(found: Found, plan: Plan, settings: str, accepted: bool | None) -> dict:
-    """What is written of one prompt: every look, the pick, TFLOP by part. Nothing that was timed."""
-    pick = {"candidate": found.pick, "rewards": found.rewards}
+def trace(result: SearchResult, plan: Plan, settings: str, accepted: bool | None) -> dict:
+    """What is written of one prompt: every look, the pick, TFLOP by part, and no time."""
+    pick = {"candidate": result.pick, "rewards": result.rewards}
     if accepted is not None:
         pick["accepted"] = accepted
     return {
-        "prompt": found.prompt,
+        "prompt": result.prompt,
         "settings": settings,
         "pick": pick,
-        "spent_tflop": plan.spent(found.evaluations, found.readings),
-        "evaluations": found.evaluations,
-        "readings": found.readings,
+        "spent_tflop": plan.spent(result.evaluations, result.readings),
+        "evaluations": result.evaluations,
+        "readings": result.readings,
         "looks": [
             {
                 "step": look.step,
@@ -54,7 +55,7 @@ def trace(found: Found, plan: Plan, settings: str, accepted: bool | None) -> dic
                 "kept": look.kept,
                 "dropped": sorted(set(look.ids) - set(look.kept)),
             }
-            for look in found.looks
+            for look in result.looks
         ],
     }
 
@@ -66,7 +67,7 @@ class Folder:
         self.path = Path(path)
 
     def finished(self, prompt: str, settings: str) -> tuple[dict, dict] | None:
-        """(trace, seconds) of a prompt that was searched with these settings; None when it was not."""
+        """(trace, seconds) of a prompt that was searched with these settings; None if it was not."""
         name = file_name(prompt)
         files = [self.path / f"{kind}/{name}.png" for kind in ("images", "strips")]
         trace, seconds = (self.path / f"{kind}/{name}.json" for kind in ("traces", "seconds"))
@@ -79,23 +80,36 @@ class Folder:
             same = content.get("settings") == settings and content.get("prompt") == prompt
             return (content, read_json(seconds)) if same else None
 
-    def save(self, found: Found, content: dict) -> None:
-        """Write what was found of one prompt, its trace last."""
-        name = file_name(found.prompt)
+    def save(self, result: SearchResult, content: dict) -> None:
+        """Write the result of one prompt, its trace last."""
+        name = file_name(result.prompt)
         self._trace(name).unlink(missing_ok=True)  # an older one must not vouch for new pictures
-        for kind, picture in (("images", Image.fromarray(found.image)), ("strips", strip(found))):
+        for kind, picture in (("images", Image.fromarray(result.image)), ("strips", strip(result))):
             with replacing(self.path / f"{kind}/{name}.png") as temporary:
                 picture.save(temporary, "PNG")
-        write_json(self.path / f"seconds/{name}.json", found.seconds)
+        write_json(self.path / f"seconds/{name}.json", result.seconds)
         write_json(self._trace(name), content)
 
     def drop_others(self, prompts: Sequence[str]) -> None:
-        """Remove what is there of prompts that are none of these."""
+        """Remove the results of all other prompts."""
         names = {file_name(prompt) for prompt in prompts}
         for kind in ("images", "strips", "traces", "seconds"):
             for path in self.path.glob(f"{kind}/[!.]*"):
                 if path.stem not in names:
                     path.unlink()
+
+    def measured(self, settings: dict) -> dict | None:
+        """What a run with the same settings measured here: its number of candidates is kept."""
+        file = self.path / "measured.json"
+        if not file.is_file():
+            return None
+        with foreign_content(file, "what a search measured", "delete this file"):
+            before = read_json(file)
+            return before["measured"] if before.get("settings") == settings else None
+
+    def save_measured(self, settings: dict, measured: dict) -> None:
+        """Keep what was measured for a rerun."""
+        write_json(self.path / "measured.json", {"settings": settings, "measured": measured})
 
     def _trace(self, name: str) -> Path:
         return self.path / f"traces/{name}.json"
@@ -103,23 +117,29 @@ class Folder:
 
 def overspent(seconds: list[dict], plan: Plan) -> str | None:
     """A note on the prompts that took longer than a budget in seconds; None where none did."""
-    longest = max(of["total"] for of in seconds)
-    if plan.unit != "seconds" or longest <= plan.budget:
+    totals = [parts["total"] for parts in seconds]
+    if plan.unit != "seconds" or max(totals) <= plan.budget:
         return None
-    count = sum(of["total"] > plan.budget for of in seconds)
+    count = sum(total > plan.budget for total in totals)
     return (
-        f"{count} of {len(seconds)} prompts took longer than the budget of {plan.budget:g} s, up to {longest:.3g} s: "
-        "the machine was slower than when it was measured"
+        f"{count} of {len(seconds)} prompts took longer than the budget of {plan.budget:g} s,"
+        f" up to {max(totals):.3g} s: the machine was slower than when it was measured"
     )
 
 
+def timing(seconds: list[dict], plan: Plan) -> dict:
+    """What seconds.json holds; `seconds`: of each prompt, by part."""
+    mean = {part: sum(times[part] for times in seconds) / len(seconds) for part in seconds[0]}
+    return {"mean": mean, "measured_first": plan.measured, "prompts": seconds}
+
+
 def summarise(rows: list[dict], settings: dict, plan: Plan, notes: list[str]) -> dict:
-    """What summary.json says; `rows` are the traces in the order of the prompts."""
+    """What summary.json holds; `rows`: the traces, in the order of the prompts."""
     count = len(rows)
 
     def mean(values) -> float:
         values = list(values)
-        return float(min(sum(values) / count, max(values)))  # not over it by a last digit
+        return float(min(sum(values) / count, max(values)))  # rounding must not put it above them
 
     means = {
         "rewards": {

@@ -1,4 +1,4 @@
-"""Searching in plain Python: with a sampler, or with a diffusers pipeline and a scoring function of one's own."""
+"""Searching from Python: with a sampler, or with a diffusers pipeline and any scoring function."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ import torch
 from ttsnap.errors import BadInput
 from ttsnap.pruning.schedule import Schedule
 from ttsnap.samplers import Sampler, wrap_pipeline
-from ttsnap.search.core import Found, search_prompts
+from ttsnap.search.core import SearchResult, search_prompts
 from ttsnap.search.plan import Plan, make_plan, pick_batches, prompts_at_once
 from ttsnap.search.verifiers import FunctionVerifier, Score, Verifier
 from ttsnap.storage.prompts import shards as chunks
@@ -25,12 +25,12 @@ def search(
     seed: int = 0,
     first_candidate: int = 0,
     batch_size: int = 0,
-) -> Iterator[tuple[Found, Plan]]:
-    """The best image of each prompt within `budget` per prompt ("tflop", "seconds" or "candidates"
-    of best-of-N), and the plan that says what it cost: `plan.spent(found.evaluations, found.readings)`.
+) -> Iterator[tuple[SearchResult, Plan]]:
+    """The best image of each prompt within `budget` per prompt ("tflop", "seconds" or "candidates" of best-of-N), and
+    the plan, which knows what it cost: `plan.spent(result.evaluations, result.readings)`.
 
-    Yields as it goes. first_candidate: id of the first seed; batch_size 0: by free memory.
-    Raises BadInput as `make_plan` does, when the first is asked for.
+    Yields results as they come. first_candidate: id of the first seed; batch_size 0: by free memory. Raises BadInput as
+    `make_plan` does, when the first result is asked for.
     """
     verifiers = [verifiers] if isinstance(verifiers, Verifier) else list(verifiers)
     batches = pick_batches(sampler, verifiers, batch_size)
@@ -38,10 +38,10 @@ def search(
     plan = make_plan(sampler, verifiers, schedule, budget, unit, batches, prompts=len(prompts))
     ids = range(first_candidate, first_candidate + plan.candidates)
     for group in chunks(prompts, prompts_at_once(plan, batches)):
-        for found in search_prompts(
+        for result in search_prompts(
             sampler, verifiers, plan.schedule, group, ids, seed=seed, batches=batches
         ):
-            yield found, plan
+            yield result, plan
 
 
 def search_pipeline(
@@ -49,7 +49,7 @@ def search_pipeline(
     score: Score | Mapping[str, Score],
     prompts: str | Iterable[str],
     *,
-    steps: Sequence[int] = (),
+    looks: Sequence[int] = (),
     keep: Sequence[float] = (),
     budget: float,
     unit: str = "candidates",
@@ -57,44 +57,45 @@ def search_pipeline(
     guidance_scale: float = 5.0,
     height: int | None = None,
     width: int | None = None,
-    looks: Mapping[int, Score] | None = None,
+    noise_aware: Mapping[int, Score] | None = None,
     score_tflop: float | None = None,
     seed: int = 0,
     first_candidate: int = 0,
     batch_size: int = 0,
-) -> list[Found]:
+) -> list[SearchResult]:
     """The best image of each prompt (`.image`, uint8 [H, W, 3]) and its trace (`.looks`), from any
-    StableDiffusionXLPipeline or FluxPipeline that is open already, on its device.
+    StableDiffusionXLPipeline or FluxPipeline that is already open, on its device.
 
-    score(images float [n, 3, H, W] in [0, 1], prompt) → n values, higher is better; several by name
-    go by rank sum. steps, keep: the schedule; none is best-of-N. looks: noise-aware scores by step,
-    for one score. score_tflop: of one image, counted when not given. No model offload.
+    score(images float [n, 3, H, W] in [0, 1], prompt) → n values, higher is better; a mapping of several by name goes
+    by their rank sum. looks, keep: the schedule; none is best-of-N. noise_aware: scores to use at some looks, by step,
+    beside a single score. score_tflop: of one image, counted if not given. Model offload is not supported. Raises
+    BadInput as `make_plan` does, and for another pipeline.
     """
     named = dict(score) if isinstance(score, Mapping) else {"score": score}
-    if looks and len(named) > 1:
-        raise BadInput("looks: noise-aware scores go with one score, not with several")
-    if odd := set(looks or ()) - set(steps):
-        raise BadInput(f"looks: step {min(odd)} is not one of steps {list(steps)}")
+    if noise_aware and len(named) > 1:
+        raise BadInput("noise_aware: goes with one score, not with several")
+    if odd := set(noise_aware or ()) - set(looks):
+        raise BadInput(f"noise_aware: step {min(odd)} is not one of the looks {list(looks)}")
     sampler = wrap_pipeline(
         pipeline, steps=num_inference_steps, guidance=guidance_scale, height=height, width=width
     )
-    schedule = Schedule(tuple(steps), tuple(keep))
+    schedule = Schedule(tuple(looks), tuple(keep))
     size, device = (sampler.height, sampler.width), sampler.device
     with torch.inference_mode(), _upcast(pipeline.vae):
         verifiers = [
-            FunctionVerifier(name, function, looks, score_tflop, size, device)
+            FunctionVerifier(name, function, noise_aware, score_tflop, size, device)
             for name, function in named.items()
         ]
-        found = search(
+        results = search(
             sampler, verifiers, schedule, prompts, budget, unit, seed=seed,
             first_candidate=first_candidate, batch_size=batch_size,
         )  # fmt: skip
-        return [one for one, _ in found]
+        return [result for result, _ in results]
 
 
 @contextlib.contextmanager
 def _upcast(vae) -> Iterator[None]:
-    """SDXL's own VAE overflows in float16: float32 within the block, as it was after it."""
+    """Within the block a VAE that overflows in float16, as SDXL's does, is float32."""
     half = vae.dtype == torch.float16 and vae.config.force_upcast
     if half:
         vae.float()

@@ -1,4 +1,4 @@
-"""How many candidates a budget pays for, in TFLOP, in seconds or in candidates of best-of-N (DESIGN §3 Cost)."""
+"""How many candidates a budget pays for, in TFLOP, in seconds or in candidates of best-of-N."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from ttsnap.errors import BadInput
-from ttsnap.pruning.costs import BUDGET_UNITS, Costs
+from ttsnap.pruning.budget import BUDGET_UNITS, in_tflop
+from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.schedule import Schedule, survivors
 from ttsnap.pruning.seeds import MOST_CANDIDATES
 from ttsnap.samplers import MicroBatches, Sampler
@@ -24,10 +25,10 @@ CPU_BATCH = 8
 class Plan:
     """A schedule and the number of candidates that it starts for each prompt.
 
-    best_of_n the number that best-of-N could start: where a schedule starts no more, dropping some can only lose
-    budget    what was asked for, in `unit`
-    costs     TFLOP of one evaluation and one look; decode and the rewards are the look's parts
-    measured  seconds: what was measured to convert the budget; None in the other units
+    best_of_n how many best-of-N could start: where a schedule starts no more, dropping some can only lose
+    budget    as it was given, in `unit`
+    costs     TFLOP of one evaluation and of one look, which consists of `decode` and the rewards
+    measured  what was measured to convert a budget in seconds; None for the other units
     """
 
     schedule: Schedule
@@ -40,7 +41,7 @@ class Plan:
     measured: dict | None = None
 
     def spent(self, evaluations: int, readings: int) -> dict[str, float]:
-        """TFLOP by part, of what was really done."""
+        """TFLOP by part, of what was actually done."""
         parts = {
             "denoise": evaluations * self.costs.denoise,
             "decode": readings * self.decode,
@@ -48,7 +49,7 @@ class Plan:
         }
         total, limit = sum(parts.values()), self.limit()
         if limit is not None and limit < total < limit * (1 + 1e-12):
-            total = limit  # the same number, added up in another order
+            total = limit  # the same number, summed in another order
         return {**parts, "total": total}
 
     @property
@@ -62,7 +63,7 @@ class Plan:
         return float(self.costs.spent(self.candidates, self.schedule))
 
     def limit(self) -> float | None:
-        """The budget in TFLOP, which is never exceeded; None when it was given in seconds."""
+        """The budget in TFLOP, which is never exceeded; None for a budget in seconds."""
         if self.unit == "seconds":
             return None
         return self.budget * (self.costs.best_of_n() if self.unit == "candidates" else 1.0)
@@ -78,13 +79,13 @@ def make_plan(
     measured: dict | None = None,
     prompts: int = 1,
 ) -> Plan:
-    """Count the costs of the model in use and the candidates that `budget` pays for, with `realised`
-    accounting: rounding to whole survivors never overspends.
+    """Count the costs of the model in use, and the candidates that `budget` pays for.
 
-    Text encoding is no part of the costs in TFLOP; in seconds it is measured, as all that a prompt takes from its text
-    to its pick. `measured`: what an earlier plan measured, whose number of candidates is kept. prompts: how many there
-    will be, of which some are searched at once. Raises BadInput for a schedule that does not suit the sampler, or a
-    budget that pays for less than one candidate or for more than MOST_CANDIDATES.
+    Accounting is `realised`: rounding to whole survivors never overspends.
+    TFLOP leave out the encoding of the text; seconds include all that a prompt takes from its text to its pick.
+    measured: what an earlier plan measured, whose number of candidates is kept. prompts: how many there will be, of
+    which some are searched at once. Raises BadInput for a schedule that does not suit the sampler, or a budget that
+    pays for less than one candidate or for more than MOST_CANDIDATES.
     """
     schedule.check(sampler.steps)
     check_budget(budget, unit)
@@ -94,25 +95,25 @@ def make_plan(
     look = cost["decode"] + sum(verifier.tflop for verifier in verifiers)
     costs = Costs(cost["denoise"], look, sampler.steps, "realised")
     if unit == "seconds":
-        batches = batches or Batches.of(CPU_BATCH)
+        batches = batches or Batches.uniform(CPU_BATCH)
         if measured is None:
             measured = measure(sampler, verifiers, schedule, batches)
             seconds = Seconds(measured, sampler.steps, batches, prompts)
             measured |= {"candidates": seconds.within(budget, schedule)}
             measured |= {"best_of_n": seconds.within(budget, Schedule())}
-        else:  # what only a first call does would be the first prompts'
+        else:  # warm up, so that the first prompts do not take longer than measured
             read_size(sampler, verifiers, schedule, batches, 1, Clock(sampler.device))
         candidates, best_of_n = measured["candidates"], measured["best_of_n"]
-        one = Seconds(measured, sampler.steps, batches, 1).of(1, schedule) / (1 - MARGIN)
+        least = Seconds(measured, sampler.steps, batches).per_prompt(1, schedule) / (1 - MARGIN)
     else:
-        left = np.nextafter(budget * costs.best_of_n(), np.inf) if unit == "candidates" else budget
-        # Within what can be started before it is made a whole number, which has an end.
-        left = min(left, 2.0 * MOST_CANDIDATES * max(costs.schedule(schedule), costs.best_of_n()))
-        candidates, best_of_n = int(costs.within(left, schedule)), int(costs.within(left))
-        one = float(costs.spent(1, schedule)) / (costs.best_of_n() if unit == "candidates" else 1)
+        # Capped while it is a float: as a whole number it could overflow.
+        most = 2.0 * MOST_CANDIDATES * max(costs.schedule(schedule), costs.best_of_n())
+        allowed = min(in_tflop(budget, unit, costs), most)
+        candidates, best_of_n = int(costs.within(allowed, schedule)), int(costs.within(allowed))
+        least = float(costs.spent(1, schedule)) / (costs.best_of_n() if unit == "candidates" else 1)
     if candidates < 1:
         raise BadInput(
-            f"budget: {budget:g} {unit} per prompt is under the {one:.4g} {unit} that one finished "
+            f"budget: {budget:g} {unit} per prompt is under the {least:.4g} {unit} that one finished "
             "candidate costs; raise the budget"
         )
     if candidates > MOST_CANDIDATES:
@@ -123,7 +124,7 @@ def make_plan(
 
 
 def check_budget(budget: float, unit: str) -> None:
-    """Raise BadInput for what is no budget, or in candidates more than can be started."""
+    """Raise BadInput for a budget that is no positive number, or that is of more candidates than can be started."""
     if unit not in BUDGET_UNITS:
         raise BadInput(f"budget unit: {unit!r} is not one of {', '.join(BUDGET_UNITS)}")
     if not (np.isfinite(budget) and budget > 0):
@@ -133,18 +134,18 @@ def check_budget(budget: float, unit: str) -> None:
 
 
 def prompts_at_once(plan: Plan, batches: Batches) -> int:
-    """How many prompts to search in lock-step, so that what finishes of each fills a micro-batch."""
+    """How many prompts to search in lock-step; see `at_once`."""
     return at_once(plan.candidates, plan.schedule, batches)
 
 
 @torch.inference_mode()
 def pick_batches(sampler: Sampler, verifiers: Sequence[Verifier], size: int = 0) -> Batches:
-    """Micro-batches of `size`; 0: what free memory takes on CUDA, and 8 elsewhere.
+    """Micro-batches of `size`; 0: as many as free memory takes on CUDA, 8 elsewhere.
 
-    Both kinds halve when memory runs out all the same.
+    Both kinds are halved if memory runs out all the same.
     """
     if size or sampler.device.type != "cuda":
-        return Batches.of(size or CPU_BATCH)
+        return Batches.uniform(size or CPU_BATCH)
     condition, latents = sampler.encode("a photo"), sampler.init([0])
 
     def step(rows: int):

@@ -1,8 +1,8 @@
-"""What a search takes in seconds: measured on the model in use, predicted for any number of candidates.
+"""How many seconds a search takes: measured on the model in use, predicted for any number of candidates.
 
-A call on n candidates takes a time that grows with n, but not in proportion: of few the overhead is most of it. So
-calls are timed at several sizes, and a search is predicted call by call, with whole survivors, its micro-batches as
-they are packed, and the prompts that are searched at once.
+The time of a call on n candidates grows with n, but not in proportion: for few, most of it is overhead. So calls are
+timed at several sizes, and a search is predicted call by call, with whole survivors, micro-batches as they are packed,
+and the prompts that are searched at once.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from ttsnap.samplers import Sampler, candidate_seed
 from ttsnap.search.core import Batches, Clock, see
 from ttsnap.search.verifiers import Verifier
 
-MARGIN = 0.1  # of a budget: what varies from call to call
-REPEATS = 2  # of which the slower counts
+MARGIN = 0.1  # of a budget, kept back for what varies from call to call
+REPEATS = 2  # of which the slower one counts
 PROMPT = "a photo"
 
 
 def at_once(candidates: int, schedule: Schedule, batches: Batches) -> int:
-    """How many prompts to search in lock-step, so that what finishes of each fills a micro-batch.
+    """How many prompts to search in lock-step, so that the candidates that finish fill a micro-batch.
 
-    At most 32, and no more than 512 candidates, whose latents are all held.
+    At most 32, and no more than 512 candidates in all, since the latents of all of them are held.
     """
     finishing = [candidates, *survivors(candidates, schedule.keep)][-1]
     return max(1, min(round(batches.denoise.size / finishing), 32, 512 // candidates))
@@ -33,26 +33,26 @@ def at_once(candidates: int, schedule: Schedule, batches: Batches) -> int:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Predicts what a search of `prompts` prompts takes, from what `measure` gave."""
+    """Predicts how long a search of `prompts` prompts takes, from what `measure` returned."""
 
     measured: dict
     steps: int
     batches: Batches
     prompts: int = 1
 
-    def of(self, candidates: int, schedule: Schedule) -> float:
-        """Seconds of a prompt, in the group that is the slowest for each of its prompts."""
+    def per_prompt(self, candidates: int, schedule: Schedule) -> float:
+        """Seconds per prompt, in the group of prompts where that is most."""
         size = min(self.prompts, at_once(candidates, schedule, self.batches))
         sizes = {size, self.prompts % size or size}
         return max(self._group(size, candidates, schedule) / size for size in sizes)
 
     def within(self, budget: float, schedule: Schedule) -> int:
-        """The most candidates that take no longer than the budget less its margin; stops beyond MOST_CANDIDATES."""
+        """The most candidates that take no longer than the budget less its margin, MOST_CANDIDATES + 1 at most."""
         allowed, found = budget * (1 - MARGIN), 0
-        if self.of(MOST_CANDIDATES + 1, schedule) <= allowed:
+        if self.per_prompt(MOST_CANDIDATES + 1, schedule) <= allowed:
             return MOST_CANDIDATES + 1
         for candidates in range(1, MOST_CANDIDATES + 2):
-            seconds = self.of(candidates, schedule)
+            seconds = self.per_prompt(candidates, schedule)
             if seconds <= allowed:
                 found = candidates
             elif seconds > 2 * allowed:  # a fuller micro-batch cannot make up for that
@@ -61,7 +61,7 @@ class Seconds:
 
     def _group(self, prompts: int, candidates: int, schedule: Schedule) -> float:
         alive = [candidates, *survivors(candidates, schedule.keep)]
-        stretches = np.diff([-1, *schedule.steps, self.steps - 1])
+        stretches = np.diff([-1, *schedule.looks, self.steps - 1])
         total = prompts * (self.measured["encode"] + candidates * self.measured["start"])
         for count, steps in zip(alive, stretches, strict=True):
             rows = prompts * count
@@ -70,7 +70,7 @@ class Seconds:
         return float(total)
 
     def _calls(self, part: str, rows: int, size: int) -> float:
-        """Seconds of a part over so many rows, in micro-batches of `size`."""
+        """Seconds of a part on so many rows, in micro-batches of `size`."""
         times = self.measured[part]
         known = sorted(map(int, times))
 
@@ -85,10 +85,10 @@ class Seconds:
 def measure(
     sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule, batches: Batches
 ) -> dict:
-    """Seconds, the slower of REPEATS after one that warms up.
+    """Seconds, the slowest of REPEATS rounds after one that warms up.
 
     {"encode": of a prompt, "start": of a candidate's noise, "denoise" and "look": {candidates in a call: seconds},
-    "change": of the weights, from one look to the next}
+    "change": of the weights, between one look and the next}
     """
     found: dict = {"denoise": {}, "look": {}}
     most = max(batches.denoise.size, batches.look.size)
@@ -98,7 +98,7 @@ def measure(
             read_size(sampler, verifiers, schedule, batches, size, clock)
             for _ in range(REPEATS + 1)
         ][1:]
-        slowest = {part: max(one[part] for one in rounds) for part in rounds[0]}
+        slowest = {part: max(seconds[part] for seconds in rounds) for part in rounds[0]}
         for part in ("denoise", "look"):
             limit = getattr(batches, part).size
             found[part][str(min(size, limit))] = slowest[part]
@@ -116,7 +116,7 @@ def read_size(
     size: int,
     clock: Clock,
 ) -> dict[str, float]:
-    """Do once what a search does, with `size` candidates or as many as a micro-batch takes; seconds by part."""
+    """Do once what a search does, with `size` candidates or as many as a micro-batch takes; return seconds by part."""
     clock.lap("start")
     condition = sampler.encode(PROMPT)
     seconds = {"encode": clock.lap("encode")}
@@ -128,8 +128,8 @@ def read_size(
     rows = min(size, batches.look.size)
     denoised = denoised[torch.arange(rows) % len(denoised)]
     first, again = [], []
-    noise_aware = [s for s in schedule.steps if any(s in v.levels for v in verifiers)]
-    for step in (*noise_aware[:1], None):  # the levels of a reward are alike
+    noise_aware = [s for s in schedule.looks if any(s in v.levels for v in verifiers)]
+    for step in (*noise_aware[:1], None):  # all levels of a reward take the same time
         for times in (first, again):
             clock.lap("start")
             see(sampler, verifiers, step, [PROMPT] * rows, denoised)
@@ -140,7 +140,7 @@ def read_size(
 
 
 def read_all(sampler, verifiers, denoised: torch.Tensor, prompt: str) -> None:
-    """One look whose values nobody wants."""
+    """One look, whose values are thrown away."""
     images = sampler.decode(denoised)
     for verifier in verifiers:
         verifier.read(images, [prompt] * len(images), None)

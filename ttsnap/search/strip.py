@@ -1,4 +1,4 @@
-"""The strip picture of a search: what was seen of each candidate, who was dropped where, who won."""
+"""The strip picture of a search: what was seen of each candidate, which were dropped where, and which one won."""
 
 import math
 from pathlib import Path
@@ -6,20 +6,20 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from ttsnap.search.core import Found, Look
+from ttsnap.search.core import Look, SearchResult
 
 FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
 CELL, GAP, LINE, MARGIN = 96, 6, 13, 10  # pixels
 INK, QUIET, DROPPED, WON = "#1d2530", "#5b6673", "#d55e00", "#009e73"
 
 
-def strip(found: Found) -> Image.Image:
+def strip(result: SearchResult) -> Image.Image:
     """A row per candidate, the longest-lived first, a column per look, the reward below each image.
 
-    Dropped ones are grey and crossed, the winner is framed. Many candidates stand in blocks side by side.
+    Dropped ones are grey and crossed out, the winner is framed. Many candidates stand in blocks side by side.
     """
-    columns, last = len(found.looks), found.looks[-1]
-    order = _order(found)
+    columns, last = len(result.looks), result.looks[-1]
+    order = _order(result)
     line_count = len(last.rewards)
     cell = (CELL + GAP, CELL + GAP + LINE * line_count)
     block = columns * cell[0] + 3 * GAP + 20  # 20: the candidate's number
@@ -29,40 +29,40 @@ def strip(found: Found) -> Image.Image:
     width = max(2 * MARGIN + block * -(-len(order) // rows), 360)
     sheet = Image.new("RGB", (width, top + rows * cell[1] + MARGIN), "white")
     draw = ImageDraw.Draw(sheet)
-    _text(draw, (MARGIN, MARGIN), _cut(found.prompt, width), INK)
-    _text(draw, (MARGIN, MARGIN + LINE + 2), _caption(found), QUIET)
+    _text(draw, (MARGIN, MARGIN), _cut(result.prompt, width), INK)
+    _text(draw, (MARGIN, MARGIN + LINE + 2), _caption(result), QUIET)
     for number, candidate in enumerate(order):
         left = MARGIN + (number // rows) * block
         y = top + (number % rows) * cell[1]
         if number % rows == 0:
-            for column, look in enumerate(found.looks):
+            for column, look in enumerate(result.looks):
                 name = "final" if look is last else f"step {look.step}"
                 _text(draw, (left + 20 + column * cell[0], top - LINE - 3), name, QUIET)
         _text(draw, (left, y + CELL // 2 - LINE // 2), str(candidate), QUIET)
-        for column, look in enumerate(found.looks):
+        for column, look in enumerate(result.looks):
             if candidate in look.ids:
                 at = (left + 20 + column * cell[0], y)
-                _cell(sheet, draw, at, look, candidate, found, look is last)
+                _cell(sheet, draw, at, look, candidate, result, look is last)
     return sheet
 
 
-def _order(found: Found) -> list[int]:
-    """Candidates by the look they came to, then by their rank there."""
+def _order(result: SearchResult) -> list[int]:
+    """Candidates by the last look they reached, then by their rank there."""
     place = {}
-    for number, look in enumerate(found.looks):
+    for number, look in enumerate(result.looks):
         place |= {c: (-number, int(rank)) for c, rank in zip(look.ids, look.rank, strict=True)}
     return sorted(place, key=place.get)
 
 
-def _caption(found: Found) -> str:
+def _caption(result: SearchResult) -> str:
     rewards = ", ".join(
-        f"{found.units[name].label} {found.units[name].reported(value):.4g}"
-        for name, value in found.rewards.items()
+        f"{result.units[name].label} {result.units[name].reported(value):.4g}"
+        for name, value in result.rewards.items()
     )
-    return f"{len(found.looks[0].ids)} candidates; the pick is {found.pick}: {rewards}"
+    return f"{len(result.looks[0].ids)} candidates; the pick is {result.pick}: {rewards}"
 
 
-def _cell(sheet, draw, at, look: Look, candidate: int, found: Found, last: bool) -> None:
+def _cell(sheet, draw, at, look: Look, candidate: int, result: SearchResult, last: bool) -> None:
     place = look.ids.index(candidate)
     image = Image.fromarray(look.previews[place])
     image.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
@@ -76,11 +76,11 @@ def _cell(sheet, draw, at, look: Look, candidate: int, found: Found, last: bool)
     if dropped and not last:
         draw.line(box, fill=DROPPED, width=2)
         draw.line((box[0], box[3], box[2], box[1]), fill=DROPPED, width=2)
-    won = candidate == found.pick
+    won = candidate == result.pick
     if won:
         draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), outline=WON, width=3)
     for number, (name, values) in enumerate(look.rewards.items()):
-        value = found.units[name].reported(values[place])
+        value = result.units[name].reported(values[place])
         text = f"{value:.4g}" + ("" if last or look.noise_aware[name] else " base")
         where = (at[0], at[1] + CELL + 2 + LINE * number)
         _text(draw, where, text, WON if won else INK, 10)

@@ -1,4 +1,4 @@
-"""What a search goes by: a reward with its level checkpoints, or a scoring function of one's own."""
+"""What reads the images of a search: a reward with its level checkpoints, or any scoring function."""
 
 from collections.abc import Callable, Mapping
 from itertools import groupby
@@ -21,10 +21,10 @@ class Verifier:
     """Reads images of prompts.
 
     name, version  what the trace calls it
-    levels         the steps it reads with noise-aware weights; all others with the base reward
+    levels         the steps it reads with noise-aware weights; all others it reads with the base reward
     tflop          of reading one image, the encoding of its prompt included
     units          in which its values are reported
-    made_from      kind, weights and options of the reward; {} of a function
+    made_from      kind, weights and options of the reward; {} for a function
     """
 
     name: str
@@ -64,32 +64,32 @@ class RewardVerifier(Verifier):
 
 
 class FunctionVerifier(Verifier):
-    """score(images [n, 3, H, W] in [0, 1], prompt) → n values; `looks`, step → such a function, are its
+    """score(images [n, 3, H, W] in [0, 1], prompt) → n values; `noise_aware`, step → such a function, are its
     noise-aware variants.
 
-    tflop: of one image; when not given, that of the costliest of the functions, counted on an image of
-    `size` (H, W), which sees what torch computes and nothing else.
+    tflop: of one image; if not given, that of the costliest of the functions, counted on an image of `size` (H, W):
+    only what torch computes is counted.
     """
 
     def __init__(
         self,
         name: str,
         score: Score,
-        looks: Mapping[int, Score] | None = None,
+        noise_aware: Mapping[int, Score] | None = None,
         tflop: float | None = None,
         size: tuple[int, int] = (512, 512),
         device: torch.device | str = "cpu",
     ):
-        self.name, self.score, self.looks = name, score, dict(looks or {})
+        self.name, self.score, self.noise_aware = name, score, dict(noise_aware or {})
         self.units, self.made_from = Units(label=name), {}
-        self.levels = frozenset(self.looks)
+        self.levels = frozenset(self.noise_aware)
         if tflop is None:
-            image = torch.zeros(1, 3, *size, device=device)
-            tflop = max(count_flop(f, image, "a") for f in (score, *self.looks.values())) / 1e12
+            image, functions = torch.zeros(1, 3, *size, device=device), self.noise_aware.values()
+            tflop = max(count_flop(function, image, "a") for function in (score, *functions)) / 1e12
         self.tflop = float(tflop)
 
     def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
-        score, values, start = self.looks.get(step, self.score), [], 0
+        score, values, start = self.noise_aware.get(step, self.score), [], 0
         for prompt, same in groupby(prompts):
             part = images[start : start + len(list(same))]
             values.append(self._values(score(part, prompt), len(part)))
@@ -99,11 +99,10 @@ class FunctionVerifier(Verifier):
     def _values(self, values: object, count: int) -> np.ndarray:
         if isinstance(values, torch.Tensor):
             values = values.detach().float().cpu()
-        values = np.array(values, np.float32).reshape(
-            -1
-        )  # a copy: it may use the same memory again
+        values = np.array(values, np.float32)  # a copy: the function may use this memory again
+        values = values.reshape(-1)
         if len(values) != count:
             raise BadInput(
-                f"{self.name}: gave {len(values)} values for {count} images; give one each"
+                f"{self.name}: gave {len(values)} values for {count} images; give one for each"
             )
         return values

@@ -1,0 +1,223 @@
+"""The search of many prompts into a folder, where a run that was cut off goes on."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ttsnap.errors import TtsnapError
+from ttsnap.models import weights_digest
+from ttsnap.pruning.schedule import Schedule
+from ttsnap.rewards.base import load_reward
+from ttsnap.rewards.levels import by_level, check_noise_levels
+from ttsnap.rewards.registry import identity, reward_module
+from ttsnap.samplers import Sampler
+from ttsnap.search.core import Batches, search_prompts
+from ttsnap.search.folder import Folder, fingerprint, overspent, summarise, timing, trace
+from ttsnap.search.plan import Plan, make_plan, pick_batches, prompts_at_once
+from ttsnap.search.verifiers import RewardVerifier
+from ttsnap.settings.kinds import CHECKERS
+from ttsnap.shapes.checkers import checker
+from ttsnap.storage.code_digest import code
+from ttsnap.storage.files import write_json
+from ttsnap.storage.prompts import shards
+
+Levels = Mapping[int, str]  # step → level checkpoint
+
+
+@dataclass(frozen=True)
+class SearchReward:
+    """A reward to search by: its kind, what its class takes, and its level checkpoints."""
+
+    name: str
+    kind: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    checkpoints: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class SearchTask:
+    """What to search for. Several rewards go by their rank sum; budget: per prompt, in `unit`.
+
+    method           "best_of_n" (with an empty schedule), "ttsp" (base rewards alone) or "ttsnap"
+    first_candidate  id of each prompt's first seed
+    checker          also judge each pick by this one of CHECKERS
+    """
+
+    rewards: Sequence[SearchReward]
+    schedule: Schedule
+    budget: float
+    unit: str = "tflop"
+    method: str = "ttsnap"
+    first_candidate: int = 0
+    seed: int = 0
+    checker: str | None = None
+
+
+def search_into(
+    out: str | Path,
+    sampler: Sampler,
+    prompts: Sequence[str],
+    task: SearchTask,
+    *,
+    weights: str = "",
+    batch_size: int = 0,
+    replace: bool = False,
+) -> tuple[dict, dict]:
+    """Search every prompt that is not finished in the folder `out`; return what summary.json and seconds.json hold.
+
+    weights: a digest of the sampler's weights, which finished prompts are known by. batch_size 0: by free memory.
+    replace: remove the results of other prompts. Raises BadInput for checkpoints of other noise levels and as
+    `make_plan` does, TtsnapError where another run wrote over the results.
+    """
+    levels = [_levels(reward, task, sampler) for reward in task.rewards]
+    verifiers = [
+        RewardVerifier(
+            reward.name,
+            load_reward(reward.kind, device=str(sampler.device), **reward.options),
+            checkpoints,
+        )
+        for reward, checkpoints in zip(task.rewards, levels, strict=True)
+    ]
+    batches, folder = pick_batches(sampler, verifiers, batch_size), Folder(out)
+    settings = describe(task, sampler, verifiers, levels, weights)
+    plan = make_plan(
+        sampler, verifiers, task.schedule, task.budget, task.unit, batches,
+        folder.measured(settings), len(prompts),
+    )  # fmt: skip
+    if plan.measured:
+        folder.save_measured(settings, plan.measured)
+    settings |= {"denoise_cost": plan.costs.denoise, "look_cost": plan.costs.look}
+    digest = fingerprint(settings | {"candidates": plan.candidates})
+    _announce(plan, len(prompts))
+    _search_unfinished(folder, digest, plan, sampler, verifiers, prompts, task, batches)
+    if replace:
+        folder.drop_others(prompts)
+    rows, seconds = zip(*_finished(folder, prompts, digest), strict=True)
+    late = overspent(seconds, plan)
+    notes = notes_on(plan, task.method, verifiers) + ([late] if late else [])
+    summary, times = summarise(rows, settings, plan, notes), timing(seconds, plan)
+    write_json(folder.path / "summary.json", summary)
+    write_json(folder.path / "seconds.json", times)
+    return summary, times
+
+
+def _levels(reward: SearchReward, task: SearchTask, sampler: Sampler) -> dict[int, str]:
+    """The checkpoints at the schedule's looks; none where the method reads base rewards."""
+    there = by_level(reward.checkpoints) if task.method == "ttsnap" else {}
+    levels = {step: there[step] for step in task.schedule.looks if step in there}
+    for path in levels.values():
+        check_noise_levels(path, "this search", sampler.describe())
+    return levels
+
+
+def describe(
+    task: SearchTask,
+    sampler: Sampler,
+    verifiers: Sequence[RewardVerifier],
+    levels: Sequence[Levels],
+    weights: str,
+) -> dict:
+    """Everything that the results depend on but the number of candidates, which follows from it."""
+    modules = [reward_module(reward.kind) for reward in task.rewards]
+    modules += [CHECKERS[task.checker]] if task.checker else []
+    return {
+        "method": task.method,
+        "schedule": task.schedule.as_json(),
+        "budget": task.budget,
+        "budget_unit": task.unit,
+        "first_candidate": task.first_candidate,
+        "seed": task.seed,
+        "sampler": sampler.describe(),
+        "weights": weights,
+        "rewards": [
+            {
+                "name": verifier.name,
+                "version": verifier.version,
+                "made_from": verifier.made_from,
+                "units": verifier.units.to_json(),
+                "levels": {str(k): v for k, v in sorted(verifier.weights.version.items())},
+            }
+            for verifier in verifiers
+        ],
+        "checker": task.checker,
+        "code": code(__name__, *modules),
+        "options": [identity(reward.kind, dict(reward.options)) for reward in task.rewards],
+        "checkpoints": [
+            {str(step): weights_digest(path) for step, path in sorted(checkpoints.items())}
+            for checkpoints in levels
+        ],
+    }
+
+
+def _search_unfinished(
+    folder: Folder,
+    digest: str,
+    plan: Plan,
+    sampler: Sampler,
+    verifiers: Sequence[RewardVerifier],
+    prompts: Sequence[str],
+    task: SearchTask,
+    batches: Batches,
+) -> None:
+    """Search group by group, and save the prompts that have no result of these settings yet."""
+    ids = range(task.first_candidate, task.first_candidate + plan.candidates)
+    check = checker(task.checker) if task.checker else None
+    groups = shards(list(prompts), prompts_at_once(plan, batches))
+    for group in tqdm(groups, desc="search", unit="group of prompts", mininterval=5):
+        # A group is searched as a whole: alone, a prompt's last digits would not be the same.
+        if all(folder.finished(prompt, digest) for prompt in group):
+            continue
+        for result in search_prompts(
+            sampler, verifiers, plan.schedule, group, ids, seed=task.seed, batches=batches
+        ):
+            if not folder.finished(result.prompt, digest):
+                accepted = check and bool(check(result.image[None], [result.prompt])[0][0])
+                folder.save(result, trace(result, plan, digest, accepted))
+
+
+def _finished(folder: Folder, prompts: Sequence[str], digest: str) -> list[tuple[dict, dict]]:
+    """(trace, seconds) of every prompt."""
+    found = [folder.finished(prompt, digest) for prompt in prompts]
+    if None in found:
+        lost = prompts[found.index(None)]
+        raise TtsnapError(
+            f"{folder.path}: what was found for {lost[:60]!r} is gone or was written over by another run;"
+            " give each run a folder of its own, and run it again"
+        )
+    return found
+
+
+def notes_on(plan: Plan, method: str, verifiers: Sequence[RewardVerifier]) -> list[str]:
+    """What a reader of the results should know: where pruning cannot gain, which looks use base rewards, seconds."""
+    looks, notes = plan.schedule.looks, []
+    if method != "best_of_n" and not looks:
+        notes.append(f"{method}: the schedule drops nobody: this is best-of-N")
+    if looks and plan.candidates <= plan.best_of_n:
+        notes.append(
+            f"{method}: {plan.budget:g} {plan.unit} pay for {plan.candidates} candidates of this schedule and "
+            f"{plan.best_of_n} of best-of-N: dropping some can only lose; raise the budget"
+        )
+    for verifier in verifiers if method == "ttsnap" else ():
+        if missing := [step for step in looks if step not in verifier.levels]:
+            notes.append(
+                f"{verifier.name}: base reward at steps {missing}, which have no noise-aware checkpoint"
+            )
+    if plan.measured:
+        notes.append(
+            f"{plan.candidates} candidates fit {plan.budget:g} s per prompt by what was measured before the first "
+            "(measured.json): from the text to the pick, without opening the model and writing files"
+        )
+    return notes
+
+
+def _announce(plan: Plan, prompts: int) -> None:
+    limit = plan.limit()
+    spent = f"{plan.spends:.4g} of {limit:.4g} TFLOP" if limit else f"{plan.budget:g} s at most"
+    print(
+        f"search: {plan.candidates} candidates of each of {prompts} prompts start, {plan.finishing} finish: "
+        f"{spent} per prompt",
+        file=sys.stderr,
+    )
