@@ -1,17 +1,17 @@
 """What a model, a reward or a data set is: its files by content, so that an edit in place makes it another."""
 
-import argparse
-import importlib
 import os
+import re
 import shutil
 
 import pytest
 
-from ttsnap import models
+from ttsnap.cli import options_of
 from ttsnap.models import model_version, resolve, weights_digest
 from ttsnap.rewards.registry import identity as reward_identity
+from ttsnap.settings.command_line import Parser, add_options
 from ttsnap.storage import content as identity
-from ttsnap.storage.code_digest import sources
+from ttsnap.storage.code_digest import PACKAGE, module_file, sources
 
 
 @pytest.fixture
@@ -190,14 +190,23 @@ def test_code_follows_relative_imports_and_packages(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", ["assign", "sft", "search", "optimize_noise", "generate", "finetune"]
+    ("command", "room"),
+    [
+        ("assign", "sft"),
+        ("sft", "sft"),
+        ("search", "search"),
+        ("optimize-noise", "noise"),
+        ("generate", "samplers"),
+        ("finetune", "finetune"),
+    ],
 )
-def test_commands_that_keep_results_ask_what_they_were_made_with(command):
+def test_commands_that_keep_results_ask_what_they_were_made_with(command, room):
     """Each that takes over what an earlier run left compares the code and the files behind it."""
-    source = (models.EMBEDDED.parent / f"commands/{command}.py").read_text()
-    assert "code(" in source and any(
-        name in source for name in ("weights_digest(", "identity(", "made_from")
-    )
-    parser = argparse.ArgumentParser()
-    importlib.import_module(f"ttsnap.commands.{command}").add_arguments(parser)
+    module = f"ttsnap.commands.{command.replace('-', '_')}"
+    beside = (module_file(module), *(PACKAGE / room).glob("*.py"))
+    text = "".join(path.read_text() for path in sources(module) if path in beside)
+    assert re.search(r"\bcode\(", text), "the code"
+    assert re.search(r"weights_digest\(|identity\(|made_from", text), "the files"
+    parser = Parser()
+    add_options(parser, options_of(command)[1])
     assert "--version" not in parser.format_help()
