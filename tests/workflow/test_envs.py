@@ -74,6 +74,8 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "huggingface_hub": "huggingface-hub",
     "open_clip": "open-clip-torch",
+    "pydantic_core": "pydantic",
+    "pydantic_settings": "pydantic-settings",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }

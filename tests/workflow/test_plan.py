@@ -86,7 +86,7 @@ def test_levels_start_from_the_one_before_with_their_own_rate(plan):
         (0.875, "--fit-prompts 0:3 --test-prompts 3:4"),
         (0.5, "--fit-prompts 0:2 --test-prompts 2:4"),
         (0.01, "--fit-prompts 0:1 --test-prompts 1:4"),
-        (1, "--fit-prompts 0:4 --test-prompts 3:4"),
+        (0.99, "--fit-prompts 0:3 --test-prompts 3:4"),
     ],
 )
 def test_a_schedule_is_fitted_on_a_share_of_the_validation_prompts(plan, share, words):
