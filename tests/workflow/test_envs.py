@@ -89,12 +89,15 @@ def test_rules_import_nothing_that_their_environment_lacks():
             if env is None:
                 continue
             has = {r.partition("==")[0] for r in parts(Path(f"envs/{env[1]}.yaml"))[1]}
-            (command,) = re.findall(r"(?:python -m|launch}) ttsnap ([\w-]+)", rule)
+            ((program, command),) = re.findall(
+                r"(?:python -m|launch}) (ttsnap|recipe) ([\w-]+)", rule
+            )
+            package = "ttsnap.commands" if program == "ttsnap" else program
             # `simulate` draws on request; the workflow does not ask for it.
             aside = ("ttsnap.report",) if command == "simulate" else ()
-            files = sources(f"ttsnap.commands.{command.replace('-', '_')}", aside)
+            files = sources(f"{package}.{command.replace('-', '_')}", aside)
             wanted = {name.split(".")[0] for file in files for name in imported(file)}
-            wanted -= {"ttsnap", *sys.stdlib_module_names}
+            wanted -= {"ttsnap", "recipe", *sys.stdlib_module_names}
             assert {DISTRIBUTIONS.get(name, name) for name in wanted} <= has, (env[1], command)
             seen.add(command)
     assert seen >= {"generate", "finetune", "search", "assign", "sft", "simulate", "report"}
