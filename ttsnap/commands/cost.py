@@ -1,6 +1,6 @@
 """`ttsnap cost`: what one look at one candidate costs, from config files alone."""
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 from pydantic import Field
@@ -38,10 +38,10 @@ class CostOptions(Command):
 def run(options: CostOptions) -> dict:
     """Print the table; return TFLOP per candidate: denoise, decode and, if asked for, reward."""
     model, reward = options.model, options.reward
-    if model not in PRESETS and not Path(path := resolve(model)).is_dir():
+    if model not in PRESETS and not os.path.isdir(path := resolve(model)):
         hint = f"; {how}" if (how := how_to_get(path)) else did_you_mean(model, PRESETS)
         raise BadInput(f"--model: {path}: no such model folder{hint}")
-    if reward and not Path(resolve(reward)).exists():
+    if reward and not os.path.isdir(resolve(reward)):
         raise BadInput(f"--reward: {reward}: no such folder")
     from ttsnap.samplers.architectures import model_cost  # slow: imports diffusers
     from ttsnap.samplers.cost import clip_tflop
