@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from ttsnap.samplers.device import DEVICE, check_device
+from ttsnap.models.device import DEVICE, check_device
 from ttsnap.settings.section import Section
 
 

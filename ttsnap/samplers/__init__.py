@@ -10,10 +10,10 @@ from ttsnap.errors import BadInput
 from ttsnap.models import model_version
 from ttsnap.models.assets import how_to_get
 from ttsnap.models.checks import check_folder, own_size
+from ttsnap.models.device import check_device
 from ttsnap.models.weights import check_finite, quiet_libraries
 from ttsnap.samplers.base import Sampler, candidate_seed, run, to_bytes
 from ttsnap.samplers.batches import MicroBatches
-from ttsnap.samplers.device import check_device
 from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.place import place
 from ttsnap.samplers.sd15 import SD15Sampler

@@ -81,7 +81,7 @@ def make_plan(
 ) -> Plan:
     """Count the costs of the model in use, and the candidates that `budget` pays for.
 
-    Accounting is `realised`: rounding to whole survivors never overspends.
+    Accounting is `whole`: keeping whole numbers of survivors never overspends.
     TFLOP leave out the encoding of the text; seconds include all that a prompt takes from its text to its pick.
     measured: what an earlier plan measured, whose number of candidates is kept. prompts: how many there will be, of
     which some are searched at once. Raises BadInput for a schedule that does not suit the sampler, or a budget that
@@ -93,7 +93,7 @@ def make_plan(
         raise BadInput("rewards: a search needs one or more")
     cost = sampler_cost(sampler)
     look = cost["decode"] + sum(verifier.tflop for verifier in verifiers)
-    costs = Costs(cost["denoise"], look, sampler.steps, "realised")
+    costs = Costs(cost["denoise"], look, sampler.steps, "whole")
     if unit == "seconds":
         batches = batches or Batches.uniform(CPU_BATCH)
         if measured is None:
