@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ttsnap.cli import main
-from ttsnap.pruning.units import UNITS, Units
+from ttsnap.pruning.units import REWARD_UNITS, Units
 from ttsnap.rewards.base import Reward, load_reward
 from ttsnap.storage.image_shards import write_shard
 from ttsnap.storage.tensor import RewardTensor, read_tensor, write_tensor
@@ -143,8 +143,8 @@ def test_a_real_search_and_its_comparison_show_the_same(measured, tmp_path):
     compared = json.loads((tmp_path / "c.json").read_text())
     row = compared["rows"][0]
     expected = reported(kind, brightness.max(1)).mean()
-    assert row["realised"][name]["value"] == pytest.approx(expected, abs=1e-4)
-    assert row["foretold"][name]["value"] == pytest.approx(expected, abs=1e-4)
+    assert row["measured"][name]["value"] == pytest.approx(expected, abs=1e-4)
+    assert row["predicted"][name]["value"] == pytest.approx(expected, abs=1e-4)
     assert compared["unit"] == ("three times brightness" if kind == "Thrice" else name)
 
 
@@ -177,7 +177,7 @@ def test_imported_values_have_the_units_of_their_kind(tmp_path, folder, words, k
     run("import-values", "--base", tmp_path / folder, *words, "--out", tmp_path / "t.h5")
     tensor = read_tensor(tmp_path / "t.h5")
     np.testing.assert_array_equal(tensor.base[0, :, -1], [0.25, 0.75])
-    units = UNITS.get(kind, Units(label=tensor.reward))
+    units = REWARD_UNITS.get(kind, Units(label=tensor.reward))
     assert tensor.units == units
 
 

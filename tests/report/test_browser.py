@@ -105,7 +105,7 @@ def pages(tmp_path_factory) -> Path:
     "name, says, pictures",
     [
         ("overview", "The best image for a prompt, out of a fixed amount of compute", 1),
-        ("gallery.pickscore", "whom it dropped", 30),
+        ("gallery.pickscore", "what it dropped", 30),
         ("gain.pickscore", "Gain over best-of-N: pickscore", 0),
         ("levels.pickscore", "Noise-aware levels: pickscore", 0),
         ("cost.pickscore", "What it costs: pickscore", 0),

@@ -53,8 +53,8 @@ def text_of(page: Path) -> str:
 
 
 def pruned_by_hand(tensor: RewardTensor, prompt: int, schedule: Schedule, count: int) -> np.ndarray:
-    """At how many looks each candidate is kept, step by step as DESIGN §3 Pruning says."""
-    looks = noise_aware_looks(tensor, schedule.steps)[prompt]
+    """At how many looks each candidate is kept, step by step by the pruning rule of docs/method.md."""
+    looks = noise_aware_looks(tensor, schedule.looks)[prompt]
     survived, left = np.zeros(count, int), list(range(count))
     for look, keep in enumerate(survivors(count, schedule.keep)):
         left = sorted(left, key=lambda c: -looks[c, look])[:keep]

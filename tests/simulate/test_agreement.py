@@ -22,7 +22,7 @@ SCHEDULES = {
     "ttsp": Schedule((1, 3), (0.5, 0.5)),
     "ttsnap": Schedule((1,), (0.4,)),
 }
-COSTS = Costs(1.0, 0.5, STEPS, "realised")
+COSTS = Costs(1.0, 0.5, STEPS, "whole")
 
 
 def world(seed: int, prompts: int = PROMPTS) -> RewardTensor:
@@ -80,20 +80,20 @@ def test_fresh_candidates_of_the_same_world_agree():
     assert result["compared"] == 12 and result["differing"] <= 2
     assert result["fresh"]
     for row in result["rows"]:
-        realised, difference = row["realised"]["pickscore"], row["difference"]["pickscore"]
-        assert realised["low"] < realised["value"] < realised["high"]
+        measured, difference = row["measured"]["pickscore"], row["difference"]["pickscore"]
+        assert measured["low"] < measured["value"] < measured["high"]
         assert difference["value"] == pytest.approx(
-            realised["value"] - row["foretold"]["pickscore"]["value"]
+            measured["value"] - row["predicted"]["pickscore"]["value"]
         )
         assert row["most_spent_tflop"] <= row["budget_tflop"]
     bon = result["rows"][0]
-    assert bon["foretold"]["pickscore"]["value"] == pytest.approx(
+    assert bon["predicted"]["pickscore"]["value"] == pytest.approx(
         best_of_n(world(2), np.array([2]))["pickscore"].mean()
     )
     assert bon["over_best_of_n"] is None
     over = result["rows"][2]["over_best_of_n"]
-    assert over["realised"]["pickscore"]["value"] == pytest.approx(
-        result["rows"][2]["realised"]["pickscore"]["value"] - bon["realised"]["pickscore"]["value"]
+    assert over["measured"]["pickscore"]["value"] == pytest.approx(
+        result["rows"][2]["measured"]["pickscore"]["value"] - bon["measured"]["pickscore"]["value"]
     )
 
 
@@ -102,18 +102,18 @@ def test_another_world_is_told_apart():
     assert all("pickscore" in row["differs"] for row in result["rows"])
 
 
-def test_beyond_the_pool_nothing_is_foretold():
+def test_beyond_the_pool_nothing_is_predicted():
     tensor = world(1)
     few = RewardTensor(
         tensor.base[:, :3], tensor.noise_aware[:, :3], tensor.accepted[:, :3], attrs=tensor.attrs
     )
     result = compare(join_searches(searches(tensor)), [few], draws=10)
-    assert result["rows"][-1]["foretold"] == {} and result["rows"][0]["foretold"]
+    assert result["rows"][-1]["predicted"] == {} and result["rows"][0]["predicted"]
 
 
 def test_one_prompt_has_no_interval():
     result = compare(join_searches(searches(world(1, 1))), [world(2, 1)], draws=10)
-    assert result["rows"][0]["realised"]["pickscore"]["low"] is None
+    assert result["rows"][0]["measured"]["pickscore"]["low"] is None
     assert result["differing"] == 0
     render("search", **search_page(result))
 

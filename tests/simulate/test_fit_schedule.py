@@ -8,7 +8,8 @@ import pytest
 from ttsnap.cli import main
 from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.schedule import Schedule
-from ttsnap.simulate.fit import Judge, Settings, fit_schedule, search
+from ttsnap.simulate.fit import Settings, fit_schedule, search
+from ttsnap.simulate.judge import Judge
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import summarise
 from ttsnap.storage.files import read_json
@@ -138,7 +139,7 @@ def test_only_steps_with_values_are_looked_at():
     tensor.base[:, :, [0, 1, 2, 4, 6]] = np.nan
     judge = Judge(tensor, BUDGETS, COSTS, "ttsnap", 4, np.random.default_rng(0))
     assert judge.steps == [3, 5]
-    assert all(set(s.steps) <= {3, 5} for s in search(judge, SMALL, np.random.default_rng(0)))
+    assert all(set(s.looks) <= {3, 5} for s in search(judge, SMALL, np.random.default_rng(0)))
 
 
 def run(tmp_path, *options, tensor=None):

@@ -95,11 +95,13 @@ def test_budgets_that_finish_no_candidate_are_said(tmp_path):
         "ttsp, ttsnap, oracle, random: budgets up to 2 are under the 3.375 that one candidate costs: "
         "not simulated",
         "ttsp, ttsnap, oracle, random: budgets up to 6 are under the 6.5 that one candidate costs if "
-        "it is finished; --accounting realised leaves them out",
+        "it is finished; --accounting whole leaves them out",
     ]
-    _, result = run(tmp_path, example(10, 12), *one, "--accounting", "realised")
-    assert result["methods"]["ttsnap"]["candidates"][:3] == [0, 0, 0]
-    assert any("up to 6 are under the 6.5 that one" in note for note in result["notes"])
+    for name in ("whole", "realised"):
+        _, result = run(tmp_path, example(10, 12), *one, "--accounting", name)
+        assert result["methods"]["ttsnap"]["candidates"][:3] == [0, 0, 0]
+        assert any("up to 6 are under the 6.5 that one" in note for note in result["notes"])
+        assert result["settings"]["accounting"] == name
 
 
 def test_a_step_that_has_nothing_to_read_names_those_that_have(tmp_path, capsys):
@@ -173,19 +175,19 @@ def test_small_and_flat_tensors(tmp_path, tensor):
         (["--steps", "-1,2"], "--steps"),
         (["--steps", "a"], "--steps"),
         (["--keep", "0.5"], "2 steps but 1 keep"),
-        (["--keep", "0.5,0"], "keep fraction 0.0 is outside (0, 1]"),
-        (["--keep", "0.5,1.1"], "keep fraction 1.1"),
+        (["--keep", "0.5,0"], "--keep: '0' is too small; give more than 0"),
+        (["--keep", "0.5,1.1"], "--keep: '1.1' is too large; give 1 or less"),
         (["--keep", "0.5,nan"], "not finite"),
         (["--budgets", "1:2"], "--budgets"),
         (["--budgets", "9:2:1"], "--budgets"),
         (["--budgets", "1:2:0"], "--budgets"),
         (["--budgets", "1,2"], "under the cost of one"),
         (["--prompts", "2:9"], "--prompts"),
-        (["--prompts", "1"], "--prompts"),
+        (["--prompts", "1"], "--prompts: '1' is not a range like 0:100"),
         (["--draws", "0"], "draws"),
         (["--seed", "-1"], "--seed"),
         (["--accounting", "free"], "accounting"),
-        (["--look-cost", "-1"], "--look-cost: -1 is too small"),
+        (["--look-cost", "-1"], "--look-cost: '-1' is too small"),
         (["--schedule", "/nowhere.json"], "/nowhere.json"),
         (["--method", "x=nowhere:f"], "--method"),
     ],

@@ -26,7 +26,7 @@ class SimulateOptions(Command, ScheduleSettings, Costed):
     """Which tensors, schedules and budgets, and where the curves go."""
 
     tensor: CliPositionalArg[list[InFile]] = Field(
-        description="reward tensor; several go by their rank sum"
+        description="reward tensor; typed go by their rank sum"
     )
     schedule: InFile | None = Field(
         None, description="JSON of fit-schedule, instead of --steps and --keep"
@@ -45,7 +45,11 @@ class SimulateOptions(Command, ScheduleSettings, Costed):
         None, description="draw reward against budget as PNG to this file"
     )
 
-    _typed = field_validator("steps", "keep", mode="before")(_split)
+    @field_validator("steps", "keep", mode="before")
+    @classmethod
+    def _typed(cls, value):
+        typed = isinstance(value, list) and value and isinstance(value[-1], str)
+        return _split(value[-1] if typed else value)
 
 
 def run(options: SimulateOptions) -> dict:

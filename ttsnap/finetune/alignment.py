@@ -1,7 +1,7 @@
-"""How well a reward of half-denoised images agrees with that of the final ones (DESIGN §3).
+"""How well a reward of half-denoised images agrees with that of the final ones (TTSnap, arXiv 2511.22242).
 
 Everything is computed within each prompt and then averaged over prompts; intervals are 95 %
-percentile bootstraps over prompts. NumPy and SciPy only.
+percentile bootstraps over prompts. NumPy only.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ METRICS = ("tau", "tacc", "tgap", "mse")
 def top_cuts(predicted: np.ndarray, final: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tacc and Tgap [P] of rewards [P, C]: means over top-α cuts that keep max(1, round(C·α)).
 
-    Tacc: how often an image as good as the best one survives; Tgap: the final reward lost.
+    Tacc: how often an image as good as the best survives the cut; Tgap: the final reward that the cut loses.
     """
     order = np.argsort(ranks(predicted), axis=1)
     best_so_far = np.maximum.accumulate(np.take_along_axis(final, order, axis=1), axis=1)
@@ -61,20 +61,15 @@ def align(tensor: RewardTensor, seed: int = 0) -> dict:
     for step in sorted(set(tensor.base_steps) | set(tensor.levels)):
         kinds = {
             kind: alignment(getattr(tensor, kind)[:, :, step], final)
-            for kind, has in (("base", tensor.base_steps), ("noise_aware", tensor.levels))
-            if step in has
+            for kind, steps in (("base", tensor.base_steps), ("noise_aware", tensor.levels))
+            if step in steps
         }
-        row = {"step": step}
-        for kind in ("base", "noise_aware"):
-            row[kind] = (
-                kind in kinds
-                and {
-                    name: mean_with_interval(kinds[kind][name] * in_units.get(name, 1), seed)
-                    for name in METRICS
-                }
-                or None
-            )
-        row["tau_difference"] = None
+        row = {"step": step, "base": None, "noise_aware": None, "tau_difference": None}
+        for kind, metrics in kinds.items():
+            row[kind] = {
+                name: mean_with_interval(metrics[name] * in_units.get(name, 1), seed)
+                for name in METRICS
+            }
         if len(kinds) == 2:
             difference = kinds["noise_aware"]["tau"] - kinds["base"]["tau"]
             row["tau_difference"] = mean_with_interval(difference, seed)

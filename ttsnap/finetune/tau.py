@@ -1,4 +1,4 @@
-"""Kendall's τ, which finetuning judges its weights by; apart from the simulation that `alignment` needs."""
+"""Kendall's τ, by which finetuning judges its weights; apart from `alignment`, which needs more modules."""
 
 import numpy as np
 

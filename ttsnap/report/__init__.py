@@ -1,4 +1,4 @@
-"""Figures, tables, the gallery of strips and the first page, from the files the workflow leaves.
+"""Figures, tables, the gallery of strips and the first page, from the files that the workflow leaves.
 
-Start at `ttsnap.commands.report`: one `--part` for each page or figure.
+Start at `ttsnap.report.parts`: a function for each page or figure.
 """

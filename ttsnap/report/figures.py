@@ -11,8 +11,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-# Okabe and Ito's colours, told apart with any colour vision; markers and dashes say it again.
-LOOK = {  # method: colour, marker, line style, width
+# Okabe and Ito's colours, which any colour vision tells apart; markers and dashes differ too.
+METHOD_STYLES = {  # method: colour, marker, line style, width
     "best_of_n": ("#404040", "o", "-", 1.8),
     "ttsp": ("#0072B2", "s", "-", 1.8),
     "ttsnap": ("#D55E00", "D", "-", 2.2),
@@ -98,11 +98,11 @@ def _panels(result: dict, curves: dict) -> list[tuple[str, str, dict]]:
 
 
 def _curve(axes, name: str, budget: list[float], columns: list[list], gain: dict | None) -> None:
-    """One method, if it has values; a band for the three that compete, thin lines for ceiling and floor."""
+    """One method, if it has values; with a band for the three that compete, a thin line for ceiling and floor."""
     if all(v is None for v in columns[0]):
         return
     value, low, high = ([float("nan") if v is None else v for v in column] for column in columns)
-    colour, marker, line, width = LOOK.get(name, (None, "x", "-", 1.5))
+    colour, marker, line, width = METHOD_STYLES.get(name, (None, "x", "-", 1.5))
     label = LEGEND.get(name, method_name(name))
     if marker and gain and gain["value"] is not None and "by_reward" not in gain:
         label += f", Ω {percent(gain['value'], 0, True)}"
@@ -125,7 +125,7 @@ def _count_candidates(axes, bon: dict, factor: float) -> None:
 
 
 def _limit(axes, methods: list[list[list]]) -> None:
-    """Show the curves; of bands that reach further than the curves do, only so much."""
+    """Show the curves whole, and bands that reach beyond the curves as far as 0.6 of the curves' span."""
     value, low, high = (
         [v for columns in methods for v in columns[at] if v is not None] for at in range(3)
     )
@@ -160,7 +160,7 @@ def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> No
             if read:
                 _points(axes, read, [row[kind]["tau"] for row in read], label, method)
         axes.set(
-            title=f"How well a look at step s foretells the final {alignment['reward']}",
+            title=f"How well a look at step s predicts the final {alignment['reward']}",
             ylabel="Kendall τ with the final reward\n(1: same ranking, 0: none)",
         )
         axes.axhline(0, color="#707070", lw=0.8)
@@ -180,13 +180,13 @@ def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> No
         save_figure(figure, path)
 
 
-def _points(axes, rows: list[dict], of: list[dict], label, method: str, line: str = "-") -> None:
-    """Values with their intervals as bars."""
-    colour, marker, _, width = LOOK[method]
-    steps, values = [row["step"] for row in rows], [one["value"] for one in of]
+def _points(axes, rows: list[dict], means: list[dict], label, method: str, line="-") -> None:
+    """Means with their intervals as bars."""
+    colour, marker, _, width = METHOD_STYLES[method]
+    steps, values = [row["step"] for row in rows], [mean["value"] for mean in means]
     bars = [
-        [0 if one["low"] is None else one["value"] - one["low"] for one in of],
-        [0 if one["high"] is None else one["high"] - one["value"] for one in of],
+        [0 if mean["low"] is None else mean["value"] - mean["low"] for mean in means],
+        [0 if mean["high"] is None else mean["high"] - mean["value"] for mean in means],
     ]
     axes.errorbar(
         steps, values, yerr=bars, fmt=marker, ls=line, color=colour, markersize=4.5, lw=width,

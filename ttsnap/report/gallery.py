@@ -1,4 +1,4 @@
-"""The gallery: what TTSnap saw of some prompts, whom it dropped when, and what best-of-N got.
+"""The gallery: for some prompts, what TTSnap saw, which candidates it dropped when, and what best-of-N returned.
 
 The pruning is that of `ttsnap.simulate.methods`, run on the reward tensor of the report.
 """
@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ttsnap.errors import BadInput
+from ttsnap.pruning.budget import in_tflop
 from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.schedule import Schedule
 from ttsnap.report.pages import thumbnail
@@ -22,7 +23,7 @@ STRIP, PICK = 96, 256  # pixels of the longer side, at most
 
 
 def picked(tensor: RewardTensor, method: str, schedule: Schedule, count: int) -> np.ndarray:
-    """int [P]: the candidate that a method hands over when it starts the first `count`."""
+    """int [P]: the candidate that a method returns when it starts the first `count`."""
     choose = METHODS[method]([tensor], schedule, np.random.default_rng(0))
     drawn = np.tile(np.arange(count, dtype=np.int32), (len(tensor.base), 1, 1))
     return choose(drawn, [count])[0, :, 0]
@@ -33,8 +34,8 @@ def looks_survived(
 ) -> np.ndarray:
     """int [count]: at how many looks each of a prompt's first `count` candidates was kept.
 
-    Asked of the method itself: were this candidate's final image the best by far, and the search
-    over after look j, would it be handed over? It is just when it was still there.
+    The method itself is asked: if this candidate's final image were the best by far, and the search ended
+    after look j, would it be returned? It would if and only if it was still there.
     """
     asked = np.arange(count)
     base = np.repeat(tensor.base[prompt : prompt + 1], count, axis=0)
@@ -47,8 +48,8 @@ def looks_survived(
         tensor, base=base, noise_aware=aware, accepted=None, prompts=names, image_digests=[]
     )
     survived = [
-        picked(probe, method, Schedule(schedule.steps[:j], schedule.keep[:j]), count) == asked
-        for j in range(1, len(schedule.steps) + 1)
+        picked(probe, method, Schedule(schedule.looks[:j], schedule.keep[:j]), count) == asked
+        for j in range(1, len(schedule.looks) + 1)
     ]
     return np.sum(survived, axis=0, dtype=int) if survived else np.zeros(count, int)
 
@@ -58,17 +59,16 @@ def gallery(
 ) -> dict:
     """What the template `gallery` shows of the first `prompts` prompts.
 
-    The budget is what best-of-N spends on `candidates` candidates, and TTSnap stays within it with
-    whole candidates; `simulation` is what `ttsnap simulate --json` wrote, for schedule and costs.
+    The budget is what best-of-N spends on `candidates` candidates, and TTSnap stays within it, keeping whole
+    survivors; `simulation` is what `ttsnap simulate --json` wrote, for the schedule and the costs.
     """
     settings, steps = simulation["settings"], len(tensor.steps)
-    costs = Costs(settings["denoise_cost"], settings["look_cost"], steps, "realised")
-    own = simulation["schedules"]["ttsnap"]
-    schedule = Schedule(tuple(own["steps"]), tuple(own["keep"]))
+    costs = Costs(settings["denoise_cost"], settings["look_cost"], steps, "whole")
+    schedule = Schedule.from_json(simulation["schedules"]["ttsnap"])
     pool = tensor.base.shape[1]
     finished = min(candidates, pool)
-    budget = finished * costs.best_of_n()
-    affordable = max(1, int(costs.within(budget * (1 + 1e-9), schedule)))
+    budget = float(in_tflop(finished, "candidates", costs))
+    affordable = max(1, int(costs.within(budget, schedule)))
     started = min(affordable, pool)
     tensor = tensor.select(slice(0, prompts))
     check_same(
@@ -79,7 +79,7 @@ def gallery(
         "best_of_n": picked(tensor, "ttsp", Schedule(), finished),
         "ttsnap": picked(tensor, "ttsnap", schedule, started),
     }
-    columns = list(schedule.steps) or _some_steps(tensor)
+    columns = list(schedule.looks) or _some_steps(tensor)
     looks = noise_aware_looks(tensor, columns)
     looks, final = (tensor.units.reported(v) for v in (looks, tensor.base[:, :, -1]))
     rows = [
@@ -92,7 +92,7 @@ def gallery(
         "schedule": schedule.as_json(),
         "columns": columns,
         "last": steps - 1,
-        "fallback": fallback_steps(tensor, schedule.steps),
+        "fallback": fallback_steps(tensor, schedule.looks),
         "budget": budget,
         "finished": finished,
         "started": started,
@@ -126,13 +126,13 @@ def _prompt(
     steps = [*columns, len(tensor.steps) - 1]
     images = _images(shards, tensor.prompts[prompt], digest, steps)
     survived = np.full(started, len(columns))
-    if schedule.steps:
+    if schedule.looks:
         survived = looks_survived(tensor, "ttsnap", schedule, started, prompt)
     places = {
-        "looks": [decimals(of_look) for of_look in looks[prompt, :started].T],
+        "looks": [decimals(rewards) for rewards in looks[prompt, :started].T],
         "final": decimals(final[prompt]),
     }
-    chosen = {method: int(of[prompt]) for method, of in picks.items()}
+    chosen = {method: int(candidates[prompt]) for method, candidates in picks.items()}
 
     def ending(candidate: int, side: int = STRIP) -> dict:
         accepted = tensor.accepted
@@ -172,7 +172,7 @@ def _prompt(
 def _images(
     shards: Sequence[Shard], prompt: str, digest: str | None, steps: list[int]
 ) -> list[np.ndarray]:
-    """Images uint8 [C, H, W, 3] of one prompt at each of `steps`; digest: what they must have, if known."""
+    """Images uint8 [C, H, W, 3] of one prompt at each of `steps`; digest: the one they must have, if it is known."""
     for shard in shards:
         if prompt in shard.prompts:
             at = shard.prompts.index(prompt)

@@ -29,19 +29,19 @@ ENVIRONMENT.filters |= {
 
 
 def render(template: str, **values) -> str:
-    """The page that `ttsnap/report/<template>.html` makes of the values."""
+    """The page that the template `ttsnap/report/<template>.html` makes of the values."""
     return ENVIRONMENT.get_template(f"{template}.html").render(**values)
 
 
 def png_uri(png: bytes) -> str:
-    """Bytes of a PNG as an address that an <img> can show without a file."""
+    """The bytes of a PNG as a data URI, which an <img> can show without a file."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def thumbnail(image: np.ndarray, side: int) -> str:
-    """A uint8 image [H, W, 3] as an address, at most `side` pixels on its longer side.
+    """A uint8 image [H, W, 3] as a data URI, at most `side` pixels on its longer side.
 
-    In 128 colours of its own: a third of the size, and no difference to the eye at this size.
+    Its palette has 128 colours: that takes a third of the bytes, and at this size the eye sees no difference.
     """
     picture = Image.fromarray(image)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)

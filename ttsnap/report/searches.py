@@ -1,9 +1,9 @@
-"""The page of the real searches: what they came to, beside what was foretold, as table and figure."""
+"""The page of the real searches: what they measured, beside what was predicted, as table and figure."""
 
 import io
 
 from ttsnap.pruning.schedule import REAL_METHODS
-from ttsnap.report.figures import LOOK, STYLE, plt
+from ttsnap.report.figures import METHOD_STYLES, STYLE, plt
 from ttsnap.report.pages import png_uri
 from ttsnap.report.words import flop, method_name
 
@@ -16,7 +16,7 @@ def search_page(comparison: dict) -> dict:
     return {
         **comparison,
         "reward": reward,
-        "checked": any("accepted" in row["realised"] for row in rows),
+        "checked": any("accepted" in row["measured"] for row in rows),
         "budgets": [(b, [row for row in rows if row["budget"] == b]) for b in budgets],
         "schedules": {row["method"]: row["schedule"] for row in rows},
         "verdicts": [verdict(comparison, budget, reward) for budget in budgets],
@@ -30,20 +30,20 @@ def verdict(comparison: dict, budget: float, reward: str) -> str:
         if row["budget"] == budget and row["method"] == "ttsnap" and row["over_best_of_n"]:
             if not row["schedule"]["steps"]:
                 return "TTSnap's fitted schedule drops nobody, so here it is best-of-N."
-            of = row["over_best_of_n"]["realised"][reward]
-            if of["low"] is None or of["low"] <= 0 <= of["high"]:
+            over = row["over_best_of_n"]["measured"][reward]
+            if over["low"] is None or over["low"] <= 0 <= over["high"]:
                 return (
                     "TTSnap is not clearly better or worse than best-of-N: the interval includes 0."
                 )
-            return f"TTSnap is {'better' if of['low'] > 0 else 'worse'} than best-of-N."
+            return f"TTSnap is {'better' if over['low'] > 0 else 'worse'} than best-of-N."
     return ""
 
 
 def search_figure(comparison: dict) -> bytes:
-    """PNG: realised (filled) and foretold (hollow) at each budget, and the seconds."""
+    """PNG: measured (filled) and predicted (hollow) at each budget, and the seconds."""
     reward, rows = comparison["rewards"][0], comparison["rows"]
     panels = [(reward, f"{comparison['unit']} of the pick", 1.0)]
-    if "accepted" in rows[0]["realised"]:
+    if "accepted" in rows[0]["measured"]:
         panels.append(("accepted", "picks that show their prompt (%)", 100.0))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
@@ -69,32 +69,33 @@ def search_figure(comparison: dict) -> bytes:
 
 def _place(rows: list[dict], row: dict) -> float:
     """Methods side by side at each budget."""
-    budgets = sorted({of["budget"] for of in rows})
+    budgets = sorted({other["budget"] for other in rows})
     return budgets.index(row["budget"]) + 0.24 * (REAL_METHODS.index(row["method"]) - 1)
 
 
 def _points(axes, rows: list[dict], method: str, name: str, scale: float) -> None:
-    colour, marker, _, _ = LOOK[method]
-    kinds = (("realised", -0.04, {"label": f"{method_name(method)}, realised"}),
-             ("foretold", 0.04, {"markerfacecolor": "white", "label": "… foretold"}))  # fmt: skip
-    for kind, shift, look in kinds:
+    colour, marker, _, _ = METHOD_STYLES[method]
+    kinds = (("measured", -0.04, {"label": f"{method_name(method)}, measured"}),
+             ("predicted", 0.04, {"markerfacecolor": "white", "label": "… predicted"}))  # fmt: skip
+    for kind, shift, style in kinds:
         shown = [row for row in rows if row["method"] == method and row[kind].get(name)]
         if not shown:
             continue
-        of = [row[kind][name] for row in shown]
+        means = [row[kind][name] for row in shown]
         bars = [
-            [0 if o[end] is None else scale * abs(o[end] - o["value"]) for o in of]
+            [0 if m[end] is None else scale * abs(m[end] - m["value"]) for m in means]
             for end in ("low", "high")
         ]
         axes.errorbar(
-            [_place(rows, row) + shift for row in shown], [scale * o["value"] for o in of],
-            yerr=bars, fmt=marker, color=colour, markersize=5.5, capsize=2.5, elinewidth=1.1, **look,
+            [_place(rows, row) + shift for row in shown], [scale * m["value"] for m in means],
+            yerr=bars, fmt=marker, color=colour, markersize=5.5, capsize=2.5, elinewidth=1.1, **style,
         )  # fmt: skip
 
 
 def _seconds(axes, rows: list[dict]) -> None:
     for row in rows:
-        axes.bar(_place(rows, row), row["seconds"]["total"], 0.2, color=LOOK[row["method"]][0])
+        colour = METHOD_STYLES[row["method"]][0]
+        axes.bar(_place(rows, row), row["seconds"]["total"], 0.2, color=colour)
     places, cpu = zip(*((_place(rows, row), row["seconds"]["cpu"]) for row in rows), strict=True)
     axes.plot(places, cpu, "D", color="white", mec="#1d2530", ms=6, label="of the processor")
     axes.legend(loc="upper left")

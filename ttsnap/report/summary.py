@@ -11,7 +11,7 @@ ENDS = ("value", "low", "high")
 def summarise_run(
     tensors: list[RewardTensor], simulations: list[dict], alignments: list[dict]
 ) -> dict:
-    """What `summary.json` says. A search is one simulation: of one reward, or of all together."""
+    """What `summary.json` holds. A search is one simulation: by one reward, or by all together."""
     first = tensors[0]
     aligned = {alignment["reward"]: alignment for alignment in alignments}
     prompts, candidates, steps = first.base.shape
@@ -24,7 +24,8 @@ def summarise_run(
         "checked": first.accepted is not None,
         "accepted_single": first.accepted is not None and float(first.accepted[:, :, -1].mean()),
         "searches": {
-            search_name(of): _search(of, aligned.get(search_name(of))) for of in simulations
+            search_name(simulation): _search(simulation, aligned.get(search_name(simulation)))
+            for simulation in simulations
         },
     }
 
@@ -35,6 +36,7 @@ def search_name(simulation: dict) -> str:
 
 
 def search_title(simulation: dict) -> str:
+    """The same in words."""
     name = search_name(simulation)
     return "all rewards, by rank sum" if name == "all" else name
 
@@ -55,7 +57,9 @@ def _search(simulation: dict, alignment: dict | None) -> dict:
     return {
         "rewards": rewards or [simulation["reward"]],
         "unit": simulation["unit"],
-        "gain": {name: {key: of[key] for key in ENDS} for name, of in simulation["gain"].items()},
+        "gain": {
+            name: {key: gain[key] for key in ENDS} for name, gain in simulation["gain"].items()
+        },
         "gain_difference": simulation["gain_difference"].get("ttsnap_minus_ttsp"),
         "tau": _tau(alignment),
         "middle": _at(curves, simulated[len(simulated) // 2]),
@@ -76,7 +80,7 @@ def _at(curves: dict, budget: int) -> dict:
     }
     return {"budget": bon["budget"][budget], "candidates": bon["candidates"][budget]} | {
         name: {
-            key: {end: curve[of][budget] for end, of in zip(ENDS, columns, strict=True)}
+            key: {end: curve[column][budget] for end, column in zip(ENDS, columns, strict=True)}
             for key, columns in keys.items()
             if columns[0] in curve
         }
@@ -151,8 +155,8 @@ def headline(summary: dict) -> list[str]:
         gains = [
             f"{words.method_name(m)} {words.gain(search['gain'][m])}" for m in REAL_METHODS[1:]
         ]
-        of = f" ({search['rewards'][0]})" if name == "all" else ""
-        lines.append(f"  gain Ω over best-of-N{of}: " + ", ".join(gains))
+        reward = f" ({search['rewards'][0]})" if name == "all" else ""
+        lines.append(f"  gain Ω over best-of-N{reward}: " + ", ".join(gains))
         if tau := search["tau"]:
             lines.append(
                 f"  Kendall τ at step {tau['level']}: base {words.number(tau['base']['value'])}, "

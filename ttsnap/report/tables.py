@@ -28,12 +28,10 @@ def cost_table(simulation: dict, tensors: list[RewardTensor]) -> dict:
     parts.append(("one look: decode and read", settings["look_cost"]))
     methods = []
     for name in ("best_of_n", *PRUNING):
-        of = simulation["schedules"][name]
-        schedule = Schedule(tuple(of["steps"]), tuple(of["keep"]))
-        cost = costs.schedule(schedule)
-        methods.append(
-            {"name": name, "schedule": of, "cost": cost, "share": cost / costs.best_of_n()}
-        )
+        schedule = simulation["schedules"][name]
+        cost = costs.schedule(Schedule.from_json(schedule))
+        share = cost / costs.best_of_n()
+        methods.append({"name": name, "schedule": schedule, "cost": cost, "share": share})
     curves = {name: simulation["methods"][name] for name in ("best_of_n", *PRUNING)}
     budgets = curves["best_of_n"]["budget"]
     return {

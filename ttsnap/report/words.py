@@ -14,6 +14,7 @@ PREFIXES = {"PFLOP": 1e-3, "TFLOP": 1.0, "GFLOP": 1e3, "MFLOP": 1e6}
 
 
 def method_name(method: str) -> str:
+    """What a reader calls a method."""
     return METHODS.get(method, method)
 
 
@@ -51,25 +52,25 @@ def percent(value: float | None, places: int = 1, sign: bool = False) -> str:
     return "–" if value is None else number(100 * value, places, sign) + " %"
 
 
-def interval(of: dict | None, places: int = 3, sign: bool = False, scale: float = 1) -> str:
+def interval(mean: dict | None, places: int = 3, sign: bool = False, scale: float = 1) -> str:
     """The interval of {"value", "low", "high"}: "+8.1 to +16.0", or nothing."""
-    if not of or of["low"] is None or of["high"] is None:
+    if not mean or mean["low"] is None or mean["high"] is None:
         return ""
-    return " to ".join(number(of[end] * scale, places, sign) for end in ("low", "high"))
+    return " to ".join(number(mean[end] * scale, places, sign) for end in ("low", "high"))
 
 
-def gain(of: dict | None) -> str:
+def gain(mean: dict | None) -> str:
     """A gain with its interval: "+12.3 % (+8.1 to +16.0)"."""
-    if not of or of["value"] is None:
+    if not mean or mean["value"] is None:
         return "–"
-    ends = interval(of, 1, True, 100)
-    return percent(of["value"], 1, True) + (f" ({ends})" if ends else "")
+    ends = interval(mean, 1, True, 100)
+    return percent(mean["value"], 1, True) + (f" ({ends})" if ends else "")
 
 
-def schedule(of: dict) -> str:
+def schedule(values: dict) -> str:
     """{"steps": [2, 6], "keep": [0.4, 0.5]} → "step 2: keep 40 % · step 6: keep 50 %"."""
-    if not of["steps"]:
+    if not values["steps"]:
         return "no pruning (best-of-N)"
-    pairs = zip(of["steps"], of["keep"], strict=True)
+    pairs = zip(values["steps"], values["keep"], strict=True)
     texts = [f"step {step}: keep {100 * keep:.3g} %" for step, keep in pairs]
     return " · ".join(text.replace(" ", "\u00a0") for text in texts)

@@ -1,0 +1,201 @@
+"""The parts of the report, each made from files that other commands wrote: figures, tables, gallery, first page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ttsnap.errors import BadInput, foreign_content
+from ttsnap.storage.files import read_json, reading, write_json, write_text
+from ttsnap.storage.tensor import RewardTensor, check_tensors, read_tensor, sources
+
+OVERVIEW, HEADLINE, SUMMARY = "overview.html", "headline.txt", "summary.json"  # the part "summary"
+# What is read as JSON: the command that writes it, and keys that it has.
+RESULTS = {
+    "simulation": ("simulate", {"methods", "gain", "schedules", "settings", "made_from"}),
+    "alignment": ("align", {"reward", "steps", "levels", "level_versions", "made_from"}),
+    "level": ("finetune", {"level", "kept", "version"}),
+    "comparison": ("compare-search", {"rows", "differing", "compared"}),
+    "schedule": ("fit-schedule", {"schedule", "gain", "settings"}),
+}
+
+
+def make_part(
+    part: str, paths: Mapping[str, Sequence[str]], out: str, *, prompts: int, candidates: int
+) -> dict:
+    """Make one of PARTS and write it to `out`: a PNG or a page, for "summary" a folder. Returns its figures, if any.
+
+    paths: files by what they hold: those of RESULTS, "tensor", "images", and "figure" for the first page.
+    prompts, candidates: how many prompts the gallery shows, and its budget in candidates of best-of-N.
+    Raises BadInput for files that are missing, foreign, or do not belong together.
+    """
+    wanted = "folder" if part == "summary" else "file"
+    if Path(out).exists() and Path(out).is_dir() != (wanted == "folder"):
+        raise BadInput(f"--out: {out}: --part {part} writes a {wanted}; name another")
+    results = [path for option in RESULTS for path in paths.get(option, ())]
+    names = ", ".join(results[:3]) + (", …" if results[3:] else "")
+    with foreign_content(names, "what ttsnap wrote", "make them again with this version"):
+        return PARTS[part](Inputs(part, paths, out, prompts, candidates))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a part is made from, and where it goes; the arguments of `make_part`."""
+
+    part: str
+    paths: Mapping[str, Sequence[str]]
+    out: str
+    prompts: int
+    candidates: int
+
+    def some(self, option: str) -> Sequence[str]:
+        """The files of an option that the part needs."""
+        if not self.paths.get(option):
+            raise BadInput(f"--{option}: --part {self.part} needs it; see `ttsnap report --help`")
+        return self.paths[option]
+
+    def every(self, option: str) -> list[dict]:
+        """What the files of an option hold, if there are any."""
+        return [_read(path, option) for path in self.paths.get(option, ())]
+
+    def only(self, option: str) -> dict:
+        """What the one file of an option holds."""
+        if len(paths := self.some(option)) > 1:
+            raise BadInput(f"--{option}: --part {self.part} takes one file, not {len(paths)}")
+        return _read(paths[0], option)
+
+    def tensors(self) -> list[RewardTensor]:
+        """The reward tensors."""
+        return [read_tensor(path) for path in self.some("tensor")]
+
+    def write_page(self, template: str, values: dict) -> dict:
+        """Write the page that a template makes of the values."""
+        from ttsnap.report.pages import render
+
+        write_text(self.out, render(template, **values))
+        return {}
+
+
+def _read(path: str, option: str) -> dict:
+    command, keys = RESULTS[option]
+    content = read_json(path)
+    if not isinstance(content, dict) or not keys <= set(content):
+        raise BadInput(f"{path}: not what `ttsnap {command} --json` writes; --{option} takes that")
+    return content
+
+
+def _check_made_from(path: str, result: dict, other: str, known: list[dict]) -> None:
+    """Raise BadInput unless a result was computed from tensors that are `known`."""
+    for source in result["made_from"]:
+        if source not in known:
+            raise BadInput(
+                f"{path}: made from another tensor of {source['reward']} than {other}; run it again on that one"
+            )
+
+
+def _budget(inputs: Inputs) -> dict:
+    from ttsnap.report.figures import reward_against_budget
+
+    reward_against_budget(inputs.only("simulation"), inputs.out)
+    return {}
+
+
+def _tau(inputs: Inputs) -> dict:
+    from ttsnap.report.figures import tau_per_step
+
+    looks, alignment = [], inputs.only("alignment")
+    if inputs.paths.get("simulation"):
+        simulation = inputs.only("simulation")
+        path, other = (inputs.paths[option][0] for option in ("alignment", "simulation"))
+        _check_made_from(path, alignment, other, simulation["made_from"])
+        looks = simulation["schedules"]["ttsnap"]["steps"]
+    tau_per_step(alignment, inputs.out, looks)
+    return {}
+
+
+def _cost(inputs: Inputs) -> dict:
+    from ttsnap.report.tables import cost_table
+
+    tensors, simulation = inputs.tensors(), inputs.only("simulation")
+    where = inputs.paths["simulation"][0]
+    _check_made_from(where, simulation, inputs.paths["tensor"][0], sources(tensors))
+    return inputs.write_page("cost", cost_table(simulation, tensors))
+
+
+def _levels(inputs: Inputs) -> dict:
+    from ttsnap.report.tables import levels_table
+
+    levels, alignment = inputs.every("level"), inputs.only("alignment")
+    versions = alignment["level_versions"].split(",")
+    for path, level in zip(inputs.paths.get("level", ()), levels, strict=True):
+        version = f"{level['level']}:{level['version']}"
+        if level["level"] in alignment["levels"] and version not in versions:
+            other = inputs.paths["alignment"][0]
+            raise BadInput(f"{path}: of other weights than {other} was made with")
+    return inputs.write_page("levels", levels_table(alignment, levels))
+
+
+def _gain(inputs: Inputs) -> dict:
+    from ttsnap.report.tables import gain_table
+
+    fits, simulation = inputs.every("schedule"), inputs.only("simulation")
+    for path, fit in zip(inputs.paths.get("schedule", ()), fits, strict=True):
+        if fit["schedule"] != simulation["schedules"].get(fit["settings"]["method"]):
+            other = inputs.paths["simulation"][0]
+            raise BadInput(f"{path}: not the schedule that {other} was made with")
+    return inputs.write_page("gain", gain_table(simulation, fits))
+
+
+def _gallery(inputs: Inputs) -> dict:
+    from ttsnap.report.gallery import gallery
+    from ttsnap.storage.image_shards import read_shards
+
+    shards = read_shards(inputs.some("images"))
+    path = inputs.some("tensor")[0]
+    tensor, simulation = read_tensor(path), inputs.only("simulation")
+    _check_made_from(inputs.paths["simulation"][0], simulation, path, sources([tensor]))
+    shown = gallery(tensor, shards, simulation, inputs.prompts, inputs.candidates)
+    inputs.write_page("gallery", shown)
+    return shown["outcome"]
+
+
+def _search(inputs: Inputs) -> dict:
+    from ttsnap.report.searches import search_page
+
+    return inputs.write_page("search", search_page(inputs.only("comparison")))
+
+
+def _summary(inputs: Inputs) -> dict:
+    from ttsnap.report.pages import png_uri, render
+    from ttsnap.report.summary import headline, summarise_run, verdict
+
+    tensors = inputs.tensors()
+    inputs.some("simulation")
+    results = {option: inputs.every(option) for option in ("simulation", "alignment")}
+    check_tensors(tensors)
+    for option, found in results.items():
+        for path, result in zip(inputs.paths.get(option, ()), found, strict=True):
+            _check_made_from(path, result, "the tensors given", sources(tensors))
+    summary = summarise_run(tensors, results["simulation"], results["alignment"])
+    verdicts = {name: verdict(search) for name, search in summary["searches"].items()}
+    figure = None
+    for path in inputs.paths.get("figure", ()):
+        with reading(path, "cannot be read"):
+            figure = png_uri(Path(path).read_bytes())
+    page = render("overview", **summary, verdicts=verdicts, figure=figure)
+    folder = Path(inputs.out)
+    write_text(folder / OVERVIEW, page)
+    write_text(folder / HEADLINE, "\n".join(headline(summary)) + "\n")
+    write_json(folder / SUMMARY, summary)
+    return summary
+
+
+PARTS = {
+    "budget": _budget,
+    "tau": _tau,
+    "cost": _cost,
+    "levels": _levels,
+    "gain": _gain,
+    "gallery": _gallery,
+    "search": _search,
+    "summary": _summary,
+}
