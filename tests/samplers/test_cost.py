@@ -1,4 +1,4 @@
-"""FLOP counted from configs alone, against figures measured elsewhere (DESIGN §3 Cost)."""
+"""FLOP counted from configs alone, against figures worked out by hand or measured elsewhere."""
 
 import json
 

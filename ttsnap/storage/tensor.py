@@ -1,4 +1,4 @@
-"""The reward tensor R[prompt, candidate, step] of one reward, and its HDF5 file (DESIGN §5).
+"""The reward tensor R[prompt, candidate, step] of one reward, and its HDF5 file.
 
 The file is plain HDF5 with dimension scales `prompt`, `candidate` and `step`, so that
 `xarray.open_dataset(path, engine="h5netcdf")` shows named dimensions. Rebuilding gives the same bytes.

@@ -120,7 +120,7 @@ def cancel_orphans(jobs: Iterable, folder: str) -> None:
 def explain_failure(began: float) -> None:
     """Print where the logs of a failed job are, what Slurm reported since `began`, and whether the disk is full."""
     print(
-        "\nA job failed. Its own words are in the file named under «log:» above, below results/logs/;"
+        "\nA job failed. Its own words are in the file named under “log:” above, below results/logs/;"
         " Slurm's, if it ran there, below .snakemake/slurm_logs/"
     )
     print(*slurm_errors(Path(".snakemake/slurm_logs"), began), sep="\n")
