@@ -11,7 +11,7 @@ from ttsnap.cli import main
 from ttsnap.errors import BadInput
 from ttsnap.pruning.budget import parse_budgets
 from ttsnap.pruning.costs import Costs
-from ttsnap.pruning.schedule import Schedule
+from ttsnap.pruning.schedule import PUBLISHED, Schedule
 from ttsnap.search import Batches, core, make_plan, plan, search, search_prompts
 from ttsnap.search.folder import overspent
 from ttsnap.search.seconds import at_once
@@ -22,7 +22,7 @@ from ttsnap.storage.tensor import write_tensor
 STEPS = 20
 SCHEDULES = {
     "best_of_n": Schedule(),
-    "published": Schedule((2, 6, 11), (0.4, 0.4, 0.5)),
+    "published": PUBLISHED,
     "late": Schedule((15,), (0.1,)),
     "none dropped": Schedule((3,), (1.0,)),
 }

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ttsnap.cli import build_parser, main
-from ttsnap.commands.folders import COMMANDS, MARKER, check_outputs, claim, claimed
+from ttsnap.cli import COMMANDS, main, options_of, parse
+from ttsnap.commands.folders import MARKER, check_outputs, claim, claimed
+from ttsnap.commands.options import Command, Filled
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.storage.files import replacing
 from ttsnap.storage.image_shards import write_shard
@@ -48,13 +49,20 @@ FILLING = {
 }
 
 
-def test_every_command_that_fills_a_folder_is_tried():
-    assert FILLING.keys() | {"train-shapes"} == COMMANDS.keys()  # that one is the recipe's
+def filled(command: str) -> Filled:
+    """How a command fills the folder --out."""
+    return parse([*FILLING[command], "--out", "out"])[1].filled()
+
+
+def test_every_command_that_fills_a_folder_is_tried(here):
+    models = {name: options_of(name)[1] for name in COMMANDS}
+    fill = {n for n, model in models.items() if model.fills or model.filled is not Command.filled}
+    assert fill == FILLING.keys() and all(map(filled, fill))
 
 
 @pytest.mark.parametrize("command", FILLING)
 def test_a_persons_own_folder_is_refused(here, capsys, command):
-    written = COMMANDS[command].writes or ("pairs.jsonl",)
+    written = filled(command).writes or ("pairs.jsonl",)
     (here / "mine" / written[0]).write_text("mine")
     before = contents(here)
     assert main([*FILLING[command], "--out", "mine"]) == 2
@@ -65,8 +73,8 @@ def test_a_persons_own_folder_is_refused(here, capsys, command):
 
 @pytest.mark.parametrize("command", FILLING)
 def test_a_folder_of_another_command_or_a_file_is_refused(here, capsys, command):
-    other = next(name for name in COMMANDS if name != command)
-    claim(here / "other", other, {})
+    other = next(name for name in FILLING if name != command)
+    claim(here / "other", other, filled(other), {})
     before = contents(here)
     for out, says in {"other": f"made by `ttsnap {other}`", "p.txt": "p.txt is a file",
                       "p.txt/x": "p.txt is a file"}.items():  # fmt: skip
@@ -91,14 +99,15 @@ def test_a_folder_of_another_command_or_a_file_is_refused(here, capsys, command)
         (SEARCH, ["--method", "ttsp"], 'method "ttsnap", now it is "ttsp"'),
         (SEARCH, ["--keep", "0.5,0.4,0.5"], "keep "),
         (SEARCH, ["--seed", "1"], "seed 0, now it is 1"),
-        (SEARCH, ["--model", "else"], "model "),
+        (SEARCH, ["--model", "else"], 'path "embedded:shapes-sdxl", now it is "else"'),
         (SEARCH, ["--schedule", "s.json"], "schedule null"),
-        (SEARCH, ["--kind", "pickscore"], "rewards "),
+        (SEARCH, ["--kind", "pickscore"], 'kind "aesthetic", now it is "pickscore"'),
+        (SEARCH, ["--reward", "{kind: clip}"], "reward [], now it is "),
     ],
 )
 def test_other_options_name_the_difference(here, words, change, says):
     def take(*more):
-        with claimed(build_parser(words[0]).parse_args([*words, "--out", "out", *more])):
+        with claimed(*parse([*words, "--out", "out", *more])):
             pass
 
     take()
@@ -123,37 +132,50 @@ def test_other_options_name_the_difference(here, words, change, says):
 )
 def test_what_adds_goes_on(here, words, change):
     for more in ([], change):
-        with claimed(build_parser(words[0]).parse_args([*words, "--out", "out", *more])):
+        with claimed(*parse([*words, "--out", "out", *more])):
             pass
 
 
-def test_an_input_file_that_changed_is_another_option(here):
-    words = [*SEARCH, "--schedule", "s.json", "--out", "out"]
-    with claimed(build_parser("search").parse_args(words)):
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--schedule", "s.json"], "schedule .*s.json"),
+        (["--reward", "{kind: clip, checkpoints: [s.json]}"], "with reward "),
+    ],
+)
+def test_an_input_file_that_changed_is_another_option(here, change, says):
+    words = [*SEARCH, *change, "--out", "out"]
+    with claimed(*parse(words)):
         pass
     Path("s.json").write_text("[]")
-    with pytest.raises(BadInput, match="schedule .*s.json"):
-        with claimed(build_parser("search").parse_args(words)):
+    with pytest.raises(BadInput, match=says):
+        with claimed(*parse(words)):
             pass
 
 
 def test_replacing_leaves_no_checkpoint_of_the_run_before(here):
-    claim(Path("out"), "sft", {"seed": 0}, False)
+    how = filled("sft")
+    claim(Path("out"), "sft", how, {"seed": 0}, False)
     Path("out/checkpoint-epoch-009").mkdir()
-    claim(Path("out"), "sft", {"seed": 0}, True)
+    claim(Path("out"), "sft", how, {"seed": 0}, True)
     assert Path("out/checkpoint-epoch-009").exists(), "the same run goes on"
-    claim(Path("out"), "sft", {"seed": 1}, True)
+    claim(Path("out"), "sft", how, {"seed": 1}, True)
     assert not Path("out/checkpoint-epoch-009").exists()
 
 
 @pytest.mark.parametrize(
-    ("command", "made"), [(c, m) for c, filled in COMMANDS.items() for m in filled.made]
-)
-def test_results_of_a_version_without_markers_go_on(here, command, made):
-    Path("out").mkdir()
-    Path("out", made).write_text("")
-    assert claim(Path("out"), command, {"seed": 0}) is False
-    assert json.loads(Path("out", MARKER).read_text())["command"] == command
+    ("command", "count"),
+    [("assign", 2), ("noise-theory", 1), ("optimize-noise", 1), ("search", 1), ("sft", 2), ("train-gan", 1)],
+)  # fmt: skip
+def test_results_of_a_version_without_markers_go_on(here, command, count):
+    how = filled(command)
+    assert len(how.made) == count
+    for number, made in enumerate(how.made):
+        out = Path(f"out{number}")
+        out.mkdir()
+        (out / made).write_text("")
+        assert claim(out, command, how, {"seed": 0}) is False
+        assert json.loads((out / MARKER).read_text())["command"] == command
 
 
 def test_a_failed_command_leaves_nothing(here):
@@ -184,6 +206,7 @@ def test_a_failed_command_leaves_nothing(here):
         (["shard", "p.txt", "--out", "pipe"], "is no plain file"),
         (["shard", "p.txt", "--out", "p.txt"], "is also an input"),
         ([*SEARCH, "--option", "path=mine", "--out", "mine"], "mine is also an input"),
+        ([*SEARCH, "--reward", "{kind: clip, options: {path: mine}}", "--out", "mine"], "mine is also an input"),
         (["sft", "--manifest", "m.jsonl", "--model", "mine", "--out", "mine"], "mine is also an input"),
     ],
 )  # fmt: skip
@@ -200,8 +223,8 @@ def test_an_output_is_no_input_and_has_a_place(here, capsys, words, says):
 
 def test_a_word_is_no_file(here):
     """`--method ttsp --out ttsp` is asked for, though there is such a folder the second time."""
-    claim(Path("ttsp"), "search", {})
-    check_outputs(build_parser("search").parse_args([*SEARCH, "--method", "ttsp", "--out", "ttsp"]))
+    claim(Path("ttsp"), "search", filled("search"), {})
+    check_outputs(parse([*SEARCH, "--method", "ttsp", "--out", "ttsp"])[1])
 
 
 def test_what_is_no_plain_file_is_not_renamed_over(here):

@@ -30,10 +30,10 @@ ASSIGN = ["assign", "--data", "digits", "--model", "embedded:shapes-onestep", "-
 
 # Wrong calls: what is said of each.
 EARLY = [
-    ([*SEARCH, "--steps", "2,99", "--keep", "0.5,0.5"], "step 99 is outside 0..18"),
-    ([*SEARCH, "--model-steps", "5", "--steps", "4", "--keep", "0.5"], "step 4 is outside 0..3"),
+    ([*SEARCH, "--looks", "2,99", "--keep", "0.5,0.5"], "step 99 is outside 0..18"),
+    ([*SEARCH, "--steps", "5", "--looks", "4", "--keep", "0.5"], "step 4 is outside 0..3"),
     ([*SEARCH, "--keep", "0.4"], "3 steps but 1 keep fractions"),
-    ([*SEARCH, "--keep", "a,b,c"], "--keep: 'a,b,c' is not a list of numbers"),
+    ([*SEARCH, "--keep", "a,b,c"], "--keep: 'a' is not a number"),
     ([*SEARCH, "--keep", "2,2,2"], "keep fraction 2.0 is outside (0, 1]"),
     ([*SEARCH, "--schedule", "none.json"], "--schedule: none.json: no such file"),
     ([*SEARCH, "--schedule", "prompts.json"], "prompts.json: no schedule in it"),
@@ -41,10 +41,12 @@ EARLY = [
     ([*SEARCH, "--kind", "pikscore"], "reward kind 'pikscore' is unknown"),
     ([*SEARCH, "--option", "pat=x"], "--option pat: unknown key; pickscore takes path, fit; did you mean path?"),
     ([*SEARCH, "--device", "foo"], "--device: 'foo' is none; give cpu"),
-    ([*SEARCH, "--negtome", "group=4"], "--negtome: a search drops candidates"),
+    ([*SEARCH, "--reward", "{kind: pikscore}"], "--reward: kind: reward kind 'pikscore' is unknown"),
+    ([*SEARCH, "--reward", "{knid: clip}"], "--reward: kind: is missing"),
+    ([*SEARCH, "--negtome-group", "4"], "--negtome: a search drops candidates"),
     (["search", "none.txt", *SEARCH[2:]], "prompts: none.txt: no such file"),
     (["search", "images.h5", *SEARCH[2:]], "images.h5: prompts come as .txt"),
-    ([*SEARCH, "--budget", "nan"], "--budget: nan is not finite"),
+    ([*SEARCH, "--budget", "nan"], "--budget: 'nan' is not finite"),
     ([*SEARCH, "--out", "prompts.txt"], "prompts.txt is a file, not a folder"),
     ([*GENERATE, "--keep-steps", "99"], "--keep-steps: [99] must lie in 0..19"),
     ([*GENERATE, "--keep-steps", "a"], "--keep-steps: 'a' is not a whole number"),
@@ -52,16 +54,16 @@ EARLY = [
     ([*GENERATE, "--model", "flux"], "--model: 'flux': no such folder; did you mean flux-dev?"),
     ([*GENERATE, "--model", "embedded:shape-sdxl"], "did you mean shapes-sdxl?"),
     ([*GENERATE, "--model", "./nowhere"], "--model: ./nowhere: no such file or folder"),
-    ([*GENERATE, "--seed", str(2**70)], "--seed: 1180591620717411303424 is too large"),
+    ([*GENERATE, "--seed", str(2**70)], "--seed: '1180591620717411303424' is too large"),
     ([*GENERATE, "--out", "."], "--out: .: is a folder; name a file"),
     (["score", "none.h5", "--out", "s.h5", *REWARD], "images: none.h5: no such file"),
     (["score", "prompts.txt", "--out", "s.h5", *REWARD], "prompts.txt: "),
     (["score", "images.h5", "--out", "s.h5", "--kind", "hpsv3"], "did you mean hpsv2?"),
     (["label", "prompts.txt", "--out", "s.h5", *REWARD], "prompts.txt: "),
-    (["label", "images.h5", "--out", "s.h5", *REWARD, "--option", "x"], "--option x: give KEY=VALUE"),
+    (["label", "images.h5", "--out", "s.h5", *REWARD, "--option", "x"], "--option: x: give KEY=VALUE"),
     ([*FINETUNE, "--level", "17"], "--level: 17, but images.h5 holds images of steps"),
-    ([*FINETUNE, "--loss", "mes"], "--loss: Input should be 'mse' or 'preference', got 'mes'; did you mean mse?"),
-    ([*FINETUNE, "--lr", "nan"], "--lr: Input should be"),
+    ([*FINETUNE, "--loss", "mes"], "--loss: 'mes' is not one of mse, preference; did you mean mse?"),
+    ([*FINETUNE, "--lr", "nan"], "--lr: 'nan' is not finite"),
     ([*FINETUNE, "--train-labels", "images.h5"], "images.h5: not a"),
     ([*OPTIMISE, "--prompt", ""], "--prompt: is empty"),
     ([*OPTIMISE, "--prompt", " "], "--prompt: is empty"),
@@ -84,9 +86,9 @@ EARLY = [
     (["report", "--part", "gian", "--out", "x"], "did you mean gain?"),
     (["download", "--only", "HPS"], "did you mean HPSv2?"),
     ([*SEARCH, "--schedule", "schedule.json", "--keep", "0.5"], "--keep: has no effect beside --schedule"),
-    ([*SEARCH, "--method", "best_of_n", "--steps", "2"], "--steps: has no effect with --method best_of_n"),
+    ([*SEARCH, "--method", "best_of_n", "--looks", "2"], "--looks: has no effect with --method best_of_n"),
     ([*SEARCH, "--method", "ttsp", "--checkpoint", "base.h5"], "--checkpoint: has no effect with --method ttsp"),
-    ([*FINETUNE, "--lora-alpha", "4"], "--lora-alpha: has no effect without --lora-rank"),
+    ([*FINETUNE, "--lora-alpha", "0"], "--lora-alpha: '0' is too small; give more than 0"),
     (["simulate", "tensor.h5", "--schedule", "schedule.json", "--steps", "2"], "--steps: has no effect beside"),
     ([*ASSIGN, "--data-root", "."], "--data-root: has no effect with --data"),
     (["assign", "--pairs", "pairs.jsonl", *ASSIGN[3:], "--split", "test"], "--split: has no effect with --pairs"),
@@ -213,7 +215,7 @@ def long_prompts(folder: Path) -> Path:
 def test_each_cut_prompt_is_a_plain_line(tmp_path):
     """Once for each prompt and reader, however often it is encoded, whatever -W says."""
     words = [
-        *SEARCH, "--model-steps", "2", "--steps", "", "--keep", "", "--budget-unit", "candidates",
+        *SEARCH, "--steps", "2", "--looks", "", "--keep", "", "--budget-unit", "candidates",
         "--budget", "2",
     ]  # fmt: skip
     words[1] = str(long_prompts(tmp_path))
@@ -255,8 +257,8 @@ def comparison(seed: int, way: str, accuracy: float, distance: float, drift: flo
 def test_intervals_stay_within_what_is_possible():
     """Two seeds: Student's t reaches 12.7 times as far as the standard error."""
     figures = {0: (1.0, 0.1, 0.0), 1: (0.9, 3.0, 0.02)}
-    both = [comparison(s, way, *of) for s, of in figures.items() for way in ("direct", "matched")]
-    both[1] = comparison(0, "matched", 0.0, 0.1, 0.0)
+    both = [comparison(s, way, *of) for s, of in figures.items() for way in ("random", "assigned")]
+    both[1] = comparison(0, "assigned", 0.0, 0.1, 0.0)
     summary = summarise_sft(both)
     for row in summary["rows"]:
         for metric in METRICS:
