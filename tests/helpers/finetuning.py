@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ttsnap.rewards.groups import Groups
-from ttsnap.settings.finetune import Finetune
+from ttsnap.settings.finetune import FinetuneLevel
 
 PROMPTS = ["a red circle", "a blue square", "an orange triangle", "a green circle"]
 
@@ -23,7 +23,7 @@ def data(seed: int = 0, candidates: int = 4) -> Groups:
 
 
 def settings(**changes) -> dict:
-    return Finetune(
+    return FinetuneLevel(
         **{"lr": 1e-3, "batch_size": 8, "epochs": 6, "standardise": "prompt", **changes}
     ).model_dump()
 
