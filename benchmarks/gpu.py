@@ -24,7 +24,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
-from ttsnap.pruning.schedule import Schedule
+from ttsnap.pruning.schedule import PUBLISHED, Schedule
 from ttsnap.rewards.hps import with_linear_attention
 from ttsnap.rewards.preprocess import pad
 from ttsnap.samplers import cost
@@ -36,7 +36,6 @@ from ttsnap.search.verifiers import FunctionVerifier
 from ttsnap.storage.files import write_json, write_text
 
 STEPS = 20
-TTSNAP = Schedule((2, 6, 11), (0.4, 0.4, 0.5))  # published for FLUX and ImageReward
 # What --tiny has in place of the published sizes.
 SMALL_UNET = {
     "block_out_channels": (16, 32),
@@ -216,7 +215,7 @@ def measured(make, card: float, machine: Machine) -> dict[str, float]:
     tiny = machine.seconds(tiny_vae.decode, small) / batch
     reward = machine.seconds(lambda: verifier.read(images, ["-"] * batch, None)) / batch
     best = searched(sampler, verifier, Schedule((), ()), machine)
-    ours = searched(sampler, verifier, TTSNAP, machine)
+    ours = searched(sampler, verifier, PUBLISHED, machine)
     early = ours["readings"] - ours["finishing"]
     with_tiny = ours["readings"] * (full + reward) - early * (full - tiny)
     return {
@@ -251,7 +250,7 @@ def page(figures: dict, card: float, name: str, machine: Machine) -> str:
         "| | " + " | ".join(figures) + " |", "| --- |" + " --- |" * len(figures),
         *("| " + row + " | " + " | ".join(f"{f[row]:.4g}" for f in figures.values()) + " |" for row in rows),
         "", f"Real searches, per prompt, at the FLOP of best-of-{machine.budget}; TTSnap looks at steps "
-        f"{TTSNAP.steps} and keeps {TTSNAP.keep}; a look is a decode and a reading by a ViT-H-14.",
+        f"{PUBLISHED.looks} and keeps {PUBLISHED.keep}; a look is a decode and a reading by a ViT-H-14.",
         "Made by `python benchmarks/gpu.py`.", "",
     ]  # fmt: skip
     return "\n".join(lines)

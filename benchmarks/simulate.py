@@ -1,4 +1,4 @@
-"""How fast the simulator is, against YAML and against DESIGN.md's formulas word for word in NumPy.
+"""How fast the simulator is, against YAML and against the formulas of docs/method.md written out in NumPy.
 
 OMP_NUM_THREADS=1 python benchmarks/simulate.py [--json FILE]: ratios of one run on one machine;
 times are the best of several, in seconds of one core (CPU time, so that a busy machine is no matter).
@@ -14,8 +14,9 @@ import numpy as np
 import yaml
 
 from ttsnap.pruning.costs import Costs
-from ttsnap.pruning.schedule import Schedule
-from ttsnap.simulate.fit import Judge, Settings, search
+from ttsnap.pruning.schedule import PUBLISHED
+from ttsnap.simulate.fit import Settings, search
+from ttsnap.simulate.judge import Judge
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import summarise
@@ -23,7 +24,7 @@ from ttsnap.storage.published import read_values
 from ttsnap.storage.tensor import RewardTensor, read_tensor, write_tensor
 
 BUDGETS = np.arange(400.0, 4001, 200)
-COSTS, SCHEDULE = Costs(9.9, 1.2, 20), Schedule((2, 6, 11), (0.4, 0.4, 0.5))
+COSTS = Costs(9.9, 1.2, 20)
 THREE = {name: METHODS[name] for name in ("ttsp", "ttsnap")}  # and best-of-N
 
 
@@ -46,21 +47,21 @@ def best_time(function, repeats: int = 5) -> float:
 
 
 def sweep(tensor: RewardTensor, draws: int = 50) -> dict:
-    curves = simulate([tensor], BUDGETS, COSTS, SCHEDULE, methods=THREE, draws=draws)
+    curves = simulate([tensor], BUDGETS, COSTS, PUBLISHED, methods=THREE, draws=draws)
     return summarise(curves, BUDGETS, COSTS, [tensor])
 
 
 def plain_sweep(tensor: RewardTensor, draws: int) -> None:
-    """Best-of-N, TTSp and TTSnap as DESIGN §3 states them, prompts in one array."""
+    """Best-of-N, TTSp and TTSnap as docs/method.md states them, prompts in one array."""
     rng = np.random.default_rng(0)
     final, pool = tensor.base[:, :, -1], tensor.base.shape[1]
     for budget in BUDGETS:
         for rewards in (None, tensor.base, tensor.noise_aware):
-            steps = () if rewards is None else SCHEDULE.steps
-            cost = COSTS.schedule(SCHEDULE) if steps else COSTS.best_of_n()
+            steps = () if rewards is None else PUBLISHED.looks
+            cost = COSTS.schedule(PUBLISHED) if steps else COSTS.best_of_n()
             for _ in range(draws):
                 left = np.argsort(rng.random(final.shape), axis=1)[:, : int(budget // cost)]
-                for step, fraction in zip(steps, SCHEDULE.keep, strict=False):
+                for step, fraction in zip(steps, PUBLISHED.keep, strict=False):
                     seen = np.take_along_axis(rewards[:, :, step], left, axis=1)
                     count = max(1, round(left.shape[1] * fraction))
                     top = np.argsort(-seen, axis=1)[:, :count]

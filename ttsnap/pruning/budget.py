@@ -10,7 +10,7 @@ from ttsnap.pruning.costs import Costs
 Unit = Literal["tflop", "candidates"]
 SearchUnit = Literal["tflop", "seconds", "candidates"]  # of a real search
 BUDGET_UNITS = get_args(SearchUnit)
-MOST_BUDGETS = 100_000  # on one command line
+LONGEST = 100_000  # list of budgets
 Budget = TypeVar("Budget", float, np.ndarray)
 
 
@@ -32,8 +32,8 @@ def parse_budgets(text: str) -> np.ndarray:
         if not step > 0:
             raise ValueError(f"{text!r} is not first:last:step with a positive step")
         steps = (last - first) / step
-        if not steps < MOST_BUDGETS:
-            raise ValueError(f"{text!r} is more than {MOST_BUDGETS} budgets; take a larger step")
+        if not steps < LONGEST:
+            raise ValueError(f"{text!r} is more than {LONGEST} budgets; take a larger step")
         budgets = first + step * np.arange(max(math.floor(steps + 1e-9) + 1, 0))
     else:
         raise ValueError(f"{text!r} is neither first:last:step nor a,b,c")

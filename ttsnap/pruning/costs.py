@@ -11,7 +11,6 @@ from ttsnap.pruning.schedule import BEST_OF_N, Schedule
 Accounting = Literal["exact", "published", "whole", "realised"]
 ACCOUNTINGS = get_args(Accounting)
 MOST_COUNTED = 10**9  # beyond any pool, and exact as a float
-BUDGET_UNITS = ("tflop", "seconds", "candidates")  # of the budget of a real search
 
 
 @dataclass(frozen=True)

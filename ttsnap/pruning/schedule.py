@@ -19,11 +19,6 @@ class Schedule:
     looks: tuple[int, ...] = ()
     keep: tuple[float, ...] = ()
 
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """The looks, by their older name."""
-        return self.looks
-
     def check(self, num_steps: int, where: str = "schedule") -> "Schedule":
         """Return self, or raise `BadInput` if it does not suit a loop of `num_steps` steps."""
         if len(self.looks) != len(self.keep):

@@ -42,4 +42,3 @@ REWARD_UNITS = {
     "imagereward": Units(0.16717363, 1 / 1.0333395, "normalised ImageReward"),
     "hpsv2": Units(0.0, 100.0, "HPS × 100"),
 }
-UNITS = REWARD_UNITS

@@ -11,7 +11,7 @@ from torch import nn
 from ttsnap.errors import BadInput, warn_cut
 from ttsnap.models import model_version, resolve
 from ttsnap.models.assets import HPS_FILES
-from ttsnap.pruning.units import UNITS
+from ttsnap.pruning.units import REWARD_UNITS
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
@@ -23,7 +23,7 @@ class HPSv2(Reward):
     name = "hpsv2"
     mean, std = OPENAI_MEAN, OPENAI_STD
     fit = "pad"
-    units = UNITS["hpsv2"]
+    units = REWARD_UNITS["hpsv2"]
 
     def __init__(
         self, path: str = "models/HPSv2", version: str = "v2.1", architecture: str = "ViT-H-14"

@@ -10,7 +10,7 @@ from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from ttsnap.errors import BadInput, warn_cut
 from ttsnap.models import model_version, resolve
-from ttsnap.pruning.units import UNITS
+from ttsnap.pruning.units import REWARD_UNITS
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD, linear_head, precise
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
@@ -43,7 +43,7 @@ class ImageReward(Reward):
     mean, std = OPENAI_MEAN, OPENAI_STD
     fit = "crop-torchvision"
     raw = (STD, MEAN)
-    units = UNITS["imagereward"]
+    units = REWARD_UNITS["imagereward"]
 
     def __init__(self, path: str = "models/ImageReward", file: str = "ImageReward.pt"):
         """path: a folder with the weights `file`, BLIP's med_config.json and BERT's vocab.txt."""

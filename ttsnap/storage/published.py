@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from ttsnap.errors import BadInput, reads
-from ttsnap.pruning.units import UNITS
+from ttsnap.pruning.units import REWARD_UNITS
 from ttsnap.storage.files import read_json, reading
 from ttsnap.storage.tensor import RewardTensor
 
@@ -51,7 +51,7 @@ def published_tensor(
     attributes = {
         "model": model or words[0],
         "reward": reward or kind or "reward",
-        "units": UNITS[kind].to_json() if kind in UNITS else None,
+        "units": REWARD_UNITS[kind].to_json() if kind in REWARD_UNITS else None,
         "denoise_tflop": denoise_tflop,
         "look_tflop": look_tflop,
         "source": "published values",
