@@ -19,9 +19,10 @@ import torch
 from ttsnap.commands.allocator import keep_freed_memory
 from ttsnap.noise.assign import assign, reconstruction
 from ttsnap.noise.maps import rotate_patches
+from ttsnap.settings.datasets import LABELLED
 from ttsnap.settings.sft import Assign, Gan
 from ttsnap.sft.assignment import batch_size
-from ttsnap.sft.data import DEBIAN_FASHION, Images, load_images
+from ttsnap.sft.data import Images, load_images
 from ttsnap.sft.gan import GanGenerator, save_gan, to_unit, train_gan
 from ttsnap.sft.generator import Generator, base_noise, rows
 from ttsnap.sft.generators import load_generator
@@ -32,7 +33,7 @@ TRAINING = 2000  # images the GAN sees; targets come from behind them
 
 def data(start: int, count: int) -> Images:
     """Fashion-MNIST, or noise where it is not at hand."""
-    if DEBIAN_FASHION.is_dir():
+    if LABELLED["fashion_mnist"].packaged.is_dir():
         return load_images("fashion_mnist").take(start, count)
     rng = np.random.default_rng(start)
     images = rng.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8)

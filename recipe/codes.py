@@ -16,18 +16,13 @@ from ttsnap.shapes.checker import Found
 from ttsnap.shapes.world import SIZE
 
 OBJECTS = len(COLOURS) * len(SHAPES)
-CODE = (
-    3 * OBJECTS + 1
-)  # of each colour and shape: is it there, how far right, how far down; and what is amiss
+# For each colour and shape: is it there, how far right, how far down; and what is amiss
+CODE = 3 * OBJECTS + 1
 MIX = (0.1, 0.4, 0.5)  # shares of training captions with one, two, three objects
-PLACE, AMISS = (
-    0.5,
-    1.5,
-)  # weights beside presence; with these the codes' cosine tells the checker's verdict best
-FIT, ASPECT = (
-    (0.72, 0.88),
-    (1.5, 1.2),
-)  # from useless to well formed: overlap with the outline, longer over shorter side
+# Weights beside presence; with these the codes' cosine tells the checker's verdict best.
+PLACE, AMISS = 0.5, 1.5
+# From useless to well formed: overlap with the outline, longer over shorter side
+FIT, ASPECT = (0.72, 0.88), (1.5, 1.2)
 _DIRECTION = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)], dtype=np.float32)  # order of RELATIONS
 
 
@@ -42,15 +37,15 @@ def caption_code(caption: Caption) -> np.ndarray:
     return np.append(code.ravel(), np.float32(0))
 
 
-def object_code(one: Found) -> np.ndarray:
+def object_code(found: Found) -> np.ndarray:
     """[CODE] of one object found in an image: how well formed it is, its place from the centre, what is amiss."""
     code = np.zeros((len(COLOURS), len(SHAPES), 3), dtype=np.float32)
-    size, clear = min(1.0, one.area / 60), 0.0
-    if one.colour < len(COLOURS):
-        shape = int(np.argmax(one.fit))
-        clear = size * _share(one.fit[shape], *FIT) * _share(one.aspect, *ASPECT)
-        x, y = one.x * 2 / SIZE - 1, one.y * 2 / SIZE - 1
-        code[one.colour, shape] = np.sqrt(clear) * np.array([1, PLACE * x, PLACE * y])
+    size, clear = min(1.0, found.area / 60), 0.0
+    if found.colour < len(COLOURS):
+        shape = int(np.argmax(found.fit))
+        clear = size * _share(found.fit[shape], *FIT) * _share(found.aspect, *ASPECT)
+        x, y = found.x * 2 / SIZE - 1, found.y * 2 / SIZE - 1
+        code[found.colour, shape] = np.sqrt(clear) * np.array([1, PLACE * x, PLACE * y])
     return np.append(code.ravel(), np.float32(AMISS * np.sqrt(size - clear)))
 
 
@@ -60,7 +55,7 @@ def image_code(found: list[Found]) -> np.ndarray:
     Its cosine with `caption_code` grows with the caption's objects that are there and well formed, with how far they
     lie in the directions named, and falls with anything else.
     """
-    codes = np.stack([object_code(one) for one in found] or [np.zeros(CODE, np.float32)])
+    codes = np.stack([object_code(each) for each in found] or [np.zeros(CODE, np.float32)])
     return np.append(codes[:, :-1].sum(0), np.linalg.norm(codes[:, -1]))
 
 
@@ -70,13 +65,13 @@ def patch_codes(found: list[Found], grid: int) -> np.ndarray:
     if not found:
         return codes
     middle = (np.arange(grid) + 0.5) * SIZE / grid
-    boxes = np.array([(one.x, one.y, one.side / 2 + SIZE / grid / 2) for one in found])
+    boxes = np.array([(each.x, each.y, each.side / 2 + SIZE / grid / 2) for each in found])
     across = np.abs(middle[None, None] - boxes[:, 0, None, None])
     down = np.abs(middle[None, :, None] - boxes[:, 1, None, None])
     distance = np.maximum(across, down) - boxes[:, 2, None, None]  # [objects, grid, grid]
     rows, columns = np.nonzero(distance.min(0) < 0)
     nearest = distance.argmin(0)[rows, columns]
-    codes[rows, columns] = np.stack([object_code(one) for one in found])[nearest]
+    codes[rows, columns] = np.stack([object_code(each) for each in found])[nearest]
     return codes
 
 
@@ -117,4 +112,4 @@ def teach_text(
         index = torch.randint(len(ids), (192,))
         return lesson.loss(ids[index].to(device), codes[index].to(device)), {}
 
-    return train(lesson.to(device), loss, steps=steps, lr=2e-3, device=device)[1]
+    return train(lesson.to(device), loss, steps=steps, lr=2e-3, device=device)

@@ -121,10 +121,10 @@ class Denoiser(nn.Module):
 
     def embed(self, ids: torch.Tensor, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """SDXL's prompt embeddings: second-last hidden states side by side, and the pooled projection."""
-        one = self.text(ids, output_hidden_states=True)
-        two = self.text_2(ids, output_hidden_states=True)
-        hidden = torch.cat([one.hidden_states[-2], two.hidden_states[-2]], dim=-1)
-        return hidden * keep[:, None, None], two.text_embeds * keep[:, None]
+        first = self.text(ids, output_hidden_states=True)
+        second = self.text_2(ids, output_hidden_states=True)
+        hidden = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
+        return hidden * keep[:, None, None], second.text_embeds * keep[:, None]
 
     def loss(
         self, x0: torch.Tensor, ids: torch.Tensor, floor: int = 0, dropout: float = 0.1
@@ -149,7 +149,7 @@ def latent_pool(
     vae: AutoencoderKL, rng: np.random.Generator, n: int, mix: tuple, device: str
 ) -> tuple[torch.Tensor, list[Caption]]:
     """n training scenes as scaled latents, with their captions; `mix`: shares with one, two, three objects."""
-    latents, said = [], []
+    latents, drawn = [], []
     for start in range(0, n, 512):
         counts = rng.choice([1, 2, 3], p=mix, size=min(512, n - start))
         captions = [random_caption(rng, int(k)) for k in counts]
@@ -157,8 +157,8 @@ def latent_pool(
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             mean = vae.encode(images).latent_dist.mean
         latents.append(mean.float() * vae.config.scaling_factor)
-        said += captions
-    return torch.cat(latents), said
+        drawn += captions
+    return torch.cat(latents), drawn
 
 
 def taught(vae: AutoencoderKL, seed: int, device: str, steps: int) -> StableDiffusionXLPipeline:
@@ -191,20 +191,20 @@ def train_generator(
     pipeline = start or taught(vae, seed, device, lesson)
     for number, part in enumerate(rounds):
         torch.manual_seed(seed + number)
-        model = _one_round(pipeline, part, np.random.default_rng([seed, number]), pool, report)
+        model = _train_round(pipeline, part, np.random.default_rng([seed, number]), pool, report)
         model.requires_grad_(True)
         pipeline.register_modules(
             unet=model.unet, text_encoder=model.text, text_encoder_2=model.text_2
         )
-    said = "; ".join(
+    description = "; ".join(
         f"{r.steps} steps at {r.lr:g} on shares {r.mix} of one, two, three objects, t ≥ {r.floor}"
         for r in rounds
     )
     seconds = time.monotonic() - began
-    return pipeline, {"seconds": seconds, "lesson": lesson, "batch": BATCH, "rounds": said}
+    return pipeline, {"seconds": seconds, "lesson": lesson, "batch": BATCH, "rounds": description}
 
 
-def _one_round(pipeline, part: Round, rng, pool: int, report: Callable | None) -> Denoiser:
+def _train_round(pipeline, part: Round, rng, pool: int, report: Callable | None) -> Denoiser:
     device = pipeline.vae.device
     latents, captions = latent_pool(pipeline.vae, rng, pool, part.mix, device)
     codes = torch.from_numpy(np.stack([caption_code(c) for c in captions])).to(device)
@@ -220,4 +220,5 @@ def _one_round(pipeline, part: Round, rng, pool: int, report: Callable | None) -
         return value, {}
 
     size = dict(steps=part.steps, lr=part.lr, ema=0.999)
-    return train(model, loss, **size, device=str(device), report=report)[0]
+    train(model, loss, **size, device=str(device), report=report)
+    return model

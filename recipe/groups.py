@@ -24,7 +24,7 @@ GRID = 8  # patches along a side of the reward's image tower
 
 
 @dataclass
-class Groups:
+class JudgedGroups:
     """G captions with m images each, judged.
 
     images uint8 [G,m,3,64,64]; quality [G,m]; codes [G,m,CODE]; patches bfloat16 [G,m,GRID,GRID,CODE].
@@ -37,7 +37,7 @@ class Groups:
     patches: torch.Tensor
 
     @classmethod
-    def judge(cls, captions: list[str], images: torch.Tensor) -> "Groups":
+    def judge(cls, captions: list[str], images: torch.Tensor) -> "JudgedGroups":
         """Quality = the checker's fidelity + its verdict, in [0,2]; codes of the objects it finds."""
         g, m = images.shape[:2]
         quality, codes = torch.zeros(g, m), torch.zeros(g, m, CODE)
@@ -50,30 +50,30 @@ class Groups:
         return cls(captions, images, quality, codes, patches)
 
     @classmethod
-    def join(cls, parts: "list[Groups]") -> "Groups":
+    def join(cls, parts: "list[JudgedGroups]") -> "JudgedGroups":
         """All the groups of several, in their order."""
         joined = (torch.cat(tensors) for tensors in zip(*(p.tensors() for p in parts), strict=True))
         return cls([c for part in parts for c in part.captions], *joined)
 
-    def split(self, m: int) -> "Groups":
+    def split(self, m: int) -> "JudgedGroups":
         """The same images in groups of m."""
         times = self.images.shape[1] // m
         captions = [c for c in self.captions for _ in range(times)]
         cut = (v[:, : times * m].reshape(-1, m, *v.shape[2:]) for v in self.tensors())
-        return Groups(captions, *cut)
+        return JudgedGroups(captions, *cut)
 
-    def take(self, index: torch.Tensor) -> "Groups":
+    def take(self, index: torch.Tensor) -> "JudgedGroups":
         """The groups at `index`."""
-        return Groups([self.captions[i] for i in index], *(v[index] for v in self.tensors()))
+        return JudgedGroups([self.captions[i] for i in index], *(v[index] for v in self.tensors()))
 
-    def mirrored(self) -> "Groups":
+    def mirrored(self) -> "JudgedGroups":
         """Left and right exchanged, in images and captions; groups whose caption is then held out are left out."""
         captions = [_mirrored(caption) for caption in self.captions]
         kept = torch.tensor([not held_out(caption) for caption in captions])
         sign = torch.ones(CODE)
         sign[1:-1:3] = -1  # x of every object
         images, patches = self.images.flip(-1), (self.patches * sign).bfloat16().flip(-2)
-        mirror = Groups(captions, images, self.quality, self.codes * sign, patches)
+        mirror = JudgedGroups(captions, images, self.quality, self.codes * sign, patches)
         return mirror.take(kept.nonzero()[:, 0])
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
@@ -150,7 +150,7 @@ def _with_spare(scenes: Scenes) -> Scenes:
     return replace(scenes, **pad)
 
 
-def drawn_groups(rng: np.random.Generator, n: int) -> Groups:
+def drawn_groups(rng: np.random.Generator, n: int) -> JudgedGroups:
     """n training captions, each with a true picture, two damaged ones and one of a nearby wrong caption."""
     captions = [
         random_caption(rng, int(k)) for k in rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4], size=n)
@@ -159,15 +159,15 @@ def drawn_groups(rng: np.random.Generator, n: int) -> Groups:
     blocks = [true, _damage(rng, true), _damage(rng, _with_spare(place(rng, captions)))]
     blocks.append(place(rng, [wrong_caption(rng, c) for c in captions]))
     images = torch.stack([(render(b) * 255 + 0.5).to(torch.uint8) for b in blocks], dim=1)
-    return Groups.judge([c.text() for c in captions], images)
+    return JudgedGroups.judge([c.text() for c in captions], images)
 
 
 @torch.inference_mode()
-def sampled_groups(sampler, captions: list[str], m: int, seed: int) -> Groups:
+def sampled_groups(sampler, captions: list[str], m: int, seed: int) -> JudgedGroups:
     """m images of each caption from a generator (a `samplers.Sampler`), judged by the checker."""
     rows = []
     for caption in tqdm(captions, desc="sample", unit="prompt", mininterval=10):
         seeds = [candidate_seed(seed, caption, c) for c in range(m)]
         final, _ = run(sampler, caption, seeds)
         rows.append(to_bytes(sampler.decode(final), [caption] * m).cpu())
-    return Groups.judge(captions, torch.stack(rows))
+    return JudgedGroups.judge(captions, torch.stack(rows))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from recipe.training import train
 from ttsnap.samplers import candidate_seed
 from ttsnap.sft.generator import rows
-from ttsnap.sft.pipeline import Pipeline
+from ttsnap.sft.pipeline import OneStepPipeline
 from ttsnap.shapes.captions import random_caption
 from ttsnap.training.weights import trainable
 
@@ -78,7 +78,7 @@ def teach(sampler, texts: list[str], seed: int, batch_size: int = 128):
 
 
 def distil(
-    student: Pipeline,
+    student: OneStepPipeline,
     noise: torch.Tensor,
     latents: torch.Tensor,
     texts: list[str],
@@ -100,13 +100,11 @@ def distil(
         found = student.latents(noise[index], rows(condition, index))
         return (found - latents[index]).square().mean(), {}
 
-    kept, seconds = train(student.module, loss, steps=steps, lr=LR, ema=0.999, device=device)
-    student.module.load_state_dict(kept.state_dict())
-    student.module.eval().requires_grad_(False)
+    seconds = train(student.module, loss, steps=steps, lr=LR, ema=0.999, device=device)
     return {"steps": steps, "batch": batch, "lr": LR, "rank": RANK, "seconds": seconds}
 
 
-def save(student: Pipeline, teacher: Path, folder: Path) -> None:
+def save(student: OneStepPipeline, teacher: Path, folder: Path) -> None:
     """Write a distilled student: links to the files of its teacher's folder and the LoRA, as fp16."""
     for file in teacher.rglob("*"):
         link = folder / file.relative_to(teacher)
@@ -119,7 +117,9 @@ def save(student: Pipeline, teacher: Path, folder: Path) -> None:
 
 
 @torch.inference_mode()
-def error(student: Pipeline, noise, latents, texts: list[str], batch_size: int = 128) -> float:
+def error(
+    student: OneStepPipeline, noise, latents, texts: list[str], batch_size: int = 128
+) -> float:
     """MSE between the student's and the teacher's latents."""
     total = 0.0
     for at in range(0, len(texts), batch_size):

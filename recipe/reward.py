@@ -10,7 +10,7 @@ from torch import nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from recipe.codes import CODE, Lesson, teach_text
-from recipe.groups import Groups
+from recipe.groups import JudgedGroups
 from recipe.tokenizer import MAX_LENGTH, build_tokenizer
 from recipe.training import train
 from ttsnap.rewards.clip import PickScore
@@ -90,15 +90,15 @@ def taught(folder: str, seed: int, device: str, lesson: int) -> tuple[PickScore,
 def train_images(
     reward: PickScore,
     reading: nn.Linear,
-    pools: dict[str, tuple[Groups, int]],
+    pools: dict[str, tuple[JudgedGroups, int]],
     steps: int,
     seed: int,
     device: str,
     report: Callable | None = None,
-) -> PickScore:
+) -> None:
     """Train the image tower: codes of what images show, by patch and whole, and ranking within groups.
 
-    pools: name → (groups of 4 images, groups per batch). The text tower stays as it was taught. Returns the average.
+    pools: name → (groups of 4 images, groups per batch). The text tower stays as it was taught. In place.
     """
     torch.manual_seed(seed)
     shifts = torch.Generator().manual_seed(seed)
@@ -132,18 +132,16 @@ def train_images(
         return total, {name: f"{value.item():.4f}" for name, value in parts.items()}
 
     lesson = nn.ModuleList([reward, local])
-    size = dict(steps=steps, lr=1e-3, ema=0.998, device=device, report=report)
-    (kept, _), _ = train(lesson, loss, **size)
-    return kept
+    train(lesson, loss, steps=steps, lr=1e-3, ema=0.998, device=device, report=report)
 
 
-def _draw(pools: dict[str, tuple[Groups, int]]) -> Groups:
+def _draw(pools: dict[str, tuple[JudgedGroups, int]]) -> JudgedGroups:
     """A batch of groups: so many of each pool, in the pools' order."""
     taken = [
         groups.take(torch.randint(len(groups.captions), (count,)))
         for groups, count in pools.values()
     ]
-    return Groups.join(taken)
+    return JudgedGroups.join(taken)
 
 
 def neatness(images: torch.Tensor) -> torch.Tensor:
@@ -175,12 +173,12 @@ def train_head(
         index = torch.randint(len(features), (512,), device=device)
         return F.mse_loss(head(features[index])[:, 0].float(), target[index]), {}
 
-    head, seconds = train(head, loss, steps=steps, lr=2e-3, ema=0.99, device=device)
+    seconds = train(head, loss, steps=steps, lr=2e-3, ema=0.99, device=device)
     return head, {"seconds": seconds, "steps": steps}
 
 
 @torch.no_grad()
-def gates(reward, groups: Groups, device: str) -> dict[str, float]:
+def gates(reward, groups: JudgedGroups, device: str) -> dict[str, float]:
     """What a reward must pass before anything is built on it, on generator samples of held-out captions.
 
     shift_tau: Kendall τ, within a prompt, between rewards of the images and of the images moved by one pixel.

@@ -3,14 +3,16 @@
 import math
 import time
 from collections.abc import Callable
-from copy import deepcopy
+from contextlib import nullcontext
 
 import torch
 from tqdm import tqdm
 
+from ttsnap.training.weights import Average
+
 
 def cosine(step: int, steps: int, warmup: int = 100) -> float:
-    """Learning-rate factor: linear warm-up, then half a cosine down to 2 %."""
+    """Factor of the learning rate: linear warm-up, then half a cosine down to 2 %."""
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
@@ -27,15 +29,15 @@ def train(
     weight_decay: float = 0.01,
     device: str = "cpu",
     report: Callable[[int, torch.nn.Module], str] | None = None,
-) -> tuple[torch.nn.Module, float]:
-    """Minimise `loss(step)` over the model's parameters in bf16 autocast, fp32 master weights.
+) -> float:
+    """Minimise `loss(step)` over the model's parameters in bf16 autocast, fp32 master weights; the seconds taken.
 
-    Returns the model to keep (its exponential moving average when `ema` > 0) and the seconds taken.
+    With `ema` > 0 the model ends with the exponential moving average of its parameters, and learns no more.
     """
     started = time.monotonic()
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps))
-    average = deepcopy(model).requires_grad_(False) if ema else model
+    average = Average(dict(model.named_parameters()), ema, warm_up=19) if ema else None
     progress = tqdm(range(steps), desc="train", mininterval=10)
     for step in progress:
         model.train()
@@ -46,13 +48,15 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        if ema:
-            decay = min(ema, (step + 1) / (step + 20))
-            with torch.no_grad():
-                for kept, now in zip(average.parameters(), model.parameters(), strict=True):
-                    kept.lerp_(now, 1 - decay)
+        if average:
+            average.update()
         if step % 50 == 0:
             progress.set_postfix({"loss": f"{value.item():.4f}", **parts}, refresh=False)
         if report and (step + 1) % max(1, steps // 8) == 0:
-            tqdm.write(f"step {step + 1}: {report(step + 1, average)}")
-    return average.eval(), time.monotonic() - started
+            with average.in_place() if average else nullcontext():
+                tqdm.write(f"step {step + 1}: {report(step + 1, model)}")
+    if average:
+        average.write()
+        model.requires_grad_(False)
+    model.eval()
+    return time.monotonic() - started

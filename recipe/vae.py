@@ -8,7 +8,7 @@ from recipe.training import train
 from ttsnap.shapes.captions import random_caption
 from ttsnap.shapes.world import dense, place, render
 
-STEPS = 1800
+STEPS, POOL = 1800, 6144  # training steps, captioned scenes that are drawn
 
 
 def build() -> AutoencoderKL:
@@ -37,7 +37,7 @@ def pictures(rng: np.random.Generator, n: int, part: str = "train") -> torch.Ten
     return torch.cat(blocks)
 
 
-def train_vae(steps: int, seed: int, device: str, pool: int = 6144) -> tuple[AutoencoderKL, dict]:
+def train_vae(steps: int, seed: int, device: str, pool: int = POOL) -> tuple[AutoencoderKL, dict]:
     """Train on captioned and crowded scenes with L1 + 2·MSE + 1e-5·KL; returns the model and its figures."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def train_vae(steps: int, seed: int, device: str, pool: int = 6144) -> tuple[Aut
         value = error.abs().mean() + 2 * error.square().mean() + 1e-5 * posterior.kl().mean()
         return value, {}
 
-    vae, seconds = train(vae, loss, steps=steps, lr=2e-3, ema=0.998, device=device, report=psnr)
+    seconds = train(vae, loss, steps=steps, lr=2e-3, ema=0.998, device=device, report=psnr)
     with torch.no_grad():
         latents = vae.encode(test).latent_dist.mean
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))

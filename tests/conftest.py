@@ -47,12 +47,12 @@ def gan(tmp_path_factory):
 def manifest(gan, tmp_path_factory):
     """20 digits with noise assigned for that GAN."""
     from ttsnap.settings.sft import Assign
-    from ttsnap.sft.assignment import build
+    from ttsnap.sft.assignment import assign_targets
     from ttsnap.sft.data import load_images
     from ttsnap.sft.generators import load_generator
-    from ttsnap.sft.targets import of_images
+    from ttsnap.sft.targets import labelled_targets
 
     out = tmp_path_factory.mktemp("assigned")
-    targets = of_images(load_images("digits"), 0, 20)
-    build(load_generator(gan), targets, out, Assign(steps=10).model_dump())
+    targets = labelled_targets(load_images("digits"), 0, 20)
+    assign_targets(load_generator(gan), targets, out, Assign(steps=10).model_dump())
     return str(out / "manifest.jsonl")

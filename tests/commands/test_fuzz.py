@@ -23,7 +23,7 @@ from ttsnap.settings.config import load_config
 from ttsnap.sft.classifier import Classifier, load_classifier, save_classifier
 from ttsnap.sft.gan import load_gan
 from ttsnap.sft.records import read_assigned, read_blocks
-from ttsnap.sft.targets import of_pairs
+from ttsnap.sft.targets import pair_targets
 from ttsnap.storage.files import write_json, write_text
 from ttsnap.storage.image_shards import read_shard
 from ttsnap.storage.prompts import read_prompts
@@ -57,7 +57,7 @@ def read_tree(path: Path) -> None:
 
 
 def read_pairs(path: Path) -> None:
-    for target in of_pairs(path):
+    for target in pair_targets(path):
         if hasattr(target, "load"):
             assert target.condition
         else:

@@ -16,6 +16,7 @@ from ttsnap.finetune import losses, train
 from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.groups import predict
 from ttsnap.rewards.levels import load_level, make_trainable, read_about, save_level
+from ttsnap.training import run as training
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_foreign_checkpoints_are_refused(clip, tmp_path):
 
 
 def test_a_run_that_was_killed_ends_with_the_same_weights(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
 
     def finish(state, fail_at=None):
         reward = load_reward("pickscore", path=clip)
@@ -132,7 +133,7 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(clip, tmp_path, monkey
 
 
 def test_a_state_of_another_run_is_not_taken(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     for lr in (1e-3, 1e-4):
         reward = load_reward("pickscore", path=clip)
         history = train.train_level(

@@ -55,17 +55,17 @@ def test_parts_of_a_batch_add_up(clip, loss):
 
 def test_processes_share_a_step_among_them():
     step = list(range(10))
-    shares = [train.own_parts(step, 2, Processes(rank, 3)) for rank in range(3)]
+    shares = [train.share(step, 2, Processes(rank, 3)) for rank in range(3)]
     assert shares == [[[0, 1], [6, 7]], [[2, 3], [8, 9]], [[4, 5]]]
 
 
 def test_reading_ahead_keeps_the_order():
     for count in range(5):
-        assert list(train.ahead(lambda x: x * x, list(range(count)))) == [
+        assert list(train.read_ahead(lambda x: x * x, list(range(count)))) == [
             x * x for x in range(count)
         ]
     with pytest.raises(ZeroDivisionError):
-        list(train.ahead(lambda x: 1 // x, [1, 0]))
+        list(train.read_ahead(lambda x: 1 // x, [1, 0]))
 
 
 def command(clip, folder, out, batch_size):

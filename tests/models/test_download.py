@@ -12,7 +12,8 @@ import pytest
 
 from ttsnap.cli import main
 from ttsnap.models import assets, fetch, resolve
-from ttsnap.sft.data import CLASSES, load_images
+from ttsnap.settings.datasets import LABELLED
+from ttsnap.sft.data import load_images
 
 BIG = bytes(range(256)) * 4000  # a megabyte
 FILES = {
@@ -197,7 +198,7 @@ def test_every_model_and_reward_named_has_an_asset():
     pipeline = assets.ASSETS["FLUX.1-dev"][0]
     assert pipeline.wants("transformer/diffusion_pytorch_model-00001-of-00003.safetensors")
     assert not pipeline.wants("unet/diffusion_pytorch_model.fp16.safetensors")
-    assert assets.DATA_SETS.keys() == CLASSES.keys() - {"digits"}
+    assert assets.DATA_SETS.keys() == LABELLED.keys() - {"digits"}
     assert assets.how_to_get("models/ImageReward").startswith(
         "`ttsnap download --only ImageReward`"
     )

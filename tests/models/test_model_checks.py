@@ -13,13 +13,12 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from safetensors.torch import load_file, save_file
 
 from ttsnap.errors import BadInput
-from ttsnap.models import EMBEDDED
+from ttsnap.models import EMBEDDED, check_model
 from ttsnap.models.checks import check_folder, own_size
 from ttsnap.rewards.base import load_reward
 from ttsnap.samplers import load_sampler, wrap_pipeline
 from ttsnap.samplers.cost import folder_cost
-from ttsnap.settings.checks import check_model
-from ttsnap.sft.pipeline import _own_size
+from ttsnap.sft.pipeline import _native_size
 
 SIZE = {"height": tiny.PIXELS, "width": tiny.PIXELS}
 CALL = {"steps": 2, "guidance": 2.0, **SIZE}
@@ -435,9 +434,9 @@ def test_a_models_own_size_is_height_and_width(model, value, size):
     sampler = wrap_pipeline(pipe, steps=1, guidance=0)
     assert (sampler.height, sampler.width) == size
     if size[0] == size[1]:
-        assert _own_size(str(folder)) == size[0]
+        assert _native_size(str(folder)) == size[0]
     else:
-        assert "--size" in refused(lambda: _own_size(str(folder)))
+        assert "--size" in refused(lambda: _native_size(str(folder)))
 
 
 REWARD = {

@@ -8,19 +8,19 @@ import torch
 from ttsnap.errors import BadInput
 from ttsnap.noise import assign as noise_assign
 from ttsnap.settings.sft import Assign
-from ttsnap.sft import build as building
+from ttsnap.sft import assignment
 from ttsnap.sft.data import load_images
 from ttsnap.sft.generators import load_generator
 from ttsnap.sft.records import read_assigned
-from ttsnap.sft.targets import of_images
+from ttsnap.sft.targets import labelled_targets
 
 SETTINGS = Assign(steps=6, batch_size=4).model_dump()
 
 
 def assigned(gan, out, count=8, first=0, **options) -> dict:
     settings = SETTINGS | options.pop("settings", {})
-    targets = of_images(load_images("digits"), first, count)
-    return building.build(load_generator(gan), targets, out, settings, **options)
+    targets = labelled_targets(load_images("digits"), first, count)
+    return assignment.assign_targets(load_generator(gan), targets, out, settings, **options)
 
 
 def test_a_rerun_keeps_what_is_done_adds_what_is_new_drops_nothing(gan, tmp_path):
@@ -57,7 +57,7 @@ def test_a_killed_assignment_goes_on(gan, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*args, **options)
 
-    monkeypatch.setattr(building, "assign", dies)
+    monkeypatch.setattr(assignment, "assign", dies)
     with pytest.raises(KeyboardInterrupt):
         assigned(gan, out, 8)
     assert not (out / "manifest.jsonl").exists()
@@ -116,6 +116,8 @@ def test_broken_datasets_are_refused(gan, tmp_path):
 
 
 def test_a_target_given_twice_is_assigned_once_and_counted(gan, tmp_path):
-    targets = list(of_images(load_images("digits"), 0, 3))
-    summary = building.build(load_generator(gan), [*targets, targets[1]], tmp_path / "o", SETTINGS)
+    targets = list(labelled_targets(load_images("digits"), 0, 3))
+    summary = assignment.assign_targets(
+        load_generator(gan), [*targets, targets[1]], tmp_path / "o", SETTINGS
+    )
     assert summary["samples"] == 3 and summary["repeated"] == 1

@@ -158,7 +158,7 @@ def test_assignments_of_another_size_are_no_rerun(pipeline, tmp_path, capsys):
 def test_distilling_makes_one_step_do_what_the_teacher_does_in_many(tmp_path):
     from recipe import onestep
     from ttsnap.samplers import load_sampler
-    from ttsnap.sft.pipeline import Pipeline
+    from ttsnap.sft.pipeline import OneStepPipeline
 
     scheduler = EulerDiscreteScheduler(
         prediction_type="v_prediction", timestep_spacing="trailing", rescale_betas_zero_snr=True
@@ -172,7 +172,7 @@ def test_distilling_makes_one_step_do_what_the_teacher_does_in_many(tmp_path):
     for step in range(teacher.steps):
         alone, _ = teacher.step(step, alone, condition)
     assert torch.allclose(alone[0], latents[17], atol=1e-3)
-    student = Pipeline(folder, 32, "cpu")
+    student = OneStepPipeline(folder, 32, "cpu")
     before = onestep.error(student, noise, latents, texts)
     onestep.distil(student, noise, latents, texts, steps=60)
     after = onestep.error(student, noise, latents, texts)
@@ -187,13 +187,13 @@ def test_distilling_makes_one_step_do_what_the_teacher_does_in_many(tmp_path):
 
 
 def test_drawn_pairs_show_their_captions_and_open_as_targets(tmp_path):
-    from ttsnap.sft.targets import of_pairs
+    from ttsnap.sft.targets import pair_targets
     from ttsnap.shapes.captions import held_out
     from ttsnap.shapes.checker import check
 
     words = ["draw-shapes", "--out", str(tmp_path), "--count", "9", "--part", "held_out"]
     assert main(words) == 0
-    targets = list(of_pairs(tmp_path / "pairs.jsonl"))
+    targets = list(pair_targets(tmp_path / "pairs.jsonl"))
     images = np.stack([target.load((3, 64, 64)) for target in targets])
     prompts = [target.condition for target in targets]
     assert len(prompts) == 9 and check(images, prompts)[0].all()

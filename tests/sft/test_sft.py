@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from ttsnap.cli import main
 from ttsnap.errors import TtsnapError
 from ttsnap.settings.sft import Train
-from ttsnap.sft import train as training
 from ttsnap.sft.generator import base_noise
 from ttsnap.sft.generators import load_generator
 from ttsnap.sft.records import read_assigned
 from ttsnap.sft.train import Trainer
+from ttsnap.training import run as training
 from ttsnap.training.weights import merged, trainable
 
 
@@ -94,44 +94,50 @@ def test_the_teacher_is_the_original_in_every_cycle(gan, manifest, tmp_path):
     assert history["preserve"][0] > 1e-3
 
 
-def test_direct_noise_is_fresh_and_assigned_noise_fits_better(gan, manifest):
-    direct = trainer(gan, manifest, noise="random").run()
-    matched = trainer(gan, manifest).run()
-    assert len(direct["total"]) == len(matched["total"])
-    assert matched["fit"][0] < direct["fit"][0]
+def test_random_noise_is_fresh_and_assigned_noise_fits_better(gan, manifest):
+    random = trainer(gan, manifest, noise="random").run()
+    assigned = trainer(gan, manifest).run()
+    assert len(random["total"]) == len(assigned["total"])
+    assert assigned["fit"][0] < random["fit"][0]
     run = trainer(gan, manifest, noise="random")
     assert not torch.equal(run._draw(1, 0, 4), run._draw(2, 0, 4))
     assert not torch.equal(run._draw(1, 0, 4), run._draw(1, 1, 4))
 
 
 @pytest.mark.parametrize("settings", [{}, {"ema": 0.9}, {"lora": {"rank": 2, "alpha": 4}}])
-def test_a_killed_run_ends_with_the_same_weights(gan, manifest, tmp_path, monkeypatch, settings):
+def test_a_killed_run_ends_with_the_same_weights(
+    gan, manifest, tmp_path, monkeypatch, capsys, settings
+):
     monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     whole = trainer(gan, manifest, **settings)
     expected = whole.run()
     first = trainer(gan, manifest, **settings)
-    real = first._update
+    real = first._losses
 
-    def dies(update, batch):
-        if update == 5:
+    def dies(number, batch):
+        if number == 5:
             raise KeyboardInterrupt
-        return real(update, batch)
+        return real(number, batch)
 
-    first._update = dies
+    first._losses = dies
     with pytest.raises(KeyboardInterrupt):
         first.run(tmp_path / "state.pt")
     epochs = []
     second = trainer(gan, manifest, **settings)
+    capsys.readouterr()
     assert second.run(tmp_path / "state.pt", lambda means: epochs.append(len(means))) == expected
-    assert epochs == [2, 3]
+    assert epochs == [2, 3] and "sft: goes on after update 4 of 9" in capsys.readouterr().err
     for name, value in whole.parameters.items():
         assert torch.equal(value, second.parameters[name])
     if second.average:
         assert all(
             torch.equal(whole.average.values[k], v) for k, v in second.average.values.items()
         )
-    changed = trainer(gan, manifest, **settings | {"lr": 2e-3})
-    assert len(changed._restore(tmp_path / "state.pt")["total"]) == 0
+    trainer(gan, manifest, **settings).run(tmp_path / "state.pt", lambda means: epochs.append(0))
+    assert epochs[2:] == [0], "killed after its last update: only the last epoch ends again"
+    capsys.readouterr()
+    trainer(gan, manifest, **settings | {"lr": 2e-3}).run(tmp_path / "state.pt")
+    assert "goes on" not in capsys.readouterr().err, "a state of another run"
 
 
 def test_a_loss_that_is_not_finite_is_said(gan, manifest):

@@ -8,15 +8,17 @@ import torch
 
 from ttsnap.cli import main
 from ttsnap.report.sft_summary import over_seeds, summarise_sft
-from ttsnap.sft.data import DEBIAN_FASHION
+from ttsnap.settings.datasets import LABELLED
 from ttsnap.sft.generator import rows
 from ttsnap.sft.generators import load_generator
 from ttsnap.sft.metrics import frechet_distance
 from ttsnap.sft.records import read_assigned
 
+PACKAGED = LABELLED["fashion_mnist"].packaged
 
-@pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="needs Debian's dataset-fashion-mnist")
-def test_fashion_mnist_from_gan_to_matched_generator(tmp_path):
+
+@pytest.mark.skipif(not PACKAGED.is_dir(), reason="needs Debian's dataset-fashion-mnist")
+def test_fashion_mnist_from_gan_to_finetuned_generator(tmp_path):
     """Real 28×28 images through the whole cycle; assignment brings each target's loss down a good deal."""
     model, words = str(tmp_path / "gan"), ["--threads", "1", "--seed", "1"]
     train = ["train-gan", "--data", "fashion_mnist", "--limit", "320", "--epochs", "3"]
@@ -93,14 +95,14 @@ def comparison(way: str, cycle: int, seed: int, psnr: float) -> dict:
 
 
 def test_intervals_pair_the_seeds():
-    """Seeds differ by 5 dB, matched − direct by 1.0, 1.1, 0.9: only the paired interval sees that."""
-    made = [comparison("direct", 1, s, 10 + 5 * s) for s in range(3)]
-    made += [comparison("matched", 1, s, 11 + 5 * s + d) for s, d in enumerate((0, 0.1, -0.1))]
+    """Seeds differ by 5 dB, assigned − random by 1.0, 1.1, 0.9: only the paired interval sees that."""
+    made = [comparison("random", 1, s, 10 + 5 * s) for s in range(3)]
+    made += [comparison("assigned", 1, s, 11 + 5 * s + d) for s, d in enumerate((0, 0.1, -0.1))]
     summary = summarise_sft(made)
-    of = summary["differences"][0]["values"]["held-out targets, PSNR (dB)"]
-    assert of["value"] == pytest.approx(1)
+    gap = summary["differences"][0]["values"]["held-out targets, PSNR (dB)"]
+    assert gap["value"] == pytest.approx(1)
     half = 4.302653 * 0.1 / 3**0.5
-    assert (of["low"], of["high"]) == (pytest.approx(1 - half), pytest.approx(1 + half))
-    assert "held-out targets, PSNR (dB): matched noise is better" in summary["sentences"]
+    assert (gap["low"], gap["high"]) == (pytest.approx(1 - half), pytest.approx(1 + half))
+    assert "held-out targets, PSNR (dB): assigned noise is better" in summary["sentences"]
     assert "fresh samples, feature distance: no clear difference" in summary["sentences"]
     assert over_seeds([1.0])["low"] is None

@@ -11,10 +11,10 @@ from PIL import Image
 
 from ttsnap.cli import main
 from ttsnap.errors import BadInput
-from ttsnap.settings.sft import SIZES
-from ttsnap.sft.data import DEBIAN_FASHION, load_images
+from ttsnap.settings.datasets import LABELLED
+from ttsnap.sft.data import load_images
 from ttsnap.sft.records import read_assigned
-from ttsnap.sft.targets import Failure, of_pairs, read_image
+from ttsnap.sft.targets import Failure, pair_targets, read_image
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -61,11 +61,11 @@ def test_broken_data_files_are_one_line(tmp_path):
         "few labels": (good, idx(np.array([1, 2], np.uint8)), "3 images and 2 labels"),
         "label": (good, idx(np.array([1, 2, 10], np.uint8)), "label 10 is no class"),
     }
-    for name, (images, of, says) in cases.items():
+    for name, (images, labels, says) in cases.items():
         folder = tmp_path / name
         folder.mkdir()
         (folder / "train-images-idx3-ubyte").write_bytes(images)
-        (folder / "train-labels-idx1-ubyte").write_bytes(of)
+        (folder / "train-labels-idx1-ubyte").write_bytes(labels)
         with pytest.raises(BadInput, match=says):
             load_images("mnist", folder)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(good)[:-9])
@@ -83,9 +83,12 @@ def test_broken_data_files_are_one_line(tmp_path):
 
 
 def test_bundled_and_packaged_sets_have_their_sizes():
-    names = ["digits", *(["fashion_mnist"] if DEBIAN_FASHION.is_dir() else [])]
-    for name in names:
-        for split, size in SIZES[name].items():
+    there = {
+        n: d for n, d in LABELLED.items() if not d.files or (d.packaged and d.packaged.is_dir())
+    }
+    assert "digits" in there
+    for name, about in there.items():
+        for split, size in about.sizes.items():
             data = load_images(name, split=split)
             assert len(data.images) == len(data.labels) == size
             assert set(data.labels.tolist()) == set(range(10))
@@ -180,13 +183,13 @@ def test_pairs_fields_start_and_limit(pairs, tmp_path):
     path = tmp_path / "mine.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     options = dict(prompt_field="text", image_field="file", start=1, limit=3)
-    found = list(of_pairs(path, pairs, **options))
+    found = list(pair_targets(path, pairs, **options))
     assert [(t.index, t.condition) for t in found] == [(1, "1"), (2, "2"), (3, "3")]
-    assert all(isinstance(t, Failure) for t in of_pairs(path, pairs))
+    assert all(isinstance(t, Failure) for t in pair_targets(path, pairs))
     with pytest.raises(BadInput, match="no such folder"):
-        list(of_pairs(path, tmp_path / "nowhere"))
+        list(pair_targets(path, tmp_path / "nowhere"))
     with pytest.raises(BadInput, match="none.jsonl: no such file"):
-        list(of_pairs(tmp_path / "none.jsonl", pairs))
+        list(pair_targets(tmp_path / "none.jsonl", pairs))
 
 
 def test_no_usable_target_is_a_failure(gan, tmp_path, capsys):

@@ -360,14 +360,14 @@ def test_a_classifier_of_another_data_set(manifest, gan, tmp_path, capsys):
 
 
 def test_comparisons_with_two_original_models(tmp_path, capsys):
-    for name, base in (("base.0", "a@1"), ("direct.1", "a@2")):
+    for name, base in (("base.0", "a@1"), ("random.1", "a@2")):
         way, cycle = name.split(".")
         about = {"way": way, "cycle": int(cycle), "seed": 0, "base": base, "judge": "j"}
         figures = {"samples": 1, "psnr": 20.0}
         about |= {"train": figures, "test": figures, "drift": 0.1}
         about["fresh"] = {"samples": 1, "feature_distance": 1.0}
         (tmp_path / f"{name}.json").write_text(json.dumps(about))
-    paths = [tmp_path / "base.0.json", tmp_path / "direct.1.json"]
+    paths = [tmp_path / "base.0.json", tmp_path / "random.1.json"]
     run("report-sft", "--part", "table", "--comparison", *paths, "--out", tmp_path / "t.html",
         status=2)  # fmt: skip
     refused(capsys, "made with base a@2", "with a@1")

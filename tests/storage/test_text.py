@@ -128,10 +128,10 @@ def test_other_prompts_stay_apart():
     ],
 )
 def test_a_pair_that_would_lose_something_is_a_failure(tmp_path, line, says):
-    from ttsnap.sft.targets import Failure, of_pairs
+    from ttsnap.sft.targets import Failure, pair_targets
 
     path = saved(tmp_path, "pairs.jsonl", line + "\n")
-    (failure,) = of_pairs(path)
+    (failure,) = pair_targets(path)
     assert isinstance(failure, Failure) and says in failure.error
 
 

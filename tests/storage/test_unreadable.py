@@ -27,7 +27,7 @@ from ttsnap.sft.classifier import Classifier, load_classifier, save_classifier
 from ttsnap.sft.data import read_idx
 from ttsnap.sft.gan import GanGenerator, load_gan, save_gan
 from ttsnap.sft.records import has_samples, read_assigned, read_blocks, write_block, write_manifest
-from ttsnap.sft.targets import of_pairs
+from ttsnap.sft.targets import pair_targets
 from ttsnap.storage.files import reading, why_unreadable
 from ttsnap.storage.image_shards import read_shard, write_shard
 from ttsnap.storage.images import read_rgb
@@ -103,7 +103,7 @@ READERS = {
     "gan's config": ("config.json", gan, lambda path: load_gan(path.parent)),
     "architecture": ("a.json", text("{}"), read_architecture),
     "prompts": ("p.json", text('["a"]'), read_prompts),
-    "pairs": ("p.jsonl", text("{}"), lambda path: list(of_pairs(path))),
+    "pairs": ("p.jsonl", text("{}"), lambda path: list(pair_targets(path))),
     "data set": ("t-idx1-ubyte", idx, lambda path: read_idx(path, 1)),
     "values": ("p1_i1_s00.yaml", text("0: [1.0]"), lambda path: read_values(path.parent)),
     "config": ("c.yaml", text("{}"), load_config),

@@ -186,7 +186,7 @@ def test_a_job_goes_on_after_a_requeue_and_after_its_node_died(cluster, undistur
     cluster.wait_for_node("idle")
     finish(run)
     assert (copied / FINETUNE).read_bytes() == (undisturbed / FINETUNE).read_bytes()
-    assert "goes on after step" in (copied / "results/logs/finetune/pickscore/2.log").read_text()
+    assert "goes on after update" in (copied / "results/logs/finetune/pickscore/2.log").read_text()
     [job] = of_folder(cluster, copied)
     assert job["Restarts"] == "2"
 

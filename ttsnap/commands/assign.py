@@ -1,70 +1,69 @@
 """`ttsnap assign`: the E-step. For each target image, the noise that a one-step generator maps closest to it."""
 
-import argparse
+from typing import ClassVar
 
-from ttsnap.commands.device_options import add_device, pick_device
-from ttsnap.commands.options import in_file, out_folder, seed, side
-from ttsnap.commands.settings_options import add_settings, take_settings
-from ttsnap.commands.target_options import add_targets, open_targets
+from pydantic import Field
+from pydantic_settings import CliVariadicArg
+
+from ttsnap.commands.device_options import OnDevice, pick_device
+from ttsnap.commands.options import Command, Filled, ForModel, InFile, OutFolder
+from ttsnap.commands.target_options import ForTargets, open_targets
 from ttsnap.errors import TtsnapError
 from ttsnap.models import check_generator
+from ttsnap.settings.section import Seed
 from ttsnap.settings.sft import Assign
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    add_targets(parser)
-    parser.add_argument(
-        "--model", required=True, help="GAN folder, one-step diffusers folder or hub id"
+class AssignOptions(Command, Assign, ForModel, ForTargets, OnDevice):
+    """Which targets get the noise of which generator, and how it is found."""
+
+    fills: ClassVar = Filled(made=("manifest.jsonl", "blocks"), free=None)
+
+    out: OutFolder = Field(description="folder of the assigned dataset; a rerun adds to it")
+    start: CliVariadicArg[list[InFile]] = Field(
+        [],
+        validation_alias="from",
+        description="manifests of an earlier assignment to go on from",
     )
-    parser.add_argument(
-        "--size", type=side, help="image side of a pipeline, in pixels; its own if not given"
+    mirror: bool = Field(
+        False,
+        description="hold just the targets given, be it none; assign those of another model or settings again",
     )
-    parser.add_argument(
-        "--out",
-        type=out_folder,
-        required=True,
-        help="folder of the assigned dataset; a rerun adds to it",
-    )
-    parser.add_argument(
-        "--from", dest="start", type=in_file, nargs="+", default=[], metavar="MANIFEST",
-        help="manifests of an earlier assignment to go on from",
-    )  # fmt: skip
-    parser.add_argument(
-        "--mirror", action="store_true",
-        help="hold just the targets given, be it none; do those of another model or settings again",
-    )  # fmt: skip
-    add_settings(parser, Assign)
-    parser.add_argument("--seed", type=seed, default=0, help="run seed, of the base noise")
-    add_device(parser)
+    seed: Seed = Field(0, description="run seed, of the base noise")
 
 
-def run(args: argparse.Namespace) -> dict:
+def run(options: AssignOptions) -> dict:
     """Build or complete the dataset; return its summary."""
-    settings = take_settings(args, Assign)
-    check_generator(args.model, "--model")
-    targets = open_targets(args)
-    device = pick_device(args)
+    check_generator(options.model, "--model")
+    targets = open_targets(options)
+    device = pick_device(options)
     from ttsnap.models import weights_digest
-    from ttsnap.sft.assignment import build
+    from ttsnap.sft.assignment import assign_targets
     from ttsnap.sft.generators import load_generator
     from ttsnap.sft.records import has_samples, read_assigned
     from ttsnap.storage.code_digest import code
 
-    generator = load_generator(args.model, size=args.size, device=device)
-    earlier = [manifest for manifest in args.start if has_samples(manifest)]
-    start = read_assigned(earlier) if earlier else None
-    made_by = {"code": code("ttsnap.commands.assign"), "weights": weights_digest(args.model)}
-    summary = build(
-        generator, targets, args.out, settings, seed=args.seed, start=start, mirror=args.mirror,
-        about=made_by if args.mirror else {},
-    )  # fmt: skip
+    generator = load_generator(options.model, size=options.size, device=device)
+    earlier = [manifest for manifest in options.start if has_samples(manifest)]
+    made_by = {"code": code("ttsnap.commands.assign"), "weights": weights_digest(options.model)}
+    summary = assign_targets(
+        generator,
+        targets,
+        options.out,
+        options.model_dump(include=set(Assign.model_fields)),
+        seed=options.seed,
+        start=read_assigned(earlier) if earlier else None,
+        mirror=options.mirror,
+        about=made_by if options.mirror else {},
+    )
     if not summary["samples"]:
-        message = f"no target could be used; {args.out}/failures.jsonl says why"
-        if not args.mirror:
+        message = f"no target could be used; {options.out}/failures.jsonl says why"
+        if not options.mirror:
             raise TtsnapError(message)
         print(message)  # other shards have some
         return summary
-    print(f"{summary['samples']} assigned ({summary['kept']} were there), {summary['failures']} failed; "
-          f"mean loss {summary['loss_start']:.5f} → {summary['loss']:.5f}")  # fmt: skip
+    print(
+        f"{summary['samples']} assigned ({summary['kept']} were there), {summary['failures']} failed; "
+        f"mean loss {summary['loss_start']:.5f} → {summary['loss']:.5f}"
+    )
     return summary

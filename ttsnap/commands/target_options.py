@@ -1,52 +1,57 @@
-"""The options that name targets."""
+"""The options that name images: a labelled data set, or pairs of image and prompt."""
 
-import argparse
+from pydantic import Field
 
-from ttsnap.commands.options import count, in_file, in_folder, natural, refuse_beside
+from ttsnap.commands.options import InFile, InFolder, refuse_beside
 from ttsnap.errors import BadInput
-from ttsnap.settings.sft import SIZES
+from ttsnap.settings.datasets import BUNDLED, DataSet
+from ttsnap.settings.section import Positive, Section
+from ttsnap.settings.sft import First, ImageField, PromptField, SplitTaken
 
 
-def add_targets(parser: argparse.ArgumentParser) -> None:
-    """--data or --pairs, and which part of it."""
-    parser.add_argument("--data", choices=SIZES, help="labelled data set")
-    parser.add_argument(
-        "--folder",
-        type=in_folder,
-        help="where the data set's files lie, if not where `ttsnap download` puts them",
+class InFolderOfData(Section):
+    """Where the files of a labelled data set lie."""
+
+    folder: InFolder | None = Field(
+        None,
+        description="where the data set's files lie, if not where `ttsnap download` puts them",
     )
-    parser.add_argument(
-        "--split", default="train", choices=["train", "test"], help="of the data set"
-    )
-    parser.add_argument(
-        "--pairs", type=in_file, help='pairs.jsonl: lines {"prompt": …, "image": relative path}'
-    )
-    parser.add_argument(
-        "--data-root", type=in_folder, help="folder of the images; that of pairs.jsonl if not given"
-    )
-    parser.add_argument("--prompt-field", default="prompt", help="name of the prompt in a line")
-    parser.add_argument("--image-field", default="image", help="name of the image path in a line")
-    parser.add_argument("--start-index", type=natural, default=0, help="first target")
-    parser.add_argument("--limit", type=count, help="how many targets; all if not given")
 
 
-def open_targets(args: argparse.Namespace):
+class ForDataSet(InFolderOfData):
+    """The labelled data set that something is trained on."""
+
+    data: DataSet = Field(BUNDLED, description="labelled data set")
+
+
+class ForTargets(InFolderOfData):
+    """The targets, and which part of them."""
+
+    data: DataSet | None = Field(None, description="labelled data set")
+    split: SplitTaken
+    pairs: InFile | None = Field(
+        None, description='pairs.jsonl: lines {"prompt": …, "image": relative path}'
+    )
+    data_root: InFolder | None = Field(
+        None, description="folder of the images; that of pairs.jsonl if not given"
+    )
+    prompt_field: PromptField
+    image_field: ImageField
+    start_index: First
+    limit: Positive | None = Field(None, description="how many targets; all if not given")
+
+
+def open_targets(options: ForTargets):
     """An iterator over the targets (and failures) that the options name."""
     from ttsnap.sft.data import load_images
-    from ttsnap.sft.targets import of_images, of_pairs
+    from ttsnap.sft.targets import labelled_targets, pair_targets
 
-    if (args.data is None) == (args.pairs is None):
+    if (options.data is None) == (options.pairs is None):
         raise BadInput("give either --data or --pairs")
-    if args.data:
-        refuse_beside(args, "with --data", "--data-root", "--prompt-field", "--image-field")
-        data = load_images(args.data, args.folder, args.split)
-        return of_images(data, args.start_index, args.limit)
-    refuse_beside(args, "with --pairs", "--folder", "--split")
-    return of_pairs(
-        args.pairs,
-        args.data_root,
-        prompt_field=args.prompt_field,
-        image_field=args.image_field,
-        start=args.start_index,
-        limit=args.limit,
-    )
+    part = {"start": options.start_index, "limit": options.limit}
+    if options.data:
+        refuse_beside(options, "with --data", "data_root", "prompt_field", "image_field")
+        return labelled_targets(load_images(options.data, options.folder, options.split), **part)
+    refuse_beside(options, "with --pairs", "folder", "split")
+    fields = {"prompt_field": options.prompt_field, "image_field": options.image_field}
+    return pair_targets(options.pairs, options.data_root, **fields, **part)

@@ -1,33 +1,32 @@
 """`ttsnap train-classifier`: the judge of generated images, trained on the real ones."""
 
-import argparse
+from pydantic import Field
 
-from ttsnap.commands.device_options import add_device, pick_device
-from ttsnap.commands.options import count, in_folder, out_file, seed
-from ttsnap.settings.sft import SIZES
+from ttsnap.commands.device_options import OnDevice, pick_device
+from ttsnap.commands.options import Command, OutFile
+from ttsnap.commands.target_options import ForDataSet
+from ttsnap.settings.section import Positive, Seed
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--data", default="digits", choices=SIZES, help="data set")
-    parser.add_argument("--folder", type=in_folder, help="where the data set's files lie")
-    parser.add_argument("--out", type=out_file, required=True, help="its weights (safetensors)")
-    parser.add_argument(
-        "--epochs", type=count, help="passes over the training split; 8 or more if not given"
+class TrainClassifierOptions(Command, ForDataSet, OnDevice):
+    """What is trained on which data set."""
+
+    out: OutFile = Field(description="its weights (safetensors)")
+    epochs: Positive | None = Field(
+        None, description="passes over the training split; 8 or more if not given"
     )
-    parser.add_argument("--seed", type=seed, default=0, help="of weights and order")
-    add_device(parser)
+    seed: Seed = Field(0, description="of weights and order")
 
 
-def run(args: argparse.Namespace) -> dict:
+def run(options: TrainClassifierOptions) -> dict:
     """Train, save, and return the accuracy on the test split."""
     from ttsnap.sft.data import load_images
 
-    splits = [load_images(args.data, args.folder, split) for split in ("train", "test")]
-    device = pick_device(args)
+    train, test = (load_images(options.data, options.folder, split) for split in ("train", "test"))
+    device = pick_device(options)
     from ttsnap.sft.classifier import save_classifier, train_classifier
 
-    net, figures = train_classifier(*splits, args.seed, device, args.epochs, args.data)
-    save_classifier(net, args.out)
-    print(f"{args.data}: {figures['test_accuracy']:.1%} of the test split right")
+    net, figures = train_classifier(train, test, options.seed, device, options.epochs, options.data)
+    save_classifier(net, options.out)
+    print(f"{options.data}: {figures['test_accuracy']:.1%} of the test split right")
     return figures

@@ -1,40 +1,34 @@
 """`ttsnap train-gan`: the class-conditional one-step generator of a labelled data set."""
 
-import argparse
+from typing import ClassVar
 
-from ttsnap.commands.device_options import add_device, pick_device
-from ttsnap.commands.options import add_replace, in_folder, out_folder, seed
-from ttsnap.commands.settings_options import add_settings, take_settings
-from ttsnap.settings.sft import SIZES, Gan
+from pydantic import Field
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument(
-        "--data", default="digits", choices=SIZES, help="data set, of which the train split is used"
-    )
-    parser.add_argument("--folder", type=in_folder, help="where the data set's files lie")
-    parser.add_argument(
-        "--out",
-        type=out_folder,
-        required=True,
-        help="folder for generator.safetensors, config.json",
-    )
-    add_settings(parser, Gan)
-    parser.add_argument("--seed", type=seed, default=0, help="of weights, order and noise")
-    add_replace(parser)
-    add_device(parser)
+from ttsnap.commands.device_options import OnDevice, pick_device
+from ttsnap.commands.options import Filled, OutFolder, Replace
+from ttsnap.commands.target_options import ForDataSet
+from ttsnap.settings.section import Seed
+from ttsnap.settings.sft import Gan
 
 
-def run(args: argparse.Namespace) -> dict:
+class TrainGanOptions(Replace, Gan, ForDataSet, OnDevice):
+    """What is trained on the train split of which data set, and how."""
+
+    fills: ClassVar = Filled(made=("generator.safetensors",))
+
+    out: OutFolder = Field(description="folder for generator.safetensors, config.json")
+    seed: Seed = Field(0, description="of weights, order and noise")
+
+
+def run(options: TrainGanOptions) -> dict:
     """Train and save; return the figures."""
     from ttsnap.sft.data import load_images
 
-    settings = take_settings(args, Gan)
-    data = load_images(args.data, args.folder, "train")
-    device = pick_device(args)
+    images = load_images(options.data, options.folder, "train")
+    device = pick_device(options)
     from ttsnap.sft.gan import save_gan, train_gan
 
-    net, figures = train_gan(data, settings, args.seed, device)
-    save_gan(net, args.out)
-    return {**figures, "data": args.data, "settings": settings, "seed": args.seed}
+    settings = options.model_dump(include=set(Gan.model_fields))
+    net, figures = train_gan(images, settings, options.seed, device)
+    save_gan(net, options.out)
+    return {**figures, "data": options.data, "settings": settings, "seed": options.seed}

@@ -1,4 +1,4 @@
-"""The losses of noise-aware finetuning (DESIGN §3), over groups: [P prompts, C candidates]."""
+"""The losses of noise-aware finetuning, over groups: [P prompts, C candidates]."""
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ def standardise(values: torch.Tensor, over: str) -> torch.Tensor:
 
 
 def terms(loss: str, target: torch.Tensor) -> int:
-    """How many terms a loss is the mean of, so that parts of a batch can be weighed."""
+    """How many terms a loss is the mean of, so that the parts of a batch can be weighted."""
     if loss == "mse":
         return target.numel()
     first, second = torch.triu_indices(target.shape[1], target.shape[1], offset=1)

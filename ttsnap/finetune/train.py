@@ -1,10 +1,5 @@
-"""Noise-aware finetuning of one level (DESIGN §3): one pass over its Tweedie images, resumable."""
+"""Noise-aware finetuning of one level: one pass over its Tweedie images, resumable (TTSnap, arXiv 2511.22242)."""
 
-import hashlib
-import json
-import os
-import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from ttsnap.errors import TtsnapError
 from ttsnap.finetune import losses
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.groups import Groups, autocast, predict
-from ttsnap.storage.files import replacing
 from ttsnap.training.processes import ALONE, Processes
-from ttsnap.training.states import read_state
+from ttsnap.training.run import TrainingRun, run_identity
 
-# Seconds between saved states
-SAVE_EVERY = float(os.environ.get("TTSNAP_SAVE_EVERY", 20))
+CLIP = 5.0  # largest norm of the gradient
 
 
 def rate_factor(step: int, steps: int, decay: str, warmup: float) -> float:
-    """Learning-rate factor: optional linear warm-up, then from 1 down to 0.5 (DESIGN §3)."""
+    """Factor of the learning rate: optional linear warm-up, then from 1 down to 0.5."""
     warm = round(warmup * steps)
     if step < warm:
         return (step + 1) / warm
@@ -43,7 +34,7 @@ def rate_factor(step: int, steps: int, decay: str, warmup: float) -> float:
 def batches(
     prompts: int, candidates: int, batch_size: int, epochs: int, seed: int
 ) -> list[list[int]]:
-    """The prompts of every optimiser step: whole groups, each prompt once an epoch."""
+    """The prompts of every update: whole groups, each prompt once an epoch."""
     rng = np.random.default_rng(seed)
     size = max(1, batch_size // candidates)
     order = [rng.permutation(prompts).tolist() for _ in range(epochs)]
@@ -62,13 +53,12 @@ def train_level(
     processes: Processes = ALONE,
     about: list | None = None,
 ) -> list[float]:
-    """Train `parameters` of `reward` in place; returns the loss of every step.
+    """Train `parameters` of `reward` in place; returns the loss of every update.
 
-    settings: the keys of config.Finetune. state: where to keep progress; a run killed half-way and started again with
-    the same arguments ends with the same weights; `about`: what else they depend on. An optimiser step takes
-    `batch_size` images times `accumulate` times the processes, each of which does its share; how they are split does
-    not change the result, but for `standardise: batch`, which is within one forward pass. Raises TtsnapError when the
-    loss is not finite.
+    settings: the keys of `settings.finetune.FinetuneLevel`. state: where progress is kept (see `TrainingRun`); about:
+    what else the weights depend on. An update takes `batch_size` images times `accumulate` times the processes, each
+    of which does its share; how they are split does not change the result, except for `standardise: batch`, which is
+    within one forward pass. Raises TtsnapError when the loss is not finite.
     """
     candidates = data.targets.shape[1]
     together = processes.count * settings["accumulate"]
@@ -81,59 +71,48 @@ def train_level(
         optimiser,
         lambda step: rate_factor(step, len(plan), settings["decay"], settings["warmup"]),
     )
-    identity = _identity(parameters, data, settings, [seed, together, about])
-    history = _restore(state, identity, parameters, optimiser, schedule)
-    if history and processes.first:
-        print(f"{name}: goes on after step {len(history)} of {len(plan)}", file=sys.stderr)
-    saved = time.monotonic()
-    reward.train()
-    todo = [own_parts(step, size, processes) for step in plan[len(history) :]]
-    device = next(iter(parameters.values())).device
-    loaded = ahead(
-        lambda numbers: data.batch(numbers, device), [part for step in todo for part in step]
+    depends_on = [settings, [seed, together, about], data.prompts]
+    run = TrainingRun(
+        name,
+        parameters,
+        optimiser,
+        run_identity(parameters, depends_on, data.targets),
+        clip=CLIP,
+        schedule=schedule,
+        state=state,
+        processes=processes,
     )
-    steps = zip(plan[len(history) :], todo, strict=True)
-    for whole, own in tqdm(
-        steps, desc=name, mininterval=5, total=len(todo), disable=not processes.first
-    ):
-        optimiser.zero_grad(set_to_none=True)
-        loss = _backward(reward, data, settings, whole, own, loaded, device)
-        _add_up_gradients(parameters, loss, processes)
-        if not torch.isfinite(loss):
-            raise TtsnapError(
-                f"{name}: loss is {loss.item()} at step {len(history)}; lower the learning rate"
-            )
-        torch.nn.utils.clip_grad_norm_(parameters.values(), 5.0)
-        optimiser.step()
-        schedule.step()
-        history.append(loss.item())
-        if state and processes.first and time.monotonic() - saved > SAVE_EVERY:
-            _save(state, identity, parameters, optimiser, schedule, history)
-            saved = time.monotonic()
+    reward.train()
+    device = next(iter(parameters.values())).device
+    todo = [part for step in plan[len(run.history) :] for part in share(step, size, processes)]
+    loaded = read_ahead(lambda prompts: data.batch(prompts, device), todo)
+    for _, prompts in run.remaining(plan):
+        parts = share(prompts, size, processes)
+        run.update(_backward, reward, data, settings, prompts, parts, loaded, device)
     reward.eval()
-    return history
+    return [loss for (loss,) in run.history]
 
 
 def predict_together(
     reward: Reward, data: Groups, device, processes: Processes = ALONE
 ) -> np.ndarray:
     """Rewards float32 [P,C] of every image, each process reading its share of the prompts."""
-    own = list(range(processes.rank, len(data.prompts), processes.count))
+    mine = list(range(processes.rank, len(data.prompts), processes.count))
     part = Groups(
-        [data.prompts[p] for p in own], lambda place: data.images(own[place]), data.targets[own]
+        [data.prompts[p] for p in mine], lambda place: data.images(mine[place]), data.targets[mine]
     )
-    values = dict(zip(own, predict(reward, part, device), strict=True)) if own else {}
+    values = dict(zip(mine, predict(reward, part, device), strict=True)) if mine else {}
     values = processes.gather(values)
     return np.stack([values[p] for p in range(len(data.prompts))])
 
 
-def own_parts(step: list[int], size: int, processes: Processes) -> list[list[int]]:
-    """The prompts of each forward pass that this process does of a step."""
-    parts = [step[start : start + size] for start in range(0, len(step), size)]
+def share(prompts: list[int], size: int, processes: Processes) -> list[list[int]]:
+    """This process's share of an update: the prompts of each forward pass."""
+    parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
     return parts[processes.rank :: processes.count]
 
 
-def ahead(load: Callable, items: list) -> Iterator:
+def read_ahead(load: Callable, items: list) -> Iterator:
     """load(item) of each item, in order; the next is read and decoded while the device works on this one."""
     with ThreadPoolExecutor(1) as reader:
         coming = deque(reader.submit(load, item) for item in items[:2])
@@ -144,16 +123,16 @@ def ahead(load: Callable, items: list) -> Iterator:
             yield done
 
 
-def _backward(reward, data, settings, whole, own, loaded, device) -> torch.Tensor:
-    """Gradients of this process's share of a step's loss; the share itself."""
+def _backward(reward, data, settings, prompts, parts, loaded, device) -> torch.Tensor:
+    """Add the gradients of this process's parts of an update; returns their share of its loss, [1]."""
     over, kind = settings["standardise"], settings["loss"]
-    all_terms = losses.terms(kind, torch.from_numpy(data.targets[whole]))
-    total = torch.zeros((), device=device)
-    for numbers in own:
-        images, prompts = next(loaded)
-        target = torch.from_numpy(data.targets[numbers]).to(device)
+    all_terms = losses.terms(kind, torch.from_numpy(data.targets[prompts]))
+    total = torch.zeros(1, device=device)
+    for part in parts:
+        images, texts = next(loaded)
+        target = torch.from_numpy(data.targets[part]).to(device)
         with autocast(device):
-            predicted = reward(images, prompts).float().view(target.shape)
+            predicted = reward(images, texts).float().view(target.shape)
         if kind == "mse":
             loss = losses.mse(predicted, target, over)
         else:
@@ -162,48 +141,3 @@ def _backward(reward, data, settings, whole, own, loaded, device) -> torch.Tenso
         loss.backward()
         total += loss.detach()
     return total
-
-
-def _add_up_gradients(parameters: dict, loss: torch.Tensor, processes: Processes) -> None:
-    """Sum gradients and loss over the processes; each holds those of its own share."""
-    if processes.count > 1:
-        for parameter in parameters.values():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        processes.add_up([*(p.grad for p in parameters.values()), loss])
-
-
-def _identity(parameters: dict, data: Groups, settings: dict, seed: list) -> str:
-    """What a saved state belongs to: start weights, targets, prompts and settings."""
-    digest = hashlib.sha256(json.dumps([settings, seed, data.prompts], sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(data.targets).tobytes())
-    for value in parameters.values():
-        digest.update(value.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _save(state: Path, identity: str, parameters, optimiser, schedule, history) -> None:
-    with replacing(state) as temporary:
-        torch.save(
-            {
-                "identity": identity,
-                "parameters": {name: value.detach() for name, value in parameters.items()},
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "history": history,
-            },
-            temporary,
-        )
-
-
-def _restore(state: Path | None, identity: str, parameters, optimiser, schedule) -> list[float]:
-    """Continue from a saved state when it belongs to this very run; returns the losses so far."""
-    parts = ("parameters", "optimiser", "schedule", "history")
-    if (saved := read_state(state, identity, parts, parameters)) is None:
-        return []
-    with torch.no_grad():
-        for name, value in saved["parameters"].items():
-            parameters[name].copy_(value)
-    optimiser.load_state_dict(saved["optimiser"])
-    schedule.load_state_dict(saved["schedule"])
-    return saved["history"]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from ttsnap.settings.datasets import LABELLED
+
 MODELS, DATA = Path("models"), Path("data")
 HPS_FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
 HPS_VERSION = "v2.1"  # the version that is fetched if none is asked for
@@ -72,30 +74,7 @@ ASSETS: dict[str, tuple[Source, ...]] = {
     ),
     "HPSv2": (Source("xswu/HPSv2", tuple(HPS_FILES.values())),),
 }
-DATA_SETS = {
-    "mnist": Files(
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        {
-            "train-images-idx3-ubyte.gz": (9912422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-            "train-labels-idx1-ubyte.gz": (28881, "d53e105ee54ea40749a09fcbcd1e9432"),
-            "t10k-images-idx3-ubyte.gz": (1648877, "9fb629c4189551a2d022fa330f9573f3"),
-            "t10k-labels-idx1-ubyte.gz": (4542, "ec29112dd5afa0611ce80d1b7f02629c"),
-        },
-    ),
-    "fashion_mnist": Files(
-        "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
-        {
-            "train-images-idx3-ubyte.gz": (26421880, "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-            "train-labels-idx1-ubyte.gz": (29515, "25c81989df183df01b3e8a0aad5dffbe"),
-            "t10k-images-idx3-ubyte.gz": (4422102, "bef4ecab320f06d8554ea6380940ec79"),
-            "t10k-labels-idx1-ubyte.gz": (5148, "bb300cfdad3c16e7a12a480ee83cd310"),
-        },
-    ),
-    "cifar10": Files(
-        "https://www.cs.toronto.edu/~kriz/",
-        {"cifar-10-binary.tar.gz": (170052171, "c32a1d4ab5d03f1284b67883e8d87530")},
-    ),
-}
+DATA_SETS = {name: Files(found.address, found.files) for name, found in LABELLED.items() if found.files}
 NAMES = (*ASSETS, *DATA_SETS)
 
 

@@ -1,21 +1,27 @@
-"""The comparison over seeds: base, direct SFT and latent-matched SFT after each cycle."""
+"""The comparison over seeds: the original model, and SFT on random and on assigned noise after each cycle."""
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from scipy import stats
 
 from ttsnap.errors import BadInput
+from ttsnap.settings.sft import Way
 from ttsnap.storage.provenance import check_same
 
-BASE, DIRECT, MATCHED = "base", "direct", "matched"
-NAMES = {BASE: "original model", DIRECT: "direct SFT, random noise", MATCHED: "latent-matched SFT"}
+BASE, RANDOM, ASSIGNED = get_args(Way)
+NAMES = {
+    BASE: "original model",
+    RANDOM: "SFT on random noise",
+    ASSIGNED: "SFT on assigned noise",
+}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One column: where it stands in a comparison, what it is called, and whether more is better."""
+    """One column: its place in a comparison, its title, and whether more is better."""
 
     path: tuple[str, ...]
     title: str
@@ -25,7 +31,8 @@ class Metric:
     least: float = -math.inf  # what is possible, in the column's units
     most: float = math.inf
 
-    def of(self, comparison: dict) -> float | None:
+    def value(self, comparison: dict) -> float | None:
+        """What a comparison says of this metric, in the column's units."""
         for key in self.path:
             comparison = comparison.get(key, {})
         return None if comparison == {} else comparison * self.scale
@@ -60,38 +67,39 @@ def over_seeds(values: list[float], least: float = -math.inf, most: float = math
 
 
 def summarise_sft(comparisons: list[dict]) -> dict:
-    """A row for each model, and matched − direct after each cycle, paired by seed, from `compare-sft --json` files.
+    """A row for each model, and assigned − random noise after each cycle, paired by seed.
 
-    Raises BadInput when a model was not measured with every seed.
+    comparisons: what `compare-sft --json` wrote. Raises BadInput when a model was not measured with every seed.
     """
     by_model: dict[tuple[str, int], dict[int, dict]] = {}
-    for one in comparisons:
-        by_model.setdefault((one["way"], one["cycle"]), {})[one["seed"]] = one
-    seeds = sorted({one["seed"] for one in comparisons})
-    first = {one["seed"]: one for one in reversed(comparisons)}
-    for one in comparisons:
-        where = f"comparison of {one['way']} after cycle {one['cycle']}, seed {one['seed']}"
+    for found in comparisons:
+        by_model.setdefault((found["way"], found["cycle"]), {})[found["seed"]] = found
+    seeds = sorted({found["seed"] for found in comparisons})
+    first = {found["seed"]: found for found in reversed(comparisons)}
+    for found in comparisons:
+        where = f"comparison of {found['way']} after cycle {found['cycle']}, seed {found['seed']}"
         again = "compare with one original model and one judge"
-        expected = first[one["seed"]]
-        check_same(where, one, "the first of its seed", expected, again, only=("base", "judge"))
+        expected = first[found["seed"]]
+        check_same(where, found, "the first of its seed", expected, again, only=("base", "judge"))
     for (way, cycle), found in by_model.items():
         if sorted(found) != seeds:
             raise BadInput(
                 f"comparison of {way} after cycle {cycle}: has seeds {sorted(found)}, not {seeds}"
             )
-    metrics = [m for m in METRICS if all(m.of(one) is not None for one in comparisons)]
-    order = {BASE: 0, DIRECT: 1, MATCHED: 2}
+    metrics = [m for m in METRICS if all(m.value(found) is not None for found in comparisons)]
     rows = []
-    for way, cycle in sorted(by_model, key=lambda model: (order[model[0]], model[1])):
+    for way, cycle in sorted(by_model, key=lambda model: (list(NAMES).index(model[0]), model[1])):
         found = by_model[way, cycle]
-        values = {m.title: m.over_seeds([m.of(found[s]) for s in seeds]) for m in metrics}
+        values = {m.title: m.over_seeds([m.value(found[s]) for s in seeds]) for m in metrics}
         rows.append({"way": way, "cycle": cycle, "values": values})
     differences = []
-    for cycle in sorted({cycle for way, cycle in by_model if way == MATCHED}):
-        if (DIRECT, cycle) in by_model:
-            ours, theirs = by_model[MATCHED, cycle], by_model[DIRECT, cycle]
+    for cycle in sorted({cycle for way, cycle in by_model if way == ASSIGNED}):
+        if (RANDOM, cycle) in by_model:
+            assigned, random = by_model[ASSIGNED, cycle], by_model[RANDOM, cycle]
             values = {
-                m.title: m.difference_over_seeds([m.of(ours[s]) - m.of(theirs[s]) for s in seeds])
+                m.title: m.difference_over_seeds(
+                    [m.value(assigned[s]) - m.value(random[s]) for s in seeds]
+                )
                 for m in metrics
             }
             differences.append({"cycle": cycle, "values": values})
@@ -107,40 +115,37 @@ def summarise_sft(comparisons: list[dict]) -> dict:
 
 
 def verdicts(metrics: list[Metric], differences: list[dict]) -> list[str]:
-    """What the last cycle says of matched against direct, metric by metric, in words."""
+    """What the last cycle says of assigned against random noise, metric by metric, in words."""
     if not differences:
         return []
     out = []
     for metric in metrics:
         if not metric.better:
             continue
-        of = differences[-1]["values"][metric.title]
-        if of["low"] is None:
-            word = "one seed only: nothing can be said"
-        elif of["low"] * of["high"] <= 0:
-            word = "no clear difference"
+        found = differences[-1]["values"][metric.title]
+        if found["low"] is None:
+            verdict = "one seed only: nothing can be said"
+        elif found["low"] * found["high"] <= 0:
+            verdict = "no clear difference"
         else:
-            word = (
-                "matched noise is better"
-                if of["value"] * metric.better > 0
-                else "matched noise is worse"
-            )
-        out.append(f"{metric.title}: {word}")
+            better = found["value"] * metric.better > 0
+            verdict = f"assigned noise is {'better' if better else 'worse'}"
+        out.append(f"{metric.title}: {verdict}")
     return out
 
 
 def join_histories(summaries: list[dict]) -> tuple[dict[str, dict], list[int]]:
-    """Losses of every update of direct and matched SFT, cycles joined, averaged over seeds; and where cycles begin.
+    """Losses of every update on random and on assigned noise, cycles joined, means over seeds; and where cycles begin.
 
     summaries: what `sft` wrote (train_summary.json), each with "way", "cycle" and "run_seed" added.
     """
     histories: dict[str, dict] = {}
     breaks: list[int] = []
-    for way in (DIRECT, MATCHED):
+    for way in (RANDOM, ASSIGNED):
         runs: dict[int, dict[int, dict]] = {}
-        for one in summaries:
-            if one["way"] == way:
-                runs.setdefault(one["run_seed"], {})[one["cycle"]] = one["history"]
+        for summary in summaries:
+            if summary["way"] == way:
+                runs.setdefault(summary["run_seed"], {})[summary["cycle"]] = summary["history"]
         if not runs:
             continue
         joined = {}

@@ -1,23 +1,34 @@
 """The settings of the second method: a part of the config, and the options of its commands."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ttsnap.settings.finetune import Lora
+from ttsnap.settings.datasets import BUNDLED, LABELLED, Split
+from ttsnap.settings.finetune import Lora, Rate
+from ttsnap.settings.kinds import Checker
 from ttsnap.settings.section import Count, Positive, Section
 
-Rate = Annotated[float, Field(gt=0)]
+MOST_IMAGES = 100_000  # that one command makes
 Weight = Annotated[float, Field(ge=0)]
-SIZES = {  # images of each labelled data set
-    "digits": {"train": 1438, "test": 359},
-    "mnist": {"train": 60_000, "test": 10_000},
-    "fashion_mnist": {"train": 60_000, "test": 10_000},
-    "cifar10": {"train": 50_000, "test": 10_000},
-}
 Form = Literal["auto", "sphere", "exp", "cayley", "free"]
-
 Optimiser = Literal["lbfgs", "adam"]
+Noise = Literal["random", "assigned"]  # what a generator is finetuned on
+Way = Literal[("base", *get_args(Noise))]  # how a generator was made; base: the original one
+
+# Keys of the config that are options of a command as well
+PromptField = Annotated[
+    str, Field("prompt", description="name of the prompt in a line of pairs.jsonl")
+]
+ImageField = Annotated[
+    str, Field("image", description="name of the image path in a line of pairs.jsonl")
+]
+SplitTaken = Annotated[Split, Field("train", description="split that targets are taken from")]
+First = Annotated[Count, Field(0, description="first target")]
+Fresh = Annotated[
+    int, Field(500, ge=16, le=MOST_IMAGES, description="fresh random-noise samples to look at")
+]
+Checked = Annotated[Checker | None, Field(None, description="objective verdict on fresh samples")]
 
 
 class Gan(Section):
@@ -34,7 +45,7 @@ class Gan(Section):
 
 
 class Assign(Section):
-    """The E-step: how the noise of a target is found (DESIGN §3)."""
+    """The E-step: how the noise of a target is found."""
 
     form: Form = Field(
         "auto",
@@ -66,7 +77,7 @@ class Assign(Section):
 
 
 class Optimise(Section):
-    """Reward noise optimisation at test time (DESIGN §3)."""
+    """Reward noise optimisation at test time."""
 
     form: Form = Field("auto", description="where the noise may lie, as for assign")
     patch: Positive = Field(2, description="side p of a patch, in latents")
@@ -80,7 +91,7 @@ class Optimise(Section):
 
 
 class Train(Section):
-    """The M-step: finetuning on assigned or random noise (DESIGN §3)."""
+    """The M-step: finetuning on assigned or random noise."""
 
     lr: Rate = Field(
         1e-4, description="learning rate of AdamW; published: 1e-4 for GANs, 1e-5 for SDXL Turbo"
@@ -104,8 +115,8 @@ class Train(Section):
 class Data(Section):
     """The targets."""
 
-    kind: Literal["digits", "mnist", "fashion_mnist", "cifar10", "pairs"] = Field(
-        "digits", description="a labelled data set, or pairs of image and prompt"
+    kind: Literal[*LABELLED, "pairs"] = Field(
+        BUNDLED, description="a labelled data set, or pairs of image and prompt"
     )
     folder: str | None = Field(
         None,
@@ -115,12 +126,10 @@ class Data(Section):
     )
     file: str | None = Field(None, description="pairs.jsonl of the training targets")
     test_file: str | None = Field(None, description="pairs.jsonl of the held-out targets")
-    prompt_field: str = Field("prompt", description="name of the prompt in pairs.jsonl")
-    image_field: str = Field("image", description="name of the image path in pairs.jsonl")
-    split: Literal["train", "test"] = Field(
-        "train", description="split that targets are taken from"
-    )
-    start: Count = Field(0, description="first target")
+    prompt_field: PromptField
+    image_field: ImageField
+    split: SplitTaken
+    start: First
     limit: Positive | None = Field(256, description="how many targets")
     test_limit: Positive = Field(128, description="how many held-out targets, at most")
     shard_size: Positive = Field(256, description="targets per job")
@@ -148,16 +157,12 @@ class Sft(Section):
     train: Train = Field(default_factory=Train, description="M-step")
     cycles: Positive = Field(3, description="times assign and finetune")
     seeds: list[Count] = Field([0, 1, 2], description="runs that the comparison is over")
-    fresh: Annotated[int, Field(ge=16)] = Field(
-        500, description="fresh random-noise samples the comparison looks at"
-    )
+    fresh: Fresh
     features: str | None = Field(
         None,
         description="CLIP folder whose image features are compared; none: a classifier trained on the data set",
     )
-    checker: Literal["shapes"] | None = Field(
-        None, description="objective verdict on fresh samples"
-    )
+    checker: Checked
 
     @model_validator(mode="after")
     def _consistent(self):

@@ -1,4 +1,4 @@
-"""Building an assigned dataset: targets in, blocks of assigned samples out, in batches, resumable."""
+"""The assignment run (E-step): targets in, blocks of assigned samples out, in batches, resumable."""
 
 import hashlib
 import time
@@ -19,7 +19,7 @@ from ttsnap.storage.files import write_json
 from ttsnap.storage.provenance import check_same
 
 
-def build(
+def assign_targets(
     generator: Generator,
     targets: Iterable[Target | Failure],
     out: str | Path,
@@ -29,14 +29,13 @@ def build(
     start: records.Assigned | None = None,
     mirror: bool = False,
     about: dict | None = None,
-    total: int | None = None,
 ) -> dict:
-    """Assign every target that has none yet; write manifest, failures, summary, diagnostics; return the summary.
+    """Assign every target that has no noise yet; write manifest, failures, summary, diagnostics; return the summary.
 
-    settings: the keys of settings.Assign. start: an earlier assignment to go on from; a target whose start has
-    changed is done again. What is done stays, also when its target is no longer given; with `mirror` the folder holds
-    just the targets given. about: what else a noise depends on. Raises BadInput when the folder
-    holds assignments by another model, seed, settings or `about`; with `mirror` those are done again.
+    settings: the keys of `settings.sft.Assign`. start: an earlier assignment to go on from; a target whose start has
+    changed is assigned again. What is done stays, even when its target is no longer given; with `mirror` the folder
+    holds just the targets given. about: what else a noise depends on. Raises BadInput when the folder holds
+    assignments by another model, seed, settings or `about`; with `mirror` those are made again.
     """
     started, out = time.monotonic(), Path(out)
     identity = _identity(generator, settings, seed) | (about or {})
@@ -45,17 +44,12 @@ def build(
         check_same(
             "the earlier assignment", start.made_from, "this one", identity, again, only=same
         )
-    blocks = records.read_blocks(out)
-    for block in [b for b in blocks if b.settings != identity]:
-        if not mirror:
-            raise BadInput(f"{out}: {_difference(block.settings, identity)}; give another --out")
-        block.path.unlink()
-        blocks.remove(block)
+    blocks = _blocks_of_this_run(out, identity, mirror)
     done = {record["id"]: record["start"] for block in blocks for record in block.records}
     warm = {key: n for n, key in enumerate(start.keys)} if start else {}
     starts = {key: _digest(start.state[n]) for key, n in warm.items()}
     given, repeated, failures, assigned = set(), [], [], 0
-    progress = tqdm(total=total, desc="assign", unit="target", mininterval=5)
+    progress = tqdm(desc="assign", unit="target", mininterval=5)
 
     def is_done(key: str) -> bool:
         return done.get(key) == starts.get(key, "")
@@ -74,23 +68,39 @@ def build(
     summary = _summary(lines, blocks, failures, len(given) - assigned)
     summary |= {"repeated": len(repeated), "settings": identity}
     if lines:
-        samples = records.read_assigned([out / "manifest.jsonl"])
-        q = samples.state if samples.state.ndim == 3 else None
-        patch = settings["patch"] if samples.noise.ndim == 4 else 1
-        found = diagnostics.write(out, "diagnostics", samples.base, samples.noise, patch, q)
-        summary["largest_relative_norm_change"] = found["largest_relative_norm_change"]
+        summary["largest_relative_norm_change"] = _diagnose(out, settings["patch"])
     summary["seconds"] = time.monotonic() - started
     write_json(out / "summary.json", summary)
     return summary
 
 
+def _blocks_of_this_run(out: Path, identity: dict, mirror: bool) -> list[records.Block]:
+    """The blocks that are there; those of another run are refused or, with `mirror`, deleted."""
+    blocks = records.read_blocks(out)
+    for block in [b for b in blocks if b.settings != identity]:
+        if not mirror:
+            raise BadInput(f"{out}: {_difference(block.settings, identity)}; give another --out")
+        block.path.unlink()
+        blocks.remove(block)
+    return blocks
+
+
+def _diagnose(out: Path, patch: int) -> float:
+    """Write what the noises of a dataset look like beside their base noise; the largest relative change of norm."""
+    samples = records.read_assigned([out / "manifest.jsonl"])
+    q = samples.state if samples.state.ndim == 3 else None
+    patch = patch if samples.noise.ndim == 4 else 1
+    found = diagnostics.write(out, "diagnostics", samples.base, samples.noise, patch, q)
+    return found["largest_relative_norm_change"]
+
+
 def batch_size(generator: Generator, settings: dict) -> int:
-    """Targets optimised at once, by the kind of noise where the settings leave it open."""
+    """How many targets are optimised at once; where the settings leave it open, by the kind of noise."""
     return settings["batch_size"] or (128 if len(generator.noise_shape) == 1 else 32)
 
 
 def _digest(state: torch.Tensor) -> str:
-    """Names the noise that an assignment went on from."""
+    """A name for the noise that an assignment went on from."""
     return hashlib.sha256(state.numpy().tobytes()).hexdigest()[:12]
 
 
@@ -109,7 +119,7 @@ def _difference(old: dict, new: dict) -> str:
 def _new(
     targets, is_done, given, repeated, failures, shape, progress
 ) -> Iterator[tuple[Target, object]]:
-    """The targets still to do with their images; fills `given` and `repeated` (keys), and `failures`."""
+    """The targets that are left to do, with their images; fills `given` and `repeated` (keys), and `failures`."""
     for target in targets:
         if isinstance(target, Failure):
             failures.append(target)
@@ -188,7 +198,10 @@ def _summary(lines: list, blocks: list, failures: list, kept: int) -> dict:
         pairs = list(zip(weights, blocks, strict=True))
         steps = range(len(blocks[0].history))
         history = [sum(w * b.history[s] for w, b in pairs) / sum(weights) for s in steps]
-    mean = lambda key: sum(line[key] for line in lines) / len(lines) if lines else None  # noqa: E731
+
+    def mean(key: str) -> float | None:
+        return sum(line[key] for line in lines) / len(lines) if lines else None
+
     return {
         "samples": len(lines),
         "kept": kept,

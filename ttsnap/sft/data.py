@@ -9,22 +9,8 @@ import numpy as np
 
 from ttsnap.errors import BadInput, did_you_mean
 from ttsnap.models.assets import home
+from ttsnap.settings.datasets import LABELLED, Split
 from ttsnap.storage.files import reading
-
-DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
-DIGITS = tuple("0123456789")
-CLASSES = {
-    "digits": DIGITS,
-    "mnist": DIGITS,
-    "fashion_mnist": (
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-    ),
-    "cifar10": (
-        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-    ),
-}  # fmt: skip
-SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -41,53 +27,56 @@ class Images:
         return Images(self.images[part], self.labels[part], self.classes)
 
 
-def load_images(name: str, folder: str | Path | None = None, split: str = "train") -> Images:
+def load_images(name: str, folder: str | Path | None = None, split: Split = "train") -> Images:
     """One split of a data set; folder: where its published files lie, as they are or gzipped.
 
     digits needs no folder, others none where `ttsnap download` put them; fashion_mnist, where Debian's package is.
     Raises BadInput for an unknown name, and for files that are missing, cut short or of another format.
     """
-    if name not in CLASSES:
-        hint = did_you_mean(name, CLASSES)
-        raise BadInput(f"data set {name!r} is unknown: use one of {', '.join(CLASSES)}{hint}")
-    if split not in SPLITS:
+    if name not in LABELLED:
+        hint = did_you_mean(name, LABELLED)
+        raise BadInput(f"data set {name!r} is unknown: use one of {', '.join(LABELLED)}{hint}")
+    about = LABELLED[name]
+    if split not in about.sizes:
         raise BadInput(f"split {split!r} is unknown: use train or test")
-    if name == "digits":
-        return _digits(split)
-    folder = folder or _own_folder(name)
+    if about.layout == "bundled":
+        return Images(*_digits(split), about.classes)
+    folder = folder or _usual_folder(name)
     if folder is None:
         raise BadInput(f"{name}: name its folder, or fetch it: `ttsnap download --only {name}`")
-    reader = _cifar if name == "cifar10" else _mnist
+    reader = _cifar if about.layout == "cifar" else _mnist
     images, labels = reader(Path(folder), split)
     if len(images) != len(labels):
         raise BadInput(f"{folder}: {len(images)} images and {len(labels)} labels of {name} {split}")
-    if len(labels) and labels.max() >= len(CLASSES[name]):
+    if len(labels) and labels.max() >= len(about.classes):
         raise BadInput(f"{folder}: label {labels.max()} is no class of {name}")
-    return Images(images, labels, CLASSES[name])
+    return Images(images, labels, about.classes)
 
 
 def data_files(name: str, folder: str | Path | None, split: str) -> list[Path]:
-    """The files that `load_images` reads, there or not; none where there is no folder, and for digits."""
-    folder = None if name == "digits" else folder or _own_folder(name)
+    """The files that `load_images` reads, there or not; none where there is no folder, or nothing to read."""
+    layout = LABELLED[name].layout
+    folder = None if layout == "bundled" else folder or _usual_folder(name)
     if folder is None:
         return []
-    names = _cifar_files if name == "cifar10" else _mnist_files
+    names = _cifar_files if layout == "cifar" else _mnist_files
     return [_place(path) for path in names(Path(folder), split)]
 
 
-def _own_folder(name: str) -> Path | None:
-    packaged = [DEBIAN_FASHION] if name == "fashion_mnist" else []
-    return next((place for place in (home(name), *packaged) if place.is_dir()), None)
+def _usual_folder(name: str) -> Path | None:
+    """Where a download or a package of the system puts a data set; None where neither did."""
+    places = (home(name), LABELLED[name].packaged)
+    return next((place for place in places if place and place.is_dir()), None)
 
 
-def _digits(split: str) -> Images:
+def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's 1797 handwritten digits of 8×8; every fifth is held out."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     chosen = (np.arange(len(images)) % 5 == 4) == (split == "test")
-    return Images(images[chosen], digits.target[chosen].astype(np.int64), DIGITS)
+    return images[chosen], digits.target[chosen].astype(np.int64)
 
 
 def _mnist(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:

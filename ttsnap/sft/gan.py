@@ -17,6 +17,7 @@ from ttsnap.errors import BadInput
 from ttsnap.models.weights import check_finite
 from ttsnap.sft.data import Images
 from ttsnap.storage.files import reading, replacing, write_json
+from ttsnap.training.weights import Average
 
 KIND = "ttsnap-gan"
 
@@ -118,9 +119,9 @@ def to_unit(images: np.ndarray) -> torch.Tensor:
 def train_gan(
     data: Images, settings: dict, seed: int, device: str = "cpu"
 ) -> tuple[GanGenerator, dict]:
-    """Train with the hinge loss, alternating; returns the generator (its moving average) and figures.
+    """Train both networks in turn with the hinge loss; returns the generator (its moving average) and figures.
 
-    settings: the keys of settings.Gan.
+    settings: the keys of `settings.sft.Gan`.
     """
     started = time.monotonic()
     data = data.take(0, settings["limit"])
@@ -134,15 +135,17 @@ def train_gan(
     optimisers = [
         torch.optim.Adam(m.parameters(), settings["lr"], betas=(0.5, 0.999)) for m in (net, critic)
     ]
-    average, losses = deepcopy(net).requires_grad_(False), []
+    kept, losses = deepcopy(net).requires_grad_(False), []
+    average = Average(_floats(net), 0.999, warm_up=20)
     batch = min(settings["batch_size"], len(images))
     for _ in tqdm(range(settings["epochs"]), desc="train-gan", unit="epoch", mininterval=5):
         order = torch.randperm(len(images), device=device)
         for at in range(0, len(order) - batch + 1, batch):
             chosen = order[at : at + batch]
             losses.append(_step(net, critic, optimisers, images[chosen], labels[chosen]))
-            _average(average, net, min(0.999, len(losses) / (len(losses) + 20)))
-    return average.eval(), {
+            average.update()
+    kept.load_state_dict(average.values, strict=False)
+    return kept.eval(), {
         "images": len(images),
         "steps": len(losses),
         "generator_loss": [float(v) for v in np.mean(losses[-50:], axis=0)][0],
@@ -168,13 +171,9 @@ def _step(net, critic, optimisers, real, labels) -> tuple[float, float]:
     return loss.item(), loss_critic.item()
 
 
-@torch.no_grad()
-def _average(average: nn.Module, net: nn.Module, decay: float) -> None:
-    for kept, now in zip(average.parameters(), net.parameters(), strict=True):
-        kept.lerp_(now, 1 - decay)
-    for kept, now in zip(average.buffers(), net.buffers(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(now, 1 - decay)
+def _floats(net: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters, and the running statistics of normalisation."""
+    return {name: value for name, value in net.state_dict().items() if value.is_floating_point()}
 
 
 def save_gan(net: GanGenerator, folder: str | Path) -> None:

@@ -11,7 +11,7 @@ from ttsnap.sft.generator import Generator
 from ttsnap.storage.files import reading
 
 
-class Gan(Generator):
+class OneStepGan(Generator):
     """The GAN of ttsnap.sft.gan; its latents are the images in [−1, 1]."""
 
     def __init__(self, folder: str | Path, device: str):
@@ -49,14 +49,14 @@ class Gan(Generator):
 def load_generator(path: str, *, size: int | None = None, device: str = "cpu") -> Generator:
     """Open a one-step generator: a GAN's folder, a pipeline's folder, a hub id or embedded:NAME.
 
-    size: image side in pixels of a pipeline; its own if not given. Raises BadInput when it does not open.
+    size: image side of a pipeline, in pixels; its own if not given. Raises BadInput when the model does not open.
     """
     path = resolve(path)
     config = Path(path) / "config.json"
     with reading(config, "not the config of a model"):
         gan = config.is_file() and KIND in config.read_text(encoding="utf-8", errors="replace")
     if gan:
-        return Gan(path, device)
-    from ttsnap.sft.pipeline import Pipeline  # diffusers takes seconds to import
+        return OneStepGan(path, device)
+    from ttsnap.sft.pipeline import OneStepPipeline  # diffusers takes seconds to import
 
-    return Pipeline(path, size, device)
+    return OneStepPipeline(path, size, device)

@@ -25,7 +25,7 @@ def _root(c: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def images_of(
+def generate_images(
     generator: Generator, noise: torch.Tensor, condition: Condition, batch_size: int = 64
 ) -> torch.Tensor:
     """Images [n, C, H, W] clamped to [0, 1], on the CPU."""

@@ -14,11 +14,11 @@ from ttsnap.samplers.sdxl import SDXLSampler
 from ttsnap.sft.generator import Generator
 
 
-class Pipeline(Generator):
-    """A diffusers pipeline (SDXL Turbo, SD 1.5 Hyper-SD) in one step, without guidance; its UNet is what learns."""
+class OneStepPipeline(Generator):
+    """A diffusers pipeline (SDXL Turbo, SD 1.5 Hyper-SD) in one step, without guidance; only its UNet learns."""
 
     def __init__(self, path: str, size: int | None, device: str):
-        size = size or _own_size(path)
+        size = size or _native_size(path)
         options = dict(steps=1, guidance=1.0, height=size, width=size)
         self.sampler = load_sampler(path, device=device, dtype="float32", **options)
         if not isinstance(self.sampler, SDXLSampler):
@@ -53,7 +53,7 @@ class Pipeline(Generator):
         new.rename(folder)
 
 
-def _own_size(path: str) -> int:
+def _native_size(path: str) -> int:
     """The image side that the UNet was made for."""
     config = Path(path) / "unet" / "config.json"
     vae = Path(path) / "vae" / "config.json"

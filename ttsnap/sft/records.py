@@ -125,13 +125,13 @@ def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
                     again = "give datasets that were assigned alike"
                     check_same(folder / name, settings, manifests[0], made_from, again)
                 block = opened[name]
-                row_of = {key: value[row] for key, value in block.items()}
+                sample = {key: value[row] for key, value in block.items()}
                 lines.append((line["id"], line["prompt"], float(line["loss"])))
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise BadInput(
                     f"{manifest}, line {number + 1}: {type(error).__name__} {error}"
                 ) from None
-            tensors.append(row_of)
+            tensors.append(sample)
     if not lines:
         raise BadInput(f"{', '.join(map(str, manifests))}: no sample in it")
     keys, conditions, losses = map(list, zip(*lines, strict=True))
@@ -139,23 +139,14 @@ def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
         joined = {key: torch.stack([row[key] for row in tensors]) for key in tensors[0]}
     except (KeyError, RuntimeError):
         raise BadInput(f"{manifests[0]}: samples of different models or settings") from None
-    joined.setdefault("state", joined["noise"])
-    return Assigned(keys, conditions, losses, **joined_fields(joined), made_from=made_from)
+    noise, base, images = (joined[key] for key in ("noise", "base", "image"))
+    state = joined.get("state", noise)
+    return Assigned(keys, conditions, losses, noise, base, images, state, made_from)
 
 
 def has_samples(manifest: str | Path) -> bool:
-    """Whether there is a line in a manifest; of a shard without one usable target there is none."""
+    """Whether a manifest has a line; that of a shard without a usable target has none."""
     return bool(_read_lines(Path(manifest)))
-
-
-def joined_fields(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of a block under the names of `Assigned`."""
-    return {
-        "noise": tensors["noise"],
-        "base": tensors["base"],
-        "images": tensors["image"],
-        "state": tensors["state"],
-    }
 
 
 def _read_lines(path: Path) -> list[dict]:

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,21 +44,21 @@ class Failure:
     error: str
 
 
-def key_of(condition: str, image: bytes) -> str:
+def target_key(condition: str, image: bytes) -> str:
     """16 hex digits naming a target by what it is, wherever it stands."""
     return hashlib.sha256(condition.encode() + b"\0" + image).hexdigest()[:16]
 
 
-def of_images(data: Images, start: int = 0, limit: int | None = None) -> Iterator[Target]:
+def labelled_targets(data: Images, start: int = 0, limit: int | None = None) -> Iterator[Target]:
     """The targets of a labelled data set: `limit` images from `start` on, the class name as condition."""
     part = data.take(start, limit)
     for number, (image, label) in enumerate(zip(part.images, part.labels, strict=True)):
         condition = part.classes[label]
-        key = key_of(condition, image.tobytes())
+        key = target_key(condition, image.tobytes())
         yield Target(key, start + number, condition, "", lambda shape, im=image: _fits(im, shape))
 
 
-def of_pairs(
+def pair_targets(
     path: str | Path,
     root: str | Path | None = None,
     *,
@@ -76,15 +76,15 @@ def of_pairs(
     root = Path(root) if root else path.parent
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder (root of the images)")
-    for index, line in islice(_lines(path), start, None if limit is None else start + limit):
+    for index, line in _some(enumerate(pair_lines(path)), start, limit):
         try:
             yield _pair(index, line, root.resolve(), prompt_field, image_field)
         except BadTarget as error:
             yield Failure(index, str(error))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    yield from enumerate(pair_lines(path))
+def _some(items: Iterable, start: int, limit: int | None) -> Iterator:
+    return islice(items, start, None if limit is None else start + limit)
 
 
 def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: str) -> Target:
@@ -108,7 +108,7 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
             raise BadTarget(f"{image}: leaves the data root")
         if place.exists() and not place.is_file():  # reading a pipe would wait for ever
             raise BadTarget(f"{image}: cannot be read (not a file)")
-        key = key_of(prompt, place.read_bytes())
+        key = target_key(prompt, place.read_bytes())
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         reason = why_unreadable(root / image, error) or one_line(error)
         raise BadTarget(f"{image}: cannot be read ({reason})") from None
@@ -118,9 +118,9 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
 def image_files(
     path: str | Path, root: str | Path | None, image_field: str, start: int, limit: int | None
 ) -> list[Path]:
-    """The image files that some lines of a pairs.jsonl name and that are there; bad lines are left to `of_pairs`."""
+    """The image files that some lines of a pairs.jsonl name and that are there; bad lines are for `pair_targets`."""
     files, root = [], Path(root or Path(path).parent)
-    for _, line in islice(_lines(Path(path)), start, None if limit is None else start + limit):
+    for line in _some(pair_lines(path), start, limit):
         try:
             file = root / str(json.loads(line.decode("utf-8-sig"))[image_field])
             if file.is_file():
@@ -131,17 +131,17 @@ def image_files(
 
 
 def same_image(train: list[Path], test: list[Path]) -> tuple[Path, Path] | None:
-    """The first image of `test` that is also one of `train`, by its bytes, with that one; None where there is none."""
+    """(image of `train`, image of `test`) for the first of `test` that has the bytes of one of `train`; or None."""
 
     @functools.cache
     def digest(file: Path) -> bytes:
         return hashlib.sha256(file.read_bytes()).digest()
 
-    of_size: dict[int, list[Path]] = {}  # only files of one size have to be read
+    by_size: dict[int, list[Path]] = {}  # only files of the same size have to be read
     for file in train:
-        of_size.setdefault(file.stat().st_size, []).append(file)
+        by_size.setdefault(file.stat().st_size, []).append(file)
     for file in test:
-        for other in of_size.get(file.stat().st_size, ()):
+        for other in by_size.get(file.stat().st_size, ()):
             if file.samefile(other) or digest(file) == digest(other):
                 return other, file
     return None

@@ -14,23 +14,23 @@ def read_state(
     path: str | Path | None,
     identity: str,
     parts: tuple[str, ...],
-    learning: Mapping[str, torch.Tensor],
-    device: str | torch.device | None = None,
+    parameters: Mapping[str, torch.Tensor],
 ) -> dict | None:
-    """The state saved at `path` by the run `identity`: a table of `parts`, the first of them of what is `learning`.
+    """The state that the run `identity` saved at `path`: a table of its `parts`, tensors on the CPU.
 
-    None, so that the run starts from its beginning, where there is none, it is of another run, or (noted on stderr)
-    its bytes are broken. Raises BadInput where it may be whole but cannot be read.
+    The first part is a table of the weights, named and shaped like `parameters`. None, so that the run starts from
+    its beginning, where there is no state, it is of another run, or (noted on stderr) its bytes are broken. Raises
+    BadInput where it may be whole but cannot be read.
     """
     if path is None or not Path(path).exists():
         return None
     try:
         with open(path, "rb") as file:
-            saved = torch.load(file, weights_only=True, map_location=device)
+            saved = torch.load(file, weights_only=True, map_location="cpu")
         if saved["identity"] != identity:
             return None
         found = {name: value.shape for name, value in saved[parts[0]].items()}
-        if found != {name: value.shape for name, value in learning.items()}:
+        if found != {name: value.shape for name, value in parameters.items()}:
             raise ValueError("it holds other weights")
         return {part: saved[part] for part in parts}
     except Exception as error:  # torch raises whatever it likes on broken bytes

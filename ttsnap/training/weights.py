@@ -10,8 +10,8 @@ from torch import nn
 def trainable(module: nn.Module, lora: dict | None = None) -> dict[str, nn.Parameter]:
     """Let a module learn: all weights, or new adapters on its linear layers and convolutions (peft).
 
-    The module stays in eval mode: running statistics are frozen, so that samples and processes do not mix.
-    lora: {"rank", "alpha"} or None. Returns the parameters that learn, by name.
+    The module stays in eval mode: running statistics are frozen, so that no sample depends on the others of its batch
+    or on how processes share it. lora: {"rank", "alpha"} or None. Returns the parameters that learn, by name.
     """
     module.eval()
     if lora:
@@ -44,29 +44,49 @@ def merged(module: nn.Module) -> Iterator[None]:
 
 
 class Average:
-    """An exponential moving average of parameters."""
+    """An exponential moving average of some tensors of a module, parameters for instance.
 
-    def __init__(self, parameters: dict[str, nn.Parameter], decay: float):
-        self.parameters, self.decay = parameters, decay
-        self.values = {name: value.detach().clone() for name, value in parameters.items()}
+    decay: from one update to the next. warm_up: above 0, the nth update has a decay of n / (n + warm_up) at most, so
+    that the first values are soon forgotten.
+    """
+
+    def __init__(self, tensors: dict[str, torch.Tensor], decay: float, warm_up: int = 0):
+        self.tensors, self.decay, self.warm_up, self.updates = tensors, decay, warm_up, 0
+        self.values = {name: value.detach().clone() for name, value in tensors.items()}
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move towards the parameters as they are."""
-        for name, value in self.parameters.items():
-            self.values[name].lerp_(value, 1 - self.decay)
+        """Move towards the tensors as they are."""
+        self.updates += 1
+        decay = min(self.decay, self.updates / (self.updates + self.warm_up))
+        for name, value in self.tensors.items():
+            self.values[name].lerp_(value, 1 - decay)
+
+    def write(self) -> None:
+        """Give the tensors their averages."""
+        _copy(self.values, self.tensors)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within the block the parameters hold their averages."""
-        now = {name: value.detach().clone() for name, value in self.parameters.items()}
-        self._set(self.values)
+        """Within the block the tensors hold their averages."""
+        now = {name: value.detach().clone() for name, value in self.tensors.items()}
+        self.write()
         try:
             yield
         finally:
-            self._set(now)
+            _copy(now, self.tensors)
 
-    @torch.no_grad()
-    def _set(self, values: dict[str, torch.Tensor]) -> None:
-        for name, value in self.parameters.items():
-            value.copy_(values[name])
+    def state_dict(self) -> dict:
+        """The averages, and how many updates they have had."""
+        return {"values": self.values, "updates": self.updates}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what `state_dict` gave."""
+        _copy(state["values"], self.values)
+        self.updates = state["updates"]
+
+
+@torch.no_grad()
+def _copy(values: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
+    for name, value in tensors.items():
+        value.copy_(values[name])

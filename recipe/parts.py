@@ -1,0 +1,161 @@
+"""The parts of the recipe: each trains one of the embedded models, measures it and saves it with its model card."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
+
+from recipe import generator, onestep
+from recipe import reward as shapes_reward
+from recipe import vae as autoencoder
+from recipe.cards import GENERATOR, REWARD
+from recipe.groups import JudgedGroups, drawn_groups, sampled_groups
+from ttsnap.commands.device_options import has_fast_bfloat16
+from ttsnap.errors import TtsnapError
+from ttsnap.samplers import load_sampler
+from ttsnap.sft.pipeline import OneStepPipeline
+from ttsnap.shapes.captions import random_caption
+from ttsnap.storage.files import read_json, write_json, write_text
+
+GUIDANCE, SAMPLE_STEPS = 2.0, 20  # how the generator is sampled for figures and the reward's data
+
+
+def train_part(part: str, out: Path, scale: float, seed: int, device: str) -> dict:
+    """Train one of PARTS from nothing but a seed, save it below `out`, and return its figures.
+
+    scale: share of the recipe's steps and data. Raises TtsnapError for a reward that fails its gates at full scale.
+    """
+    about = {"seed": seed, "device": _device_name(device)}
+    figures = PARTS[part](out, scale, seed, device, about)
+    return {**figures, **about}
+
+
+def _scaled(scale: float) -> Callable[[int], int]:
+    return lambda count: max(1, round(count * scale))
+
+
+def _vae(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
+    scaled = _scaled(scale)
+    vae, figures = autoencoder.train_vae(
+        scaled(autoencoder.STEPS), seed, device, pool=scaled(autoencoder.POOL)
+    )
+    vae.save_pretrained(out / "vae")
+    return figures
+
+
+def _generator(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
+    scaled, folder = _scaled(scale), out / "shapes-sdxl"
+    vae = AutoencoderKL.from_pretrained(out / "vae")
+    rounds = [replace(part, steps=scaled(part.steps)) for part in generator.ROUNDS]
+    size = dict(lesson=scaled(generator.LESSON), rounds=rounds, pool=scaled(generator.POOL))
+    pipeline, figures = generator.train_generator(vae, seed, device, **size)
+    pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    _open_as_float32(folder)
+    figures |= _accepted(_sampler(folder, device), scaled(24), seed)
+    about = {**about, "vae": read_json(out / "vae.json"), "sample_steps": SAMPLE_STEPS}
+    write_text(folder / "README.md", GENERATOR.format(guidance=GUIDANCE, **about, **figures))
+    return figures
+
+
+def _reward(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
+    scaled, folder = _scaled(scale), out / "shapes-clip"
+    began, rng = time.monotonic(), np.random.default_rng(seed)
+    sampler = _sampler(out / "shapes-sdxl", device)
+    held_out = {k: _held_out_groups(sampler, k, scaled(24), 12, seed) for k in (2, 3)}
+    drawn = drawn_groups(rng, scaled(shapes_reward.DRAWN))
+    counts = rng.choice([2, 3], size=scaled(shapes_reward.PROMPTS))
+    captions = [random_caption(rng, int(k)).text() for k in counts]
+    samples = sampled_groups(sampler, captions, 8, seed).split(4)
+    samples = JudgedGroups.join([samples, samples.mirrored()])
+    shapes_reward.save_untrained(folder, seed)
+    reward, reading = shapes_reward.taught(folder, seed, device, scaled(shapes_reward.LESSON))
+    pools, steps = {"drawn": (drawn, 12), "sampled": (samples, 20)}, scaled(shapes_reward.STEPS)
+    shapes_reward.train_images(reward, reading, pools, steps, seed, device)
+    figures = {"seconds": time.monotonic() - began, "lesson": shapes_reward.LESSON, "steps": steps}
+    reward.clip.half().save_pretrained(folder)
+    _open_as_float32(folder)
+    reward.clip.float()
+    for objects, groups in held_out.items():
+        passed = shapes_reward.gates(reward, groups, device)
+        figures |= {f"{name}_{objects}": value for name, value in passed.items()}
+    images = torch.cat([groups.images.flatten(0, 1) for groups, _ in pools.values()])
+    head, head_figures = shapes_reward.train_head(
+        reward, images, seed, device, scaled(shapes_reward.HEAD_STEPS)
+    )
+    (out / "shapes-aesthetic").mkdir(exist_ok=True)
+    weights = {name: value.half().cpu() for name, value in head.state_dict().items()}
+    save_file(weights, out / "shapes-aesthetic" / "head.safetensors")
+    figures |= {f"head_{name}": value for name, value in head_figures.items()}
+    write_text(folder / "README.md", REWARD.format(prompts=len(captions), **figures, **about))
+    auc, tau = figures["auc_3"], figures["shift_tau_3"]
+    if scale >= 1 and (auc <= shapes_reward.MIN_AUC or tau <= shapes_reward.MIN_SHIFT_TAU):
+        raise TtsnapError(
+            f"{folder} fails its gates: AUC {auc:.2f} (above {shapes_reward.MIN_AUC} wanted), τ under a shift"
+            f" {tau:.2f} (above {shapes_reward.MIN_SHIFT_TAU}); train longer or on more"
+        )
+    return figures
+
+
+def _onestep(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
+    scaled, folder = _scaled(scale), out / "shapes-onestep"
+    rng, started = np.random.default_rng(seed), time.monotonic()
+    teacher = _sampler(out / "shapes-sdxl", device)
+    texts = onestep.captions(rng, scaled(onestep.SAMPLES))
+    pairs = onestep.teach(teacher, texts, seed)
+    tested = onestep.captions(rng, scaled(256), "held_out")
+    test = onestep.teach(teacher, tested, seed + 1)
+    figures = {"samples": len(texts), "data_seconds": time.monotonic() - started}
+    student = OneStepPipeline(str(out / "shapes-sdxl"), 64, device)
+    figures |= onestep.distil(student, *pairs, texts, steps=scaled(onestep.STEPS), seed=seed)
+    figures |= {"held_out_mse": onestep.error(student, *test, tested), "tested": len(tested)}
+    figures["held_out_variance"] = float(test[1].var())
+    onestep.save(student, out / "shapes-sdxl", folder)
+    sampler = OneStepPipeline(str(folder), 64, device).sampler
+    figures |= _accepted(sampler, scaled(24), seed)
+    sampled = {"teacher_steps": SAMPLE_STEPS, "guidance": GUIDANCE, "mix": onestep.MIX}
+    card = onestep.CARD.format(lora=onestep.LORA, **sampled, **about, **figures)
+    write_text(folder / "README.md", card)
+    return figures
+
+
+PARTS = {"vae": _vae, "generator": _generator, "reward": _reward, "onestep": _onestep}
+
+
+def _open_as_float32(folder: Path) -> None:
+    """Let every part stored in half precision open in single, as diffusers opens a UNet; forget where it was made."""
+    for path in (*folder.rglob("config.json"), *folder.glob("model_index.json")):
+        config = read_json(path)
+        config.pop("_name_or_path", None)
+        if "dtype" in config:
+            config["dtype"] = "float32"
+        write_json(path, config)
+
+
+def _device_name(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _sampler(folder: Path, device: str):
+    dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
+    how = dict(steps=SAMPLE_STEPS, guidance=GUIDANCE, height=64, width=64)
+    return load_sampler(folder, **how, device=device, dtype=dtype)
+
+
+def _accepted(sampler, prompts: int, seed: int) -> dict[str, float]:
+    """How often the checker accepts images of held-out captions, by the number of objects."""
+    groups = {k: _held_out_groups(sampler, k, prompts, 8, seed) for k in (1, 2, 3)}
+    return {f"accepted_{k}": float((g.quality >= 1).float().mean()) for k, g in groups.items()}
+
+
+def _held_out_groups(sampler, objects: int, prompts: int, m: int, seed: int) -> JudgedGroups:
+    """m images each of some held-out captions (any, for single objects) with so many objects."""
+    rng = np.random.default_rng([seed, objects])
+    captions = [random_caption(rng, objects, "held_out").text() for _ in range(prompts)]
+    return sampled_groups(sampler, captions, m, seed + 1)
