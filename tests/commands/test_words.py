@@ -186,7 +186,7 @@ def test_did_you_mean(word, known, meant):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"simulate": {"bugets": "1:2:1"}}, "simulate.bugets: unknown key; docs/config.md lists those there are"),
+        ({"simulate": {"bugets": "1:2:1"}}, "simulate.bugets: unknown key; did you mean budgets?; docs/config.md lists the keys"),
         ({"modle": {}}, "did you mean model?"),
         ({"model": {"path": "embedded:shapes-sdxl", "stepps": 3}}, "did you mean steps?"),
         ({"model": {"preset": "flux"}}, "did you mean flux-dev?"),

@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import kendalltau
 
 from ttsnap.cli import main
-from ttsnap.finetune.alignment import align, alignment, mean_with_interval, top_cuts
+from ttsnap.finetune.alignment import align, alignment, top_cuts
 from ttsnap.finetune.tau import kendall_tau
+from ttsnap.pruning.intervals import mean_with_interval
 from ttsnap.storage.files import read_json
 from ttsnap.storage.tensor import RewardTensor, write_tensor
 

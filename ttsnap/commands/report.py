@@ -8,6 +8,7 @@ from pydantic_settings import CliVariadicArg
 from ttsnap.commands.options import Command, Filled, InFile, OutPath
 from ttsnap.pruning.seeds import MOST_CANDIDATES
 from ttsnap.report.parts import HEADLINE, OVERVIEW, PARTS, SUMMARY, make_part
+from ttsnap.report.summary import headline
 from ttsnap.settings.report import Report
 
 Files = CliVariadicArg[list[InFile]]
@@ -59,7 +60,5 @@ def run(options: ReportOptions) -> dict:
         options.part, paths, options.out, prompts=options.prompts, candidates=options.candidates
     )
     if options.part == "summary":
-        from ttsnap.report.summary import headline
-
         print("\n".join(headline(made)))
     return made

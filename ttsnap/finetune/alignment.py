@@ -7,7 +7,7 @@ percentile bootstraps over prompts. NumPy only.
 import numpy as np
 
 from ttsnap.finetune.tau import kendall_tau
-from ttsnap.pruning.intervals import interval, resampling
+from ttsnap.pruning.intervals import mean_with_interval
 from ttsnap.pruning.ranks import ranks
 from ttsnap.storage.tensor import RewardTensor, sources
 
@@ -33,20 +33,6 @@ def alignment(predicted: np.ndarray, final: np.ndarray) -> dict[str, np.ndarray]
     tacc, tgap = top_cuts(predicted, final)
     mse = np.square(predicted.astype(float) - final).mean(1)
     return {"tau": kendall_tau(predicted, final), "tacc": tacc, "tgap": tgap, "mse": mse}
-
-
-def mean_with_interval(values: np.ndarray, seed: int = 0) -> dict:
-    """{"value", "low", "high"} of the mean of [P] values, NaN left out; None where all are.
-
-    One value alone has no interval: low and high are None.
-    """
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return {"value": None, "low": None, "high": None}
-    if len(values) == 1:
-        return {"value": float(values[0]), "low": None, "high": None}
-    low, high = interval(resampling(np.random.default_rng([seed, 6]), len(values)) @ values)
-    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
 
 
 def align(tensor: RewardTensor, seed: int = 0) -> dict:

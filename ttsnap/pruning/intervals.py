@@ -51,3 +51,16 @@ def interval(replicates: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, 
     tail = 50 * (1 - level)
     low, high = np.percentile(replicates, [tail, 100 - tail], axis=0)
     return low, high
+
+
+def mean_with_interval(values: np.ndarray, seed: int = 0) -> dict:
+    """{"value", "low", "high"} of the mean of [P] values, NaN left out; None where all are.
+
+    The same seed resamples equal numbers of values alike, so that differences are paired. One value alone has no
+    interval: low and high are None.
+    """
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return {"value": float(values[0]) if len(values) else None, "low": None, "high": None}
+    low, high = interval(resampling(np.random.default_rng([seed, 6]), len(values)) @ values)
+    return {"value": float(values.mean()), "low": float(low), "high": float(high)}

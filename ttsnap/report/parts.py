@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttsnap.errors import BadInput, foreign_content
+from ttsnap.report.gallery import gallery
+from ttsnap.report.pages import png_uri, render
+from ttsnap.report.summary import headline, summarise_run, verdict
+from ttsnap.report.tables import cost_table, gain_table, levels_table
 from ttsnap.storage.files import read_json, reading, write_json, write_text
+from ttsnap.storage.image_shards import read_shards
 from ttsnap.storage.tensor import RewardTensor, check_tensors, read_tensor, sources
 
 OVERVIEW, HEADLINE, SUMMARY = "overview.html", "headline.txt", "summary.json"  # the part "summary"
@@ -69,8 +74,6 @@ class Inputs:
 
     def write_page(self, template: str, values: dict) -> dict:
         """Write the page that a template makes of the values."""
-        from ttsnap.report.pages import render
-
         write_text(self.out, render(template, **values))
         return {}
 
@@ -113,8 +116,6 @@ def _tau(inputs: Inputs) -> dict:
 
 
 def _cost(inputs: Inputs) -> dict:
-    from ttsnap.report.tables import cost_table
-
     tensors, simulation = inputs.tensors(), inputs.only("simulation")
     where = inputs.paths["simulation"][0]
     _check_made_from(where, simulation, inputs.paths["tensor"][0], sources(tensors))
@@ -122,8 +123,6 @@ def _cost(inputs: Inputs) -> dict:
 
 
 def _levels(inputs: Inputs) -> dict:
-    from ttsnap.report.tables import levels_table
-
     levels, alignment = inputs.every("level"), inputs.only("alignment")
     versions = alignment["level_versions"].split(",")
     for path, level in zip(inputs.paths.get("level", ()), levels, strict=True):
@@ -135,8 +134,6 @@ def _levels(inputs: Inputs) -> dict:
 
 
 def _gain(inputs: Inputs) -> dict:
-    from ttsnap.report.tables import gain_table
-
     fits, simulation = inputs.every("schedule"), inputs.only("simulation")
     for path, fit in zip(inputs.paths.get("schedule", ()), fits, strict=True):
         if fit["schedule"] != simulation["schedules"].get(fit["settings"]["method"]):
@@ -146,9 +143,6 @@ def _gain(inputs: Inputs) -> dict:
 
 
 def _gallery(inputs: Inputs) -> dict:
-    from ttsnap.report.gallery import gallery
-    from ttsnap.storage.image_shards import read_shards
-
     shards = read_shards(inputs.some("images"))
     path = inputs.some("tensor")[0]
     tensor, simulation = read_tensor(path), inputs.only("simulation")
@@ -165,9 +159,6 @@ def _search(inputs: Inputs) -> dict:
 
 
 def _summary(inputs: Inputs) -> dict:
-    from ttsnap.report.pages import png_uri, render
-    from ttsnap.report.summary import headline, summarise_run, verdict
-
     tensors = inputs.tensors()
     inputs.some("simulation")
     results = {option: inputs.every(option) for option in ("simulation", "alignment")}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ttsnap.errors import BadInput
-from ttsnap.pruning.intervals import interval, resampling
+from ttsnap.pruning.intervals import mean_with_interval
 from ttsnap.pruning.schedule import REAL_METHODS, Schedule
 from ttsnap.pruning.units import Units
 from ttsnap.simulate.methods import METHODS
@@ -93,9 +93,8 @@ def compare(
     for search in searches:
         _check_made_alike(search, first, tensors)
     tensors = [tensor.select(slice(0, len(prompts))) for tensor in tensors]
-    sample = Sample(len(prompts), seed)
-    rows = [_row(search, tensors, draws, seed, sample) for search in searches]
-    _against_best_of_n(rows, sample)
+    rows = [_row(search, tensors, draws, seed) for search in searches]
+    _against_best_of_n(rows, seed)
     for row in rows:
         row["differs"] = [name for name, mean in row["difference"].items() if _excludes_0(mean)]
         del row["_values"]
@@ -142,24 +141,10 @@ def _fresh(settings: Mapping, tensor: RewardTensor) -> bool:
     return other_seed or settings["first_candidate"] > int(max(tensor.candidates))
 
 
-class Sample:
-    """One set of resampled prompts for everything, so that differences are paired."""
+def _row(search: Mapping, tensors, draws: int, seed: int) -> dict:
+    def means(by_prompt: dict) -> dict:
+        return {name: mean_with_interval(values, seed) for name, values in by_prompt.items()}
 
-    def __init__(self, prompts: int, seed: int):
-        self.weights = resampling(np.random.default_rng([seed, 6]), prompts)
-
-    def mean(self, values: np.ndarray) -> dict:
-        """{"value", "low", "high"} of values [P]; no ends for one prompt, None for NaN."""
-        value = float(np.mean(values))
-        if not np.isfinite(value):
-            return dict.fromkeys(("value", "low", "high"))
-        if len(values) == 1:
-            return {"value": value, "low": None, "high": None}
-        low, high = interval(self.weights @ values)
-        return {"value": value, "low": float(low), "high": float(high)}
-
-
-def _row(search: Mapping, tensors, draws: int, seed: int, sample: Sample) -> dict:
     settings, count = search["settings"], search["candidates"]
     measured = _measured(search)
     predicted = _predicted(settings, count, tensors, draws, seed)
@@ -177,9 +162,9 @@ def _row(search: Mapping, tensors, draws: int, seed: int, sample: Sample) -> dic
         "spent_tflop": float(np.mean([row["spent_tflop"] for row in search["prompts"]])),
         "most_spent_tflop": max(row["spent_tflop"] for row in search["prompts"]),
         "seconds": seconds,
-        "measured": {name: sample.mean(values) for name, values in measured.items()},
-        "predicted": {name: sample.mean(predicted[name]) for name in both},
-        "difference": {name: sample.mean(measured[name] - predicted[name]) for name in both},
+        "measured": means(measured),
+        "predicted": means({name: predicted[name] for name in both}),
+        "difference": means({name: measured[name] - predicted[name] for name in both}),
         "_values": (measured, predicted),
     }
 
@@ -211,8 +196,8 @@ def _predicted(settings: Mapping, count: int, tensors, draws: int, seed: int) ->
     }
 
 
-def _against_best_of_n(rows: list[dict], sample: Sample) -> None:
-    """What each method came to over best-of-N at its budget: paired, measured and predicted."""
+def _against_best_of_n(rows: list[dict], seed: int) -> None:
+    """Add what each method reaches over best-of-N at its budget, paired by prompt: measured and predicted."""
     for row in rows:
         base = next(
             (r for r in rows if r["method"] == "best_of_n" and r["budget"] == row["budget"]), None
@@ -222,7 +207,11 @@ def _against_best_of_n(rows: list[dict], sample: Sample) -> None:
             continue
         pairs = zip(("measured", "predicted"), row["_values"], base["_values"], strict=True)
         row["over_best_of_n"] = {
-            kind: {name: sample.mean(mine[name] - other[name]) for name in mine if name in other}
+            kind: {
+                name: mean_with_interval(mine[name] - other[name], seed)
+                for name in mine
+                if name in other
+            }
             for kind, mine, other in pairs
         } | {part: row["seconds"][part] / base["seconds"][part] for part in ("total", "cpu")}
 
