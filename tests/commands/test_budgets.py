@@ -119,7 +119,7 @@ def test_seconds_are_not_overspent(clock, schedule, prompts, call, each):
 def test_tflop_and_candidates_are_not_overspent(clock, schedule, unit, several):
     sampler = StubSampler(clock)
     verifiers = [StubVerifier(clock), StubVerifier(clock, "again", 0.1)][: 1 + several]
-    costs = Costs(1.1, 0.7 + sum(verifier.tflop for verifier in verifiers), STEPS, "realised")
+    costs = Costs(1.1, 0.7 + sum(verifier.tflop for verifier in verifiers), STEPS, "whole")
     scale = costs.best_of_n() if unit == "tflop" else 1.0
     for count in (2, 3, 6, 10, 7.3, *np.random.default_rng(0).uniform(2, 12, 8)):
         budget = float(count * scale)
