@@ -1,7 +1,7 @@
 """What a caption says and what an image shows, as vectors: the first lesson of every text and image tower here.
 
 Learned from denoising or ranking alone, a small tower never finds out that "left of" binds two objects in an order;
-told so, it takes minutes.
+taught so, it learns it in minutes.
 """
 
 from collections.abc import Callable, Sequence

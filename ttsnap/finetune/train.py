@@ -14,7 +14,7 @@ from ttsnap.rewards.groups import Groups, autocast, predict
 from ttsnap.training.processes import ALONE, Processes
 from ttsnap.training.run import TrainingRun, run_identity
 
-CLIP = 5.0  # largest norm of the gradient
+GRADIENT_NORM = 5.0  # at most
 
 
 def rate_factor(step: int, steps: int, decay: str, warmup: float) -> float:
@@ -77,7 +77,7 @@ def train_level(
         parameters,
         optimiser,
         run_identity(parameters, depends_on, data.targets),
-        clip=CLIP,
+        clip=GRADIENT_NORM,
         schedule=schedule,
         state=state,
         processes=processes,

@@ -5,36 +5,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput, reads
+from ttsnap.models.adapters import let_learn
 from ttsnap.rewards.base import Reward
 from ttsnap.storage.files import reading, replacing
 from ttsnap.storage.provenance import NOISE_LEVELS, check_same
 
 
 def make_trainable(reward: Reward, lora: dict | None) -> dict[str, torch.nn.Parameter]:
-    """Let the reward's weights learn: all of them, or new adapters on every linear layer (peft).
-
-    lora: {"rank", "alpha"} or None. Returns the parameters that learn, by name.
-    """
-    if lora and not any("lora_" in name for name, _ in reward.named_parameters()):
-        config = LoraConfig(
-            r=lora["rank"],
-            lora_alpha=lora["alpha"],
-            target_modules="all-linear",
-            init_lora_weights=True,
-        )
-        inject_adapter_in_model(config, reward)
-        reward.adapters = lora
-    learning = {}
-    for name, parameter in reward.named_parameters():
-        parameter.requires_grad_(not lora or "lora_" in name)
-        if parameter.requires_grad:
-            learning[name] = parameter
-    return learning
+    """Let the reward's weights learn: all of them, or new adapters on every linear layer; see `let_learn`."""
+    if lora:
+        reward.adapters = getattr(reward, "adapters", lora)
+    return let_learn(reward, lora, (torch.nn.Linear,))
 
 
 def save_level(path: str | Path, parameters: dict[str, torch.Tensor], about: dict) -> None:

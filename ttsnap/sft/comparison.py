@@ -27,8 +27,11 @@ Judge = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """figures: {"train", "test": reconstruction, "fresh", "drift"}; images: by name, uint8 [≤ 12, H, W, C], and the
-    conditions of each kind.
+    """What was measured.
+
+    figures     {"train", "test": reconstruction, "fresh": quality, "drift": MSE to the original's images}
+    images      a few of each kind, uint8 [≤ 12, H, W, C]
+    conditions  what those images show, by kind
     """
 
     figures: dict
@@ -42,7 +45,7 @@ class Comparison:
 
 
 def read_probe(path: str | Path, model: str, version: str) -> Assigned:
-    """Targets with the noise that was assigned for a generator of this version; BadInput where it was another's."""
+    """Targets with the noise assigned for the generator `model`; BadInput where it was assigned for another version."""
     found, again = read_assigned([path]), "assign noise for this very model"
     check_same(path, found.made_from, model, {"model": version}, again, only=("model",))
     return found
@@ -93,7 +96,7 @@ def _in_turn(conditions: list[str], count: int) -> list[str]:
 
 
 def _quality(model, samples, conditions, real, judge: Judge, checker: Checker | None) -> dict:
-    """What the judge and the checker make of fresh samples."""
+    """What the judge and the checker say of fresh samples."""
     (features, classes), (real_features, _) = judge(samples), judge(real)
     distance = frechet_distance(features.numpy(), real_features.numpy())
     found = {"samples": len(samples), "feature_distance": distance}

@@ -1,4 +1,4 @@
-"""What the targets of the second method are, by content: only what is read, so that no neighbour counts."""
+"""Digests of the targets of the second method: of what is read alone, so that files beside them do not count."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ def pairs_digest(
 ) -> str:
     """16 hex digits of `limit` pairs from `start` on: prompts, and names and bytes of the images.
 
-    A line that is no pair counts as it stands; the stage says what is wrong with it.
+    A line that is no pair counts as it stands; `ttsnap assign` says what is wrong with it.
     """
     folder = Path(root) if root else Path(path).parent
     pairs = [

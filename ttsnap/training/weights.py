@@ -6,23 +6,16 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from ttsnap.models.adapters import let_learn
+
 
 def trainable(module: nn.Module, lora: dict | None = None) -> dict[str, nn.Parameter]:
-    """Let a module learn: all weights, or new adapters on its linear layers and convolutions (peft).
+    """Let a generator learn: all weights, or new adapters on its linear layers and convolutions; see `let_learn`.
 
-    The module stays in eval mode: running statistics are frozen, so that no sample depends on the others of its batch
-    or on how processes share it. lora: {"rank", "alpha"} or None. Returns the parameters that learn, by name.
+    It stays in eval mode: running statistics are frozen, so that no sample depends on the others of its batch or on
+    how processes share it.
     """
-    module.eval()
-    if lora:
-        from peft import LoraConfig, inject_adapter_in_model
-
-        layers = [n for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-        config = LoraConfig(r=lora["rank"], lora_alpha=lora["alpha"], target_modules=layers)
-        inject_adapter_in_model(config, module)
-    for name, value in module.named_parameters():
-        value.requires_grad_(not lora or "lora_" in name)
-    return {name: value for name, value in module.named_parameters() if value.requires_grad}
+    return let_learn(module.eval(), lora, (nn.Linear, nn.Conv2d))
 
 
 @contextmanager
