@@ -12,7 +12,7 @@ from ttsnap.pruning.ranks import ranks
 from ttsnap.storage.tensor import RewardTensor, sources
 
 CUTS = np.arange(1, 20) / 20  # α = 0.05 … 0.95
-METRICS = ("tau", "tacc", "tgap", "mse")
+ALIGNMENT_METRICS = ("tau", "tacc", "tgap", "mse")
 
 
 def top_cuts(predicted: np.ndarray, final: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +38,7 @@ def alignment(predicted: np.ndarray, final: np.ndarray) -> dict[str, np.ndarray]
 def align(tensor: RewardTensor, seed: int = 0) -> dict:
     """What `ttsnap align` writes: {"steps": [{"step", "base", "noise_aware", "tau_difference"}]}.
 
-    `base` and `noise_aware` hold each of METRICS as {"value", "low", "high"}, None at a step
+    `base` and `noise_aware` hold each of ALIGNMENT_METRICS as {"value", "low", "high"}, None at a step
     without that reward; `tau_difference` is the paired noise_aware − base, None without both.
     Tgap is in the reward's reporting units, MSE in their square.
     """
@@ -54,7 +54,7 @@ def align(tensor: RewardTensor, seed: int = 0) -> dict:
         for kind, metrics in kinds.items():
             row[kind] = {
                 name: mean_with_interval(metrics[name] * in_units.get(name, 1), seed)
-                for name in METRICS
+                for name in ALIGNMENT_METRICS
             }
         if len(kinds) == 2:
             difference = kinds["noise_aware"]["tau"] - kinds["base"]["tau"]
