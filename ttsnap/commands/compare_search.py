@@ -15,7 +15,8 @@ class CompareSearchOptions(Command):
     """Which searches, and the tensors to simulate them on."""
 
     search: CliPositionalArg[list[InFolder]] = Field(
-        description="folders of `ttsnap search`: of several methods, budgets and shards"
+        min_length=1,
+        description="folders of `ttsnap search`: of several methods, budgets and shards",
     )
     tensor: CliVariadicArg[list[InFile]] = Field(
         min_length=1,

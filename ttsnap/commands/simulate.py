@@ -26,7 +26,7 @@ class SimulateOptions(Command, ScheduleSettings, Costed):
     """Which tensors, schedules and budgets, and where the curves go."""
 
     tensor: CliPositionalArg[list[InFile]] = Field(
-        description="reward tensor; several go by their rank sum"
+        min_length=1, description="reward tensor; several go by their rank sum"
     )
     schedule: InFile | None = Field(
         None, description="JSON of fit-schedule, instead of --steps and --keep"
