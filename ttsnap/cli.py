@@ -30,7 +30,7 @@ COMMANDS = {
     "simulate": "run best-of-N, TTSp, TTSnap, oracle and random pruning on a reward tensor",
     "fit-schedule": "fit the pruning schedule that gains most on some prompts, report it on others",
     "search": "find the best image of each prompt within a budget, dropping weak candidates early",
-    "compare-search": "set real searches beside what the simulation foretold of them",
+    "compare-search": "set real searches beside what the simulation predicted",
     "import-images": "turn a tree of images p0000/id000/s00.png into an image shard",
     "export-images": "write the images of shards as files p0000/id000/s00.png",
     "import-values": "turn published reward values (YAML) into a reward tensor",

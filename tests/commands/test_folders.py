@@ -99,7 +99,7 @@ def test_a_folder_of_another_command_or_a_file_is_refused(here, capsys, command)
         (SEARCH, ["--method", "ttsp"], 'method "ttsnap", now it is "ttsp"'),
         (SEARCH, ["--keep", "0.5,0.4,0.5"], "keep "),
         (SEARCH, ["--seed", "1"], "seed 0, now it is 1"),
-        (SEARCH, ["--model", "else"], 'path "embedded:shapes-sdxl", now it is "else"'),
+        (SEARCH, ["--model", "else"], 'model "embedded:shapes-sdxl", now it is "else"'),
         (SEARCH, ["--schedule", "s.json"], "schedule null"),
         (SEARCH, ["--kind", "pickscore"], 'kind "aesthetic", now it is "pickscore"'),
         (SEARCH, ["--reward", "{kind: clip}"], "reward [], now it is "),

@@ -3,7 +3,7 @@
 The last resort for unexpected errors is off (TTSNAP_TRACEBACK), so that each kind of fault has words of its own.
 """
 
-import argparse
+import contextlib
 import errno
 import json
 import os
@@ -11,16 +11,22 @@ import signal
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
+from typing import Annotated
 
 import good_files
 import numpy as np
 import pytest
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-from ttsnap.cli import COMMANDS, build_parser, command_module, main
+from ttsnap.cli import COMMANDS, main, options_of
+from ttsnap.commands.align import AlignOptions
 from ttsnap.commands.console import TRACEBACK
-from ttsnap.commands.device_options import pick_device
+from ttsnap.commands.device_options import OnDevice, pick_device
 from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.settings.command_line import option_name
 from ttsnap.storage.tensor import RewardTensor, write_tensor
 
 
@@ -44,9 +50,10 @@ def good(tmp_path_factory):
     return folder
 
 
-def options_of(command: str) -> list[tuple[str, argparse.Action]]:
-    parser = build_parser(command)._subparsers._group_actions[0].choices[command]
-    return [(a.option_strings[-1], a) for a in parser._actions if a.option_strings and a.nargs != 0]
+def named(command: str) -> dict[str, FieldInfo]:
+    """The options of a command by name, as they are typed."""
+    model = options_of(command)[1]
+    return {option_name(model, key): field for key, field in model.model_fields.items()}
 
 
 NUMBERS = ["nan", "inf", "-inf", "1e999", "9" * 30, "9" * 5000, "", "a", "ü 🟥", "0x1", "-9"]
@@ -54,23 +61,22 @@ NUMBERS = ["nan", "inf", "-inf", "1e999", "9" * 30, "9" * 5000, "", "a", "ü �
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_number_option_refuses_what_is_none(command):
-    """Nothing negative, endless or unreadable gets past the parser, or past the settings that the option stands for."""
-    for option, action in options_of(command):
-        for value in NUMBERS if callable(action.type) else ():
-            try:
-                parsed = action.type(value)
-            except (argparse.ArgumentTypeError, ValueError):
-                continue
-            settings = action.type in (int, float)  # their ranges are those of the config
-            assert settings or isinstance(parsed, str | float) or parsed is None, (option, value)
-            if isinstance(parsed, float) and not settings:
-                assert 0 <= parsed < float("inf"), (option, value)
+    """Nothing negative, endless or unreadable is taken for a number."""
+    for option, field in named(command).items():
+        kinds = {field.annotation, *typing.get_args(field.annotation)}
+        if not {int, float} & kinds or typing.get_origin(field.annotation) is list:
+            continue
+        kind = Annotated[field.annotation, *field.metadata]
+        adapter = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+        for value in NUMBERS:
+            with contextlib.suppress(ValidationError):
+                assert 0 <= adapter.validate_python(value) < float("inf"), (option, value)
 
 
 @pytest.mark.parametrize("value", ["-1", str(2**70), "nan", "1.5"])
 @pytest.mark.parametrize(
     ("command", "option"),
-    [(c, o) for c in COMMANDS for o, _ in options_of(c) if o in ("--seed", "--threads")],
+    [(c, o) for c in COMMANDS for o in named(c) if o in ("--seed", "--threads")],
 )
 def test_seed_and_threads(command, option, value, capsys):
     assert main([command, f"{option}={value}"]) == 2
@@ -78,7 +84,7 @@ def test_seed_and_threads(command, option, value, capsys):
     assert said.startswith(f"ttsnap {command}: {option}: ") and said.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if dict(options_of(c)).get("--device")])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "--device" in named(c)])
 @pytest.mark.parametrize(
     "device", ["foo", "cuda:", "cuda:x", "cuda:-1", "", "CPU", "meta", "cpu:0"]
 )
@@ -94,7 +100,7 @@ def test_a_device_that_is_not_there(device, monkeypatch):
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(BadInput, match=f"--device: {device} cannot be used here") as error:
-        pick_device(argparse.Namespace(device=device, threads=0))
+        pick_device(OnDevice(device=device))
     assert "\n" not in str(error.value)
 
 
@@ -173,10 +179,10 @@ def test_an_argument_that_is_not_utf8(capsys):
 def ends_with(monkeypatch, error: BaseException) -> int:
     """`ttsnap align` ends with an error."""
 
-    def run(args):
+    def run(options: AlignOptions):
         raise error
 
-    monkeypatch.setattr(command_module("align"), "run", run)
+    monkeypatch.setattr("ttsnap.commands.align.run", run)
     return main(["align", __file__])
 
 

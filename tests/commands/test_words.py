@@ -1,6 +1,7 @@
 """The right words, early and in the right place: before torch is imported, and with the name that was meant."""
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -42,7 +43,7 @@ EARLY = [
     ([*SEARCH, "--option", "pat=x"], "--option pat: unknown key; pickscore takes path, fit; did you mean path?"),
     ([*SEARCH, "--device", "foo"], "--device: 'foo' is none; give cpu"),
     ([*SEARCH, "--reward", "{kind: pikscore}"], "--reward: kind: reward kind 'pikscore' is unknown"),
-    ([*SEARCH, "--reward", "{knid: clip}"], "--reward: kind: is missing"),
+    ([*SEARCH, "--reward", "{knid: clip}"], "--reward: knid: unknown key; did you mean kind?"),
     ([*SEARCH, "--negtome-group", "4"], "--negtome: a search drops candidates"),
     (["search", "none.txt", *SEARCH[2:]], "prompts: none.txt: no such file"),
     (["search", "images.h5", *SEARCH[2:]], "images.h5: prompts come as .txt"),
@@ -78,8 +79,8 @@ EARLY = [
       "--test-manifest", "pairs.jsonl", "--classifier", "base.h5"], "--model: ./a: no such file"),
     (["train-gan", "--data", "mnsit", "--out", "g"], "did you mean mnist?"),
     (["train-gan", "--data", "cifar10", "--out", "g"], "cifar10: name its folder"),
-    (["train-gan", "--epochs", "0", "--out", "g"], "--epochs: Input should be greater than 0"),
-    (["train-classifier", "--epochs", "0", "--out", "c"], "--epochs: 0 is too small"),
+    (["train-gan", "--epochs", "0", "--out", "g"], "--epochs: '0' is too small; give more than 0"),
+    (["train-classifier", "--epochs", "0", "--out", "c"], "--epochs: '0' is too small; give more than 0"),
     (["cost", "--model", "flux"], "--model: flux: no such model folder; did you mean flux-dev?"),
     (["noise-theory", "--samples", "3", "--out", "o"], "--samples: 3 is too few for 16 dimensions"),
     (["shard", "prompts.txt", "--out", "none/../prompts.txt/x"], "is a file, not a folder"),
@@ -186,7 +187,7 @@ def test_did_you_mean(word, known, meant):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"simulate": {"bugets": "1:2:1"}}, "simulate.bugets: unknown key; did you mean budgets?; docs/config.md lists the keys"),
+        ({"simulate": {"bugets": "1:2:1"}}, "simulate.bugets: unknown key; did you mean budgets?; docs"),
         ({"modle": {}}, "did you mean model?"),
         ({"model": {"path": "embedded:shapes-sdxl", "stepps": 3}}, "did you mean steps?"),
         ({"model": {"preset": "flux"}}, "did you mean flux-dev?"),
@@ -285,7 +286,7 @@ def test_version(capsys):
 def test_the_workflow_needs_no_torch():
     rules = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]
     text = "\n".join(path.read_text() for path in rules)
-    lines = [line for line in text.splitlines() if line.startswith("from ttsnap")]
+    lines = re.findall(r"^from ttsnap\S* import (?:\([^)]*\)|.*)", text, re.MULTILINE)
     assert len(lines) > 5
     check = "import sys; assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", "\n".join([*lines, check])], check=True, cwd=ROOT)

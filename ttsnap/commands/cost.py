@@ -9,8 +9,7 @@ from ttsnap.commands.options import Command, Readable
 from ttsnap.errors import BadInput, did_you_mean
 from ttsnap.models import resolve
 from ttsnap.models.assets import how_to_get
-from ttsnap.settings.kinds import Family
-from ttsnap.settings.model import Model
+from ttsnap.settings.model import Family, Model
 from ttsnap.settings.presets import PRESETS
 from ttsnap.settings.section import Side
 

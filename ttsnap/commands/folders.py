@@ -153,7 +153,13 @@ def _about(options: Command, filled: Filled) -> dict:
         return {}
     read, written = ({key for key, _ in places(options, use)} for use in (READ, WRITTEN))
     values = options.model_dump(mode="json", exclude=NEVER_ABOUT | written | {*filled.free})
-    return {key: _with_digests(v) if key in read else v for key, v in values.items()}
+    about = {key: _with_digests(v) if key in read else v for key, v in values.items()}
+    return {_typed(options, key): value for key, value in about.items()}
+
+
+def _typed(options: Command, key: str) -> str:
+    """A key of the options as a person types it, with _ for -."""
+    return option_name(type(options), key).removeprefix("--").replace("-", "_")
 
 
 def _with_digests(value: object) -> object:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from ttsnap.commands.options import READ, InFile, Pairs
 from ttsnap.errors import BadInput
 from ttsnap.rewards.registry import check_options
+from ttsnap.settings.files import EachKeyOnce
 from ttsnap.settings.section import Section, first_fault
 from ttsnap.storage.files import one_line
 
@@ -45,7 +46,7 @@ def _from_yaml(text: object) -> object:
     if not isinstance(text, str):
         return text
     try:
-        return RewardOfLevels.model_validate(yaml.safe_load(text))
+        return RewardOfLevels.model_validate(yaml.load(text, Loader=EachKeyOnce))
     except yaml.YAMLError as error:
         raise ValueError(f"{text[:60]}: not YAML ({one_line(error)})") from None
     except ValidationError as error:

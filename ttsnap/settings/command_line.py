@@ -54,6 +54,8 @@ def add_options(parser: Parser, model: type[Section]) -> None:
         if "metavar" in options and not str(options["metavar"]).startswith("{"):
             options["metavar"] = names[0].lstrip("-").rpartition(".")[2].upper()
         options["help"] = NO_DEFAULT.sub("", options["help"])
+        if not names[0].startswith("-"):  # what is missing is said once all else is right
+            options["nargs"] = "*" if options.get("nargs") else "?"
         return place.add_argument(*(name.replace(".", "-") for name in names), **options)
 
     def add_group(parser: Parser, title: str, description: str, **_):
@@ -84,13 +86,13 @@ def read_options(found: argparse.Namespace, model: type[Options]) -> Options:
         *sections, key = name.split(".")
         at = values
         for section in sections:
-            at[section] = at.get(section) or {}
+            at[section] = at[section] if isinstance(at.get(section), dict) else {}
             at = at[section]
         at[key] = given[name]
     for key, field in model.model_fields.items():
         value = values.get(key, {})
         if section_of(field.annotation) and not isinstance(value, dict | list):
-            if value not in (None, OFF):
+            if value not in (None, "{}", OFF):
                 raise BadInput(f"--{key}: takes no value but {OFF}, got {value!r}")
             values[key] = None if value == OFF else {}
     try:

@@ -1,13 +1,14 @@
 """The typed model of config.yaml: validation and defaults; JSON schema and reference page are made from it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ttsnap.errors import BadInput, reads
 from ttsnap.settings.checks import check_together
 from ttsnap.settings.files import read_config
+from ttsnap.settings.kinds import Checker
 from ttsnap.settings.model import Model
 from ttsnap.settings.report import Report
 from ttsnap.settings.section import Section, Seed, first_fault
@@ -28,7 +29,7 @@ class Config(Section):
     levels: list[Annotated[int, Field(ge=0)]] = Field(
         description="steps that get a noise-aware checkpoint; finetuned from the cleanest to the noisiest"
     )
-    checker: Literal["shapes"] | None = Field(
+    checker: Checker | None = Field(
         None,
         description="objective verdict reported beside every reward (shapes: geometry and colour)",
     )

@@ -12,7 +12,7 @@ from ttsnap.storage.files import parse_json, reading
 Part = tuple[str, object]  # a name to show, and the values that stand there
 
 
-class _EachKeyOnce(yaml.SafeLoader):
+class EachKeyOnce(yaml.SafeLoader):
     """YAML as usual, but a mapping with the same key twice is an error: all but the last would be lost."""
 
     def compose_mapping_node(self, anchor):
@@ -39,7 +39,7 @@ def read_config(path: str | Path) -> object:
     with reading(path, "cannot be read as YAML"):
         text = Path(path).read_text(encoding="utf-8")
         try:
-            return yaml.load(text, Loader=_EachKeyOnce)
+            return yaml.load(text, Loader=EachKeyOnce)
         except _Twice as error:
             line = error.problem_mark.line + 1
             raise BadInput(f"{path}, line {line}: {error.problem}; join the two") from None

@@ -1,4 +1,4 @@
-"""The rewards, checkers and model families that ship with ttsnap, by the names a config or an option gives them."""
+"""The rewards and checkers that ship with ttsnap, by the names a config or an option gives them."""
 
 from typing import Literal
 
@@ -15,4 +15,3 @@ CHECKERS = {  # name → module with check(images, prompts) → accepted, fideli
     "shapes": "ttsnap.shapes.checker"
 }
 Checker = Literal[tuple(CHECKERS)]
-Family = Literal["sdxl", "flux", "sd15"]

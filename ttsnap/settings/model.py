@@ -8,6 +8,8 @@ from ttsnap.settings.negtome import NegToMe
 from ttsnap.settings.presets import PRESETS, with_preset
 from ttsnap.settings.section import Positive, Section, Side
 
+Family = Literal["sdxl", "flux", "sd15"]
+
 
 class Model(Section):
     """The text-to-image model and how it is sampled."""
@@ -16,9 +18,7 @@ class Model(Section):
         None, description=f"published settings to start from: {', '.join(PRESETS)}"
     )
     path: str = Field(description="diffusers folder, hub id, or embedded:NAME")
-    family: Literal["sdxl", "flux", "sd15"] | None = Field(
-        None, description="model family; null: as the folder says"
-    )
+    family: Family | None = Field(None, description="model family; null: as the folder says")
     steps: Annotated[int, Field(gt=0, le=1000)] = Field(20, description="denoising steps S")
     guidance: Annotated[float, Field(ge=0)] = Field(
         5.0, description="classifier-free guidance scale"

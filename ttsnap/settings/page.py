@@ -12,8 +12,8 @@ from ttsnap.storage.files import write_text
 BEGIN = """# config.yaml, key by key
 
 Made from `ttsnap/settings` by `python -m ttsnap.settings.page`; a test fails when the two differ. A heading says where
-its keys stand, in the order of the config; NAME is a name of yours. All keys but the required ones may be left out: then
-the default holds, and what is optional without a default is off, or as the last column says.
+its keys stand, in the order of the config; NAME is a name of yours. All keys but the required ones may be left out:
+then the default holds, and what is optional without a default is off, or as the last column says.
 """
 
 

@@ -49,8 +49,9 @@ class Section(BaseModel):
 
 def first_fault(error: ValidationError, model: type[BaseModel]) -> tuple[list[str], str]:
     """The first thing wrong with the values of `model`: its place (a key within a key …) and what to say of it."""
-    # Of "fit or a schedule", what is wrong with the schedule says more than that it is not "fit".
-    errors = error.errors()
+    # What was given comes before what was not; of "fit or a schedule", what is wrong with the schedule says more than
+    # that it is not "fit".
+    errors = sorted(error.errors(), key=lambda e: e["type"] == "missing")
     telling = [e for e in errors if e["type"] != "model_type" and "literal['fit']" not in e["loc"]]
     first = (telling or errors)[0]
     # Without what names a choice of a union: a function[…] or a class.
@@ -60,6 +61,8 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> tuple[list[st
         return place, str(first["ctx"]["error"])
     if kind == "missing":
         return place, "is missing; give it"
+    if kind == "too_short":
+        return place, f"give {first['ctx']['min_length']} or more"
     near = _nearest(first, model)
     if kind == "extra_forbidden":
         return place, f"unknown key{near}"

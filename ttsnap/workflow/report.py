@@ -39,6 +39,7 @@ class ReportFacts(dict):
         if stale:
             raise WorkflowError(
                 "The report would show results of other settings or code beside these:"
-                f" {', '.join(sorted(stale))} would run again. Run snakemake first, or give the config they were made with."
+                f" {', '.join(sorted(stale))} would run again. Run snakemake first, or give the config they were"
+                " made with."
             )
         return super().__getitem__(key)
