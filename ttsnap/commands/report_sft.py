@@ -28,8 +28,8 @@ class ReportSftOptions(Command):
 
 def run(options: ReportSftOptions) -> dict:
     """Make the part; of the table, print the verdicts and return the figures."""
-    keys = {"comparison", "own_models", "training", "images"}
-    made = make_sft_part(options.part, options.out, **options.model_dump(include=keys))
+    paths = options.model_dump(include={"comparison", "training", "images"})
+    made = make_sft_part(options.part, paths, options.out, own_models=options.own_models)
     if made:
         print("\n".join(made["sentences"]))
     return made
