@@ -53,7 +53,7 @@ def planned(folder: Path) -> dict[str, int]:
 
 
 def manifests(folder: Path, cycle: int) -> list[Path]:
-    return [folder / RUN / f"assigned/{cycle}/{shard:04d}/manifest.jsonl" for shard in range(2)]
+    return [folder / RUN / f"noise/{cycle}/{shard:04d}/manifest.jsonl" for shard in range(2)]
 
 
 def test_cycles_keep_the_base_noise_and_as_many_updates(finished):
@@ -65,7 +65,7 @@ def test_cycles_keep_the_base_noise_and_as_many_updates(finished):
             json.loads((finished / RUN / way / f"{cycle}/train_summary.json").read_text())[
                 "updates"
             ]
-            for way in ("direct", "matched")
+            for way in ("random", "assigned")
         }
         assert updates == {3}
     for line in manifests(finished, 2)[0].read_text().splitlines():
@@ -75,7 +75,7 @@ def test_cycles_keep_the_base_noise_and_as_many_updates(finished):
 
 def test_the_teacher_is_the_original_in_the_second_cycle(finished):
     first, second = (
-        json.loads((finished / RUN / f"matched/{cycle}/train_summary.json").read_text())
+        json.loads((finished / RUN / f"assigned/{cycle}/train_summary.json").read_text())
         for cycle in (1, 2)
     )
     assert first["teacher"] == second["teacher"] == first["model"] != second["model"]
@@ -84,7 +84,7 @@ def test_the_teacher_is_the_original_in_the_second_cycle(finished):
 def test_every_model_is_in_the_table(finished):
     summary = json.loads((finished / "results/sft/report/summary.json").read_text())
     models = [(row["way"], row["cycle"]) for row in summary["rows"]]
-    assert models == [("base", 0), ("direct", 1), ("direct", 2), ("matched", 1), ("matched", 2)]
+    assert models == [("base", 0), ("random", 1), ("random", 2), ("assigned", 1), ("assigned", 2)]
     assert summary["rows"][0]["values"]["drift from the original (MSE)"]["value"] == 0
     assert "one seed only" in summary["sentences"][0]
     for name in ("comparison.html", "curves.png", "images.0.png"):
@@ -107,8 +107,8 @@ def test_only_what_was_invalidated_reruns(copied):
 @pytest.mark.parametrize(
     ("rule", "target"),
     [
-        ("assign", f"{RUN}/assigned/2/0000/manifest.jsonl"),
-        ("sft", f"{RUN}/matched/2/train_summary.json"),
+        ("assign", f"{RUN}/noise/2/0000/manifest.jsonl"),
+        ("sft", f"{RUN}/assigned/2/train_summary.json"),
     ],
 )
 def test_sigkill_then_rerun_gives_the_same(copied, rule, target):

@@ -142,7 +142,10 @@ def test_the_real_search_is_compared_with_the_simulation(finished):
     assert compared["fresh"] and compared["prompts"] == 2
     for row in compared["rows"]:
         assert row["most_spent_tflop"] <= row["budget_tflop"]
-        assert row["realised"]["accepted"]["value"] in (0, 0.5, 1)
+        traces = finished.glob(f"results/searches/pickscore/{row['method']}/2/*/traces/*.json")
+        accepted = [json.loads(path.read_text())["accepted"] for path in traces]
+        assert len(accepted) == 2
+        assert row["measured"]["accepted"]["value"] == sum(accepted) / 2
     assert "The search for real" in (finished / "results/report/search.pickscore.html").read_text()
 
 
@@ -220,7 +223,9 @@ def test_a_preset_in_a_config_file_is_the_whole_model(tmp_path):
     run = snakemake(tmp_path, "--dry-run", "-p", "--configfile", "mine.yaml")
     assert run.returncode == 0, run.stderr
     generate = next(line for line in run.stdout.splitlines() if "ttsnap generate" in line)
-    assert "--model black-forest-labs/FLUX.1-dev --negtome" in generate
+    assert (
+        "--model black-forest-labs/FLUX.1-dev --guidance 3.5 --dtype bfloat16 --negtome" in generate
+    )
     assert "--height" not in generate and "shapes-sdxl" not in generate
     assert "aesthetic" not in run.stdout
 
@@ -251,14 +256,15 @@ def test_names_with_spaces_and_a_schedule_without_steps(tmp_path):
     run = snakemake(tmp_path, "results/shards/test/0000.jsonl")
     assert run.returncode == 0, run.stderr
     run = snakemake(tmp_path, "--dry-run", "-p")
-    commands = {}
+    commands, labels = {}, []
     for words in map(shlex.split, re.findall("^Shell command: (.*)$", run.stdout, re.MULTILINE)):
         if words[:3] == ["python", "-m", "ttsnap.workflow.devices"]:
             words = words[4:]  # the count of GPUs, then the command
         if words[:3] == ["python", "-m", "ttsnap"]:
             commands[words[3]] = words
+            labels += [words] if words[3] == "label" else []
     assert f"{tmp_path}/my shapes-sdxl" in commands["generate"]
-    labelled = [w for w in commands["label"] if "my shapes-clip" in w]
-    assert labelled in ([], [f"path={tmp_path}/my shapes-clip"])
+    clips = [[word for word in words if "my shapes-clip" in word] for words in labels]
+    assert clips.count([f"path={tmp_path}/my shapes-clip"]) == len(labels) / 2, "one reward of two"
     steps = commands["simulate"].index("--steps")
     assert commands["simulate"][steps : steps + 4] == ["--steps", "", "--keep", ""]

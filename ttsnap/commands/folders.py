@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ttsnap.commands.options import READ, WRITTEN, Command, Filled, names_folder, places
+from ttsnap.commands.options import FOLDER, READ, WRITTEN, Command, Filled, marked, places
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.settings.command_line import option_name
 from ttsnap.storage.files import read_json, reading, write_text
@@ -26,7 +26,7 @@ def check_outputs(options: Command) -> None:
     filled = options.filled()
     for key, path in outputs.items():
         option = f"{option_name(type(options), key)}: {path}"
-        folder = key == "out" and (filled is not None or names_folder(options, key))
+        folder = key == "out" and (filled is not None or key in marked(options, FOLDER))
         _check_place(path, option, folder)
         for other in inputs:
             if path.exists() and other.samefile(path):
@@ -151,8 +151,9 @@ def _about(options: Command, filled: Filled) -> dict:
     """The options that the folder's contents depend on, files with a digest."""
     if filled.free is None:
         return {}
-    read, written = ({key for key, _ in places(options, use)} for use in (READ, WRITTEN))
-    values = options.model_dump(mode="json", exclude=NEVER_ABOUT | written | {*filled.free})
+    left_out = NEVER_ABOUT | marked(options, WRITTEN) | {*filled.free}
+    values = options.model_dump(mode="json", exclude=left_out)
+    read = {key for key, _ in places(options, READ)}
     about = {key: _with_digests(v) if key in read else v for key, v in values.items()}
     return {_typed(options, key): value for key, value in about.items()}
 

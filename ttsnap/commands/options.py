@@ -186,9 +186,9 @@ def places(options: Section, use: str) -> Iterator[tuple[str, str]]:
                     yield key, text
 
 
-def names_folder(options: Command, key: str) -> bool:
-    """Whether a key of the options names a folder to write into."""
-    return FOLDER in _marks(options, key)
+def marked(options: Command, mark: str) -> set[str]:
+    """The keys of the options that carry a mark."""
+    return {key for key in type(options).model_fields if mark in _marks(options, key)}
 
 
 def _marks(options: Section, key: str) -> list:

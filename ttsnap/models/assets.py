@@ -74,7 +74,9 @@ ASSETS: dict[str, tuple[Source, ...]] = {
     ),
     "HPSv2": (Source("xswu/HPSv2", tuple(HPS_FILES.values())),),
 }
-DATA_SETS = {name: Files(found.address, found.files) for name, found in LABELLED.items() if found.files}
+DATA_SETS = {
+    name: Files(found.address, found.files) for name, found in LABELLED.items() if found.files
+}
 NAMES = (*ASSETS, *DATA_SETS)
 
 

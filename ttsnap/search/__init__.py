@@ -8,10 +8,10 @@ Image.fromarray(results[0].image).save("best.png")
 
 from ttsnap.search.core import Batches, Look, SearchResult, search_prompts
 from ttsnap.search.pipeline import search, search_pipeline
-from ttsnap.search.plan import Plan, make_plan
+from ttsnap.search.plan import SearchPlan, make_plan
 from ttsnap.search.verifiers import FunctionVerifier, RewardVerifier, Verifier
 
 __all__ = [
-    "Batches", "FunctionVerifier", "Look", "Plan", "RewardVerifier", "SearchResult", "Verifier",
+    "Batches", "FunctionVerifier", "Look", "SearchPlan", "RewardVerifier", "SearchResult", "Verifier",
     "make_plan", "search", "search_pipeline", "search_prompts",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ttsnap.errors import foreign_content
 from ttsnap.search.core import SearchResult
-from ttsnap.search.plan import Plan
+from ttsnap.search.plan import SearchPlan
 from ttsnap.search.strip import strip
 from ttsnap.storage.files import read_json, replacing, write_json
 from ttsnap.storage.prompts import file_name
@@ -30,7 +30,7 @@ def fingerprint(settings: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def trace(result: SearchResult, plan: Plan, settings: str, accepted: bool | None) -> dict:
+def trace(result: SearchResult, plan: SearchPlan, settings: str, accepted: bool | None) -> dict:
     """What is written of one prompt: every look, the pick, TFLOP by part, and no time."""
     pick = {"candidate": result.pick, "rewards": result.rewards}
     if accepted is not None:
@@ -115,7 +115,7 @@ class Folder:
         return self.path / f"traces/{name}.json"
 
 
-def overspent(seconds: list[dict], plan: Plan) -> str | None:
+def overspent(seconds: list[dict], plan: SearchPlan) -> str | None:
     """A note on the prompts that took longer than a budget in seconds; None where none did."""
     totals = [parts["total"] for parts in seconds]
     if plan.unit != "seconds" or max(totals) <= plan.budget:
@@ -127,13 +127,13 @@ def overspent(seconds: list[dict], plan: Plan) -> str | None:
     )
 
 
-def timing(seconds: list[dict], plan: Plan) -> dict:
+def timing(seconds: list[dict], plan: SearchPlan) -> dict:
     """What seconds.json holds; `seconds`: of each prompt, by part."""
     mean = {part: sum(times[part] for times in seconds) / len(seconds) for part in seconds[0]}
     return {"mean": mean, "measured_first": plan.measured, "prompts": seconds}
 
 
-def summarise(rows: list[dict], settings: dict, plan: Plan, notes: list[str]) -> dict:
+def summarise(rows: list[dict], settings: dict, plan: SearchPlan, notes: list[str]) -> dict:
     """What summary.json holds; `rows`: the traces, in the order of the prompts."""
     count = len(rows)
 

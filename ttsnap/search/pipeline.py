@@ -9,7 +9,7 @@ from ttsnap.errors import BadInput
 from ttsnap.pruning.schedule import Schedule
 from ttsnap.samplers import Sampler, wrap_pipeline
 from ttsnap.search.core import SearchResult, search_prompts
-from ttsnap.search.plan import Plan, make_plan, pick_batches, prompts_at_once
+from ttsnap.search.plan import SearchPlan, make_plan, pick_batches, prompts_at_once
 from ttsnap.search.verifiers import FunctionVerifier, Score, Verifier
 from ttsnap.storage.prompts import shards as chunks
 
@@ -25,7 +25,7 @@ def search(
     seed: int = 0,
     first_candidate: int = 0,
     batch_size: int = 0,
-) -> Iterator[tuple[SearchResult, Plan]]:
+) -> Iterator[tuple[SearchResult, SearchPlan]]:
     """The best image of each prompt within `budget` per prompt ("tflop", "seconds" or "candidates" of best-of-N), and
     the plan, which knows what it cost: `plan.spent(result.evaluations, result.readings)`.
 

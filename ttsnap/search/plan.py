@@ -22,7 +22,7 @@ CPU_BATCH = 8
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """A schedule and the number of candidates that it starts for each prompt.
 
     best_of_n how many best-of-N could start: where a schedule starts no more, dropping some can only lose
@@ -78,7 +78,7 @@ def make_plan(
     batches: Batches | None = None,
     measured: dict | None = None,
     prompts: int = 1,
-) -> Plan:
+) -> SearchPlan:
     """Count the costs of the model in use, and the candidates that `budget` pays for.
 
     Accounting is `whole`: keeping whole numbers of survivors never overspends.
@@ -120,7 +120,9 @@ def make_plan(
         raise BadInput(
             f"budget: {budget:g} {unit} per prompt starts more than {MOST_CANDIDATES} candidates; lower the budget"
         )
-    return Plan(schedule, candidates, best_of_n, budget, unit, costs, cost["decode"], measured)
+    return SearchPlan(
+        schedule, candidates, best_of_n, budget, unit, costs, cost["decode"], measured
+    )
 
 
 def check_budget(budget: float, unit: str) -> None:
@@ -133,7 +135,7 @@ def check_budget(budget: float, unit: str) -> None:
         raise BadInput(f"budget: {budget:g} candidates per prompt; give {MOST_CANDIDATES} or fewer")
 
 
-def prompts_at_once(plan: Plan, batches: Batches) -> int:
+def prompts_at_once(plan: SearchPlan, batches: Batches) -> int:
     """How many prompts to search in lock-step; see `at_once`."""
     return at_once(plan.candidates, plan.schedule, batches)
 

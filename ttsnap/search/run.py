@@ -16,7 +16,7 @@ from ttsnap.rewards.registry import identity, reward_module
 from ttsnap.samplers import Sampler
 from ttsnap.search.core import Batches, search_prompts
 from ttsnap.search.folder import Folder, fingerprint, overspent, summarise, timing, trace
-from ttsnap.search.plan import Plan, make_plan, pick_batches, prompts_at_once
+from ttsnap.search.plan import SearchPlan, make_plan, pick_batches, prompts_at_once
 from ttsnap.search.verifiers import RewardVerifier
 from ttsnap.settings.kinds import CHECKERS
 from ttsnap.shapes.checkers import checker
@@ -155,7 +155,7 @@ def describe(
 def _search_unfinished(
     folder: Folder,
     digest: str,
-    plan: Plan,
+    plan: SearchPlan,
     sampler: Sampler,
     verifiers: Sequence[RewardVerifier],
     prompts: Sequence[str],
@@ -190,7 +190,7 @@ def _finished(folder: Folder, prompts: Sequence[str], digest: str) -> list[tuple
     return found
 
 
-def notes_on(plan: Plan, method: str, verifiers: Sequence[RewardVerifier]) -> list[str]:
+def notes_on(plan: SearchPlan, method: str, verifiers: Sequence[RewardVerifier]) -> list[str]:
     """What a reader of the results should know: where pruning cannot gain, which looks use base rewards, seconds."""
     looks, notes = plan.schedule.looks, []
     if method != "best_of_n" and not looks:
@@ -213,7 +213,7 @@ def notes_on(plan: Plan, method: str, verifiers: Sequence[RewardVerifier]) -> li
     return notes
 
 
-def _announce(plan: Plan, prompts: int) -> None:
+def _announce(plan: SearchPlan, prompts: int) -> None:
     limit = plan.limit()
     spent = f"{plan.spends:.4g} of {limit:.4g} TFLOP" if limit else f"{plan.budget:g} s at most"
     print(

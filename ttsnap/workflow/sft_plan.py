@@ -3,16 +3,19 @@
 import functools
 import shlex
 from collections.abc import Callable
+from typing import get_args
 
 from ttsnap.models import weights_digest
 from ttsnap.settings.command_line import arguments
 from ttsnap.settings.datasets import LABELLED
 from ttsnap.settings.section import Section
-from ttsnap.settings.sft import Sft
+from ttsnap.settings.sft import Noise, Sft
 from ttsnap.sft.digests import data_digest, pair_lines, pairs_digest
+from ttsnap.shapes.checkers import CHECKERS
+from ttsnap.workflow.plan import code
 
 RUN = "results/sft/runs/{seed}"
-WAYS = ["random", "assigned"]  # the noise that is trained on
+WAYS = get_args(Noise)  # what a generator is finetuned on
 
 
 class SftPlan:
@@ -127,7 +130,14 @@ class SftPlan:
     def judge(self, classifier: str) -> str:
         """The words that name the judge of generated images: a CLIP, or the classifier of a labelled data set."""
         features = self.settings.features
-        return shlex.join(["--features", features] if features else ["--classifier", str(classifier)])
+        return shlex.join(
+            ["--features", features] if features else ["--classifier", str(classifier)]
+        )
+
+    def compare_code(self) -> str:
+        """A digest of the code behind a comparison: the checker's module is named at run time."""
+        checker = self.settings.checker
+        return code("ttsnap.commands.compare_sft", *([CHECKERS[checker]] if checker else []))
 
     def size(self) -> str:
         """The words of the image side of a pipeline."""

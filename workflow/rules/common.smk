@@ -79,7 +79,7 @@ def sft_page(name, caption, shows):
     """A result with its place in the report."""
     where = dict(
         caption=f"../report/{caption}.rst",
-        category="7 Latent-matched SFT",
+        category="7 Assigned noise",
         labels={"shows": shows},
     )
     return report(f"results/sft/report/{name}", **where)

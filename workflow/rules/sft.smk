@@ -1,5 +1,8 @@
 # The second method: targets → noise of each target (E-step) → finetuned generator (M-step), each cycle from the one
 # before; beside it the same finetuning on random noise. The GAN is trained first where no model is named.
+from typing import get_args
+
+from ttsnap.settings.sft import Way
 from ttsnap.workflow.sft_plan import RUN, WAYS, SftPlan, words
 
 SFT = CONFIG.sft
@@ -9,7 +12,7 @@ SFT_PLAN = SftPlan(SFT, lambda message: refusal(message, PARTS))
 wildcard_constraints:
     seed=r"\d+",
     cycle=r"\d+",
-    way="|".join(["base", *WAYS]),
+    way="|".join(get_args(Way)),
     part="train|test",
 
 
@@ -52,7 +55,7 @@ rule assign:
         ),
     output:
         # Blocks of finished targets lie beside it, where a job that died leaves them.
-        f"{RUN}/assigned/{{cycle}}/{{shard}}/manifest.jsonl",
+        f"{RUN}/noise/{{cycle}}/{{shard}}/manifest.jsonl",
     log:
         "results/logs/sft/assign/{seed}.{cycle}.{shard}.log",
     benchmark:
@@ -197,7 +200,7 @@ rule sft_compare:
         data=SFT_PLAN.data,
         digest=lambda w: SFT_PLAN.data_digest("train"),
         fresh=SFT.fresh,
-        code=code("ttsnap.commands.compare_sft"),
+        code=SFT_PLAN.compare_code(),
     message:
         "seed {wildcards.seed}, {wildcards.way} after cycle {wildcards.cycle}: compared with the original"
         " model"
