@@ -98,10 +98,7 @@ class Cost:
 
     def per(self, count: int) -> dict:
         """For each of so many."""
-        return {
-            "s": (self.wall + time.perf_counter()) / count,
-            "cpu_s": (self.cpu + time.process_time()) / count,
-        }
+        return {"s": (self.wall + time.perf_counter()) / count, "cpu_s": (self.cpu + time.process_time()) / count}
 
 
 def batched(generator: Generator, given: dict, **settings) -> dict:
@@ -142,10 +139,7 @@ def growth(folder: Path, generator: Generator, steps: int) -> dict:
         return ms(batched(generator, given, steps=steps, tolerance=0, **settings))
 
     given = gan_targets(generator, 256)
-    by_batch = {
-        n: cost(generator, part(given, slice(0, max(n, 8))), batch_size=n)
-        for n in (1, 4, 16, 64, 256)
-    }
+    by_batch = {n: cost(generator, part(given, slice(0, max(n, 8))), batch_size=n) for n in (1, 4, 16, 64, 256)}
     by_z = {}
     for latent in (32, 64, 128, 256):
         other = gan(folder / str(latent), latent)

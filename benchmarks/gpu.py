@@ -115,18 +115,14 @@ def sdxl(machine: Machine):
 
         def encode(self, prompt):
             config = self.denoiser.config
-            pooled = (
-                config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-            )
+            pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
             shapes = (self.text_tokens, config.cross_attention_dim), (pooled,), (6,)
             return SDXLCondition(*(machine.random(2, *shape) for shape in shapes))
 
     pipe = StableDiffusionXLPipeline(
         vae=machine.of_config(AutoencoderKL, VAE | {"scaling_factor": 0.13025}, SMALL_VAE),
         unet=machine.of_config(UNet2DConditionModel, SDXL, SMALL_UNET),
-        scheduler=EulerDiscreteScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
-        ),
+        scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
         **dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")),
         add_watermarker=False,
     )
@@ -230,11 +226,8 @@ def measured(make, card: float, machine: Machine) -> dict[str, float]:
         "TTSnap: candidates": ours["candidates"],
         "TTSnap: TFLOP": ours["tflop"],
         "TTSnap: seconds": ours["seconds"],
-        "TTSnap: share of looks by full decode": ours["readings"]
-        * (full + reward)
-        / ours["seconds"],
-        "TTSnap: the same, AutoencoderTiny before the end": with_tiny
-        / (ours["seconds"] - early * (full - tiny)),
+        "TTSnap: share of looks by full decode": ours["readings"] * (full + reward) / ours["seconds"],
+        "TTSnap: the same, AutoencoderTiny before the end": with_tiny / (ours["seconds"] - early * (full - tiny)),
     }
 
 

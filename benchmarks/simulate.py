@@ -83,12 +83,7 @@ def loading(tensor: RewardTensor, folder: Path) -> dict:
     start = time.process_time()
     yaml.safe_load(path.read_text())
     plain_s = 2 * steps * (time.process_time() - start)
-    return {
-        "tensor_s": tensor_s,
-        "import_s": import_s,
-        "yaml_s": plain_s,
-        "yaml_over_tensor": plain_s / tensor_s,
-    }
+    return {"tensor_s": tensor_s, "import_s": import_s, "yaml_s": plain_s, "yaml_over_tensor": plain_s / tensor_s}
 
 
 def simulation(tensor: RewardTensor) -> dict:
@@ -96,12 +91,7 @@ def simulation(tensor: RewardTensor) -> dict:
     few = 5
     plain = best_time(lambda: plain_sweep(tensor, few), 2) * 50 / few
     runs = len(BUDGETS) * 50 * 3
-    return {
-        "sweep_s": ours,
-        "plain_s": plain,
-        "plain_over_ours": plain / ours,
-        "simulations_per_s": runs / ours,
-    }
+    return {"sweep_s": ours, "plain_s": plain, "plain_over_ours": plain / ours, "simulations_per_s": runs / ours}
 
 
 def growth() -> dict:
@@ -112,8 +102,7 @@ def growth() -> dict:
         return best_time(lambda: sweep(tensor, draws))
 
     return {
-        name: {size: seconds(**{name: size}) for size in (100, 200, 400)}
-        for name in ("prompts", "candidates", "draws")
+        name: {size: seconds(**{name: size}) for size in (100, 200, 400)} for name in ("prompts", "candidates", "draws")
     }
 
 

@@ -98,9 +98,7 @@ class Lesson(torch.nn.Module):
         return F.mse_loss(read, codes.expand_as(read))
 
 
-def teach_text(
-    lesson: Lesson, tokenizer, *, steps: int, seed: int, device: str, pool: int = 24_576
-) -> float:
+def teach_text(lesson: Lesson, tokenizer, *, steps: int, seed: int, device: str, pool: int = 24_576) -> float:
     """Train the lesson's tower on training captions of one to three objects; returns the seconds taken."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

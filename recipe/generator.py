@@ -6,12 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import (
-    AutoencoderKL,
-    EulerDiscreteScheduler,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -126,9 +121,7 @@ class Denoiser(nn.Module):
         hidden = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
         return hidden * keep[:, None, None], second.text_embeds * keep[:, None]
 
-    def loss(
-        self, x0: torch.Tensor, ids: torch.Tensor, floor: int = 0, dropout: float = 0.1
-    ) -> torch.Tensor:
+    def loss(self, x0: torch.Tensor, ids: torch.Tensor, floor: int = 0, dropout: float = 0.1) -> torch.Tensor:
         """v-prediction MSE, the density of timesteps t growing as t − floor; a dropped caption is all zeros."""
         n = len(x0)
         keep = (torch.rand(n, device=x0.device) >= dropout).float()
@@ -193,12 +186,9 @@ def train_generator(
         torch.manual_seed(seed + number)
         model = _train_round(pipeline, part, np.random.default_rng([seed, number]), pool, report)
         model.requires_grad_(True)
-        pipeline.register_modules(
-            unet=model.unet, text_encoder=model.text, text_encoder_2=model.text_2
-        )
+        pipeline.register_modules(unet=model.unet, text_encoder=model.text, text_encoder_2=model.text_2)
     description = "; ".join(
-        f"{r.steps} steps at {r.lr:g} on shares {r.mix} of one, two, three objects, t ≥ {r.floor}"
-        for r in rounds
+        f"{r.steps} steps at {r.lr:g} on shares {r.mix} of one, two, three objects, t ≥ {r.floor}" for r in rounds
     )
     seconds = time.monotonic() - began
     return pipeline, {"seconds": seconds, "lesson": lesson, "batch": BATCH, "rounds": description}

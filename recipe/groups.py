@@ -8,15 +8,7 @@ from tqdm import tqdm
 
 from recipe.codes import CODE, image_code, patch_codes
 from ttsnap.samplers import candidate_seed, run, to_bytes
-from ttsnap.shapes.captions import (
-    COLOURS,
-    RELATIONS,
-    SHAPES,
-    Caption,
-    held_out,
-    parse,
-    random_caption,
-)
+from ttsnap.shapes.captions import COLOURS, RELATIONS, SHAPES, Caption, held_out, parse, random_caption
 from ttsnap.shapes.checker import find, judge
 from ttsnap.shapes.world import BLOB, ELLIPSE, Scenes, jittered_colours, place, render
 
@@ -105,11 +97,7 @@ def wrong_caption(rng: np.random.Generator, caption: Caption) -> Caption:
             other = int(rng.integers(1, len(objects)))
             objects[0], objects[other] = objects[other], objects[0]
         changed = Caption(tuple(objects), tuple(relations))
-        if (
-            changed != caption
-            and len(set(objects)) == len(objects)
-            and not held_out(changed.text())
-        ):
+        if changed != caption and len(set(objects)) == len(objects) and not held_out(changed.text()):
             return changed
 
 
@@ -131,9 +119,7 @@ def _damage(rng: np.random.Generator, scenes: Scenes) -> Scenes:
             damaged.colour[row, at] = share * damaged.colour[row, at] + (1 - share) * other
         else:
             damaged.kind[row, free[0]] = rng.integers(0, BLOB + 1)
-            damaged.colour[row, free[0]] = jittered_colours(
-                rng, rng.integers(len(COLOURS), size=())
-            )
+            damaged.colour[row, free[0]] = jittered_colours(rng, rng.integers(len(COLOURS), size=()))
             damaged.x[row, free[0]], damaged.y[row, free[0]] = rng.uniform(6, 58, size=2)
             damaged.radius[row, free[0]] = rng.uniform(2, 9)
     return damaged
@@ -152,9 +138,7 @@ def _with_spare(scenes: Scenes) -> Scenes:
 
 def drawn_groups(rng: np.random.Generator, n: int) -> JudgedGroups:
     """n training captions, each with a true picture, two damaged ones and one of a nearby wrong caption."""
-    captions = [
-        random_caption(rng, int(k)) for k in rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4], size=n)
-    ]
+    captions = [random_caption(rng, int(k)) for k in rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4], size=n)]
     true = _with_spare(place(rng, captions))
     blocks = [true, _damage(rng, true), _damage(rng, _with_spare(place(rng, captions)))]
     blocks.append(place(rng, [wrong_caption(rng, c) for c in captions]))

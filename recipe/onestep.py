@@ -117,9 +117,7 @@ def save(student: OneStepPipeline, teacher: Path, folder: Path) -> None:
 
 
 @torch.inference_mode()
-def error(
-    student: OneStepPipeline, noise, latents, texts: list[str], batch_size: int = 128
-) -> float:
+def error(student: OneStepPipeline, noise, latents, texts: list[str], batch_size: int = 128) -> float:
     """MSE between the student's and the teacher's latents."""
     total = 0.0
     for at in range(0, len(texts), batch_size):

@@ -41,9 +41,7 @@ def _scaled(scale: float) -> Callable[[int], int]:
 
 def _vae(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
     scaled = _scaled(scale)
-    vae, figures = autoencoder.train_vae(
-        scaled(autoencoder.STEPS), seed, device, pool=scaled(autoencoder.POOL)
-    )
+    vae, figures = autoencoder.train_vae(scaled(autoencoder.STEPS), seed, device, pool=scaled(autoencoder.POOL))
     vae.save_pretrained(out / "vae")
     return figures
 
@@ -84,9 +82,7 @@ def _reward(out: Path, scale: float, seed: int, device: str, about: dict) -> dic
         passed = shapes_reward.gates(reward, groups, device)
         figures |= {f"{name}_{objects}": value for name, value in passed.items()}
     images = torch.cat([groups.images.flatten(0, 1) for groups, _ in pools.values()])
-    head, head_figures = shapes_reward.train_head(
-        reward, images, seed, device, scaled(shapes_reward.HEAD_STEPS)
-    )
+    head, head_figures = shapes_reward.train_head(reward, images, seed, device, scaled(shapes_reward.HEAD_STEPS))
     (out / "shapes-aesthetic").mkdir(exist_ok=True)
     weights = {name: value.half().cpu() for name, value in head.state_dict().items()}
     save_file(weights, out / "shapes-aesthetic" / "head.safetensors")

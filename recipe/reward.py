@@ -40,10 +40,7 @@ def save_untrained(folder: str, seed: int) -> None:
     CLIPModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     CLIPImageProcessor(
-        size={"shortest_edge": 64},
-        crop_size={"height": 64, "width": 64},
-        image_mean=[0.5] * 3,
-        image_std=[0.5] * 3,
+        size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     ).save_pretrained(folder)
 
 
@@ -54,14 +51,10 @@ def shifted(images: torch.Tensor, generator: torch.Generator, most: int = 2) -> 
     rows = (torch.arange(height, device=images.device) + dy) % height
     columns = (torch.arange(width, device=images.device) + dx) % width
     batch = torch.arange(n, device=images.device)[:, None, None]
-    return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(
-        0, 3, 1, 2
-    )
+    return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def ranking_loss(
-    values: torch.Tensor, quality: torch.Tensor, softness: float = 0.15
-) -> torch.Tensor:
+def ranking_loss(values: torch.Tensor, quality: torch.Tensor, softness: float = 0.15) -> torch.Tensor:
     """Bradley–Terry with soft preferences over all pairs of a group; both arguments [G,m]."""
     i, j = torch.triu_indices(values.shape[1], values.shape[1], offset=1, device=values.device)
     preference = torch.sigmoid((quality[:, i] - quality[:, j]) / softness)
@@ -107,9 +100,7 @@ def train_images(
     reward.clip.text_projection.requires_grad_(False)
     local = nn.Linear(reward.clip.config.vision_config.hidden_size, CODE).to(device)
     with torch.no_grad():
-        texts = {
-            c: reward.text_features([c])[0] for g, _ in pools.values() for c in set(g.captions)
-        }
+        texts = {c: reward.text_features([c])[0] for g, _ in pools.values() for c in set(g.captions)}
 
     def loss(step: int):
         groups = _draw(pools)
@@ -137,10 +128,7 @@ def train_images(
 
 def _draw(pools: dict[str, tuple[JudgedGroups, int]]) -> JudgedGroups:
     """A batch of groups: so many of each pool, in the pools' order."""
-    taken = [
-        groups.take(torch.randint(len(groups.captions), (count,)))
-        for groups, count in pools.values()
-    ]
+    taken = [groups.take(torch.randint(len(groups.captions), (count,))) for groups, count in pools.values()]
     return JudgedGroups.join(taken)
 
 
@@ -162,10 +150,7 @@ def train_head(
     target = ((target - target.mean()) / target.std()).to(device)
     with torch.no_grad():
         features = torch.cat(
-            [
-                reward.image_features(reward.preprocess(block.to(device).float() / 255))
-                for block in images.split(256)
-            ]
+            [reward.image_features(reward.preprocess(block.to(device).float() / 255)) for block in images.split(256)]
         )
     head = nn.Sequential(nn.Linear(features.shape[1], 64), nn.GELU(), nn.Linear(64, 1)).to(device)
 
@@ -195,9 +180,7 @@ def gates(reward, groups: JudgedGroups, device: str) -> dict[str, float]:
 
     still = score(0, 0)
     moves = [score(dy, dx) for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))]
-    taus = [
-        kendalltau(a, b).statistic for moved in moves for a, b in zip(still, moved, strict=True)
-    ]
+    taus = [kendalltau(a, b).statistic for moved in moves for a, b in zip(still, moved, strict=True)]
     accepted = groups.quality.numpy() >= 1
     aucs = []
     for values, good in zip(still, accepted, strict=True):

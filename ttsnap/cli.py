@@ -76,9 +76,7 @@ def parse(
 
 
 def main(
-    argv: Sequence[str] | None = None,
-    commands: Mapping[str, str] = COMMANDS,
-    package: str = "ttsnap.commands",
+    argv: Sequence[str] | None = None, commands: Mapping[str, str] = COMMANDS, package: str = "ttsnap.commands"
 ) -> int:
     """Run one command. Returns 0, or with one line on stderr 1 (failed), 2 (bad input) or 130 (interrupted).
 

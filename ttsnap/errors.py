@@ -70,8 +70,6 @@ def warn_cut(prompt: str, tokens: int, limit: int, reader: str) -> None:
     """Warn that `reader` reads only the first `limit` of a prompt's `tokens`; nothing where they are no more."""
     if tokens > limit:
         short = prompt if len(prompt) <= 60 else f"{prompt[:40]} … {prompt[-16:]}"
-        message = CutPrompt(
-            f"prompt {short!r} has {tokens} tokens; {reader} reads the first {limit}"
-        )
+        message = CutPrompt(f"prompt {short!r} has {tokens} tokens; {reader} reads the first {limit}")
         message.about = (prompt, reader)  # two prompts may look the same when shortened
         warnings.warn(message, stacklevel=3)

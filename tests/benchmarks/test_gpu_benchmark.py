@@ -11,10 +11,7 @@ from small_run import ROOT
 
 def call(folder, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks/gpu.py"), *words],
-        capture_output=True,
-        text=True,
-        cwd=folder,
+        [sys.executable, str(ROOT / "benchmarks/gpu.py"), *words], capture_output=True, text=True, cwd=folder
     )
 
 
@@ -37,6 +34,4 @@ def test_every_figure_of_both_models(tmp_path):
 def test_without_a_gpu_it_says_so(tmp_path):
     run = call(tmp_path)
     assert run.returncode == 1 and not list(tmp_path.iterdir())
-    assert (
-        run.stderr.strip() == "benchmarks/gpu.py: no GPU here; --tiny tries the script on the CPU"
-    )
+    assert run.stderr.strip() == "benchmarks/gpu.py: no GPU here; --tiny tries the script on the CPU"

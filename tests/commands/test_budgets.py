@@ -89,9 +89,7 @@ def test_seconds_are_not_overspent(clock, schedule, prompts, call, each):
     for budget in (0.3, 0.5, 1, 1.7, 2.5, 5, 12):
         batches = Batches.uniform(8)
         try:
-            found = make_plan(
-                sampler, verifiers, schedule, budget, "seconds", batches, None, prompts
-            )
+            found = make_plan(sampler, verifiers, schedule, budget, "seconds", batches, None, prompts)
         except BadInput as error:
             assert "that one finished candidate costs" in str(error)
             groups = shards(texts, at_once(1, schedule, batches))
@@ -106,9 +104,7 @@ def test_seconds_are_not_overspent(clock, schedule, prompts, call, each):
             spent += search_prompts(sampler, verifiers, schedule, group, ids, batches=batches)
         seconds = [result.seconds["total"] for result in spent]
         assert max(seconds) <= budget
-        assert (
-            found.finishing >= 1 and overspent([result.seconds for result in spent], found) is None
-        )
+        assert found.finishing >= 1 and overspent([result.seconds for result in spent], found) is None
         if found.candidates >= 20:
             assert max(seconds) >= 0.6 * budget
 

@@ -192,13 +192,7 @@ def good(tmp_path_factory, gan, manifest):
     shutil.copytree(Path(manifest).parent, folder / "assigned")
     torch.manual_seed(0)
     save_classifier(Classifier(1, 10), folder / "classifier.safetensors")
-    about = {
-        "level": 2,
-        "lora": None,
-        "version": "v",
-        "reward": {"kind": "x"},
-        "images": {"steps": 6},
-    }
+    about = {"level": 2, "lora": None, "version": "v", "reward": {"kind": "x"}, "images": {"steps": 6}}
     save_level(folder / "level.safetensors", {"weight": torch.zeros(2, 3)}, about)
     split = {"psnr": 20.0, "samples": 3}
     fresh = {"samples": 9, "feature_distance": 1.0}

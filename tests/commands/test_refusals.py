@@ -75,8 +75,7 @@ def test_each_number_option_refuses_what_is_none(command):
 
 @pytest.mark.parametrize("value", ["-1", str(2**70), "nan", "1.5"])
 @pytest.mark.parametrize(
-    ("command", "option"),
-    [(c, o) for c in COMMANDS for o in named(c) if o in ("--seed", "--threads")],
+    ("command", "option"), [(c, o) for c in COMMANDS for o in named(c) if o in ("--seed", "--threads")]
 )
 def test_seed_and_threads(command, option, value, capsys):
     assert main([command, f"{option}={value}"]) == 2
@@ -85,9 +84,7 @@ def test_seed_and_threads(command, option, value, capsys):
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "--device" in named(c)])
-@pytest.mark.parametrize(
-    "device", ["foo", "cuda:", "cuda:x", "cuda:-1", "", "CPU", "meta", "cpu:0"]
-)
+@pytest.mark.parametrize("device", ["foo", "cuda:", "cuda:x", "cuda:-1", "", "CPU", "meta", "cpu:0"])
 def test_a_device_that_is_none(command, device, capsys):
     assert main([command, f"--device={device}"]) == 2
     assert f"ttsnap {command}: --device: " in capsys.readouterr().err
@@ -145,9 +142,7 @@ def test_a_wrong_file_is_refused_in_one_line(command, good, tmp_path, monkeypatc
     for place in places:
         for wrong in WRONG:
             status = main([*words[:place], wrong, *words[place + 1 :]])
-            said = [
-                line for line in capsys.readouterr().err.splitlines() if line.startswith("ttsnap")
-            ]
+            said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ttsnap")]
             assert (status, len(said)) in ((0, 0), (2, 1)), (wrong, said)
             assert status == 0 or wrong[:20] in said[0] or "found" in said[0], said
             refused += status == 2
@@ -276,9 +271,7 @@ ALIGN = f"{sys.executable} -m ttsnap align tensor.h5 --json"
 def test_whoever_reads_may_leave(line, status, said, good, tmp_path):
     """The results are written all the same."""
     (tmp_path / "tensor.h5").symlink_to(good / "tensor.h5")
-    run = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {line}"], cwd=tmp_path, capture_output=True, text=True
-    )
+    run = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == status, run.stderr
     assert "Traceback" not in run.stderr and "Exception" not in run.stderr
     assert run.stderr == (f"ttsnap align: {said}\n" if said else "")

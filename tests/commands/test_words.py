@@ -226,10 +226,7 @@ def test_each_cut_prompt_is_a_plain_line(tmp_path):
     assert run.returncode == 0, run.stderr
     notes = [line for line in run.stderr.splitlines() if "tokens; " in line]
     ends = sorted(line.partition("tokens; ")[2] for line in notes)
-    assert (
-        ends
-        == ["the model reads the first 32"] * 2 + ["the reward pickscore reads the first 32"] * 2
-    )
+    assert ends == ["the model reads the first 32"] * 2 + ["the reward pickscore reads the first 32"] * 2
     assert all(line.startswith("note: prompt 'red red") for line in notes)
     assert "Warning" not in run.stderr and ".py" not in run.stderr
 
@@ -245,12 +242,7 @@ def test_a_library_caller_can_catch_cut_prompts():
 
 def comparison(seed: int, way: str, accuracy: float, distance: float, drift: float) -> dict:
     of_split = {"psnr": 20.0 + seed, "samples": 3}
-    fresh = {
-        "samples": 9,
-        "feature_distance": distance,
-        "class_accuracy": accuracy,
-        "accepted": accuracy,
-    }
+    fresh = {"samples": 9, "feature_distance": distance, "class_accuracy": accuracy, "accepted": accuracy}
     about = {"way": way, "cycle": 1, "seed": seed, "drift": drift}
     return {**about, "train": of_split, "test": of_split, "fresh": fresh}
 
@@ -269,9 +261,7 @@ def test_intervals_stay_within_what_is_possible():
     assert values["fresh samples, right class (%)"]["high"] == 100
     assert values["fresh samples, feature distance"]["low"] == 0
     assert values["drift from the original (MSE)"]["low"] == 0
-    assert values["train targets, PSNR (dB)"]["high"] == pytest.approx(
-        20.5 + 12.7062 * 0.5, abs=1e-3
-    )
+    assert values["train targets, PSNR (dB)"]["high"] == pytest.approx(20.5 + 12.7062 * 0.5, abs=1e-3)
     difference = summary["differences"][0]["values"]["fresh samples, right class (%)"]
     assert (difference["value"], difference["low"], difference["high"]) == (-50, -100, 100)
     spread = over_seeds([1.0, 2.0], least=0)

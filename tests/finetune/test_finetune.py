@@ -137,17 +137,10 @@ def test_a_state_of_another_run_is_not_taken(clip, tmp_path, monkeypatch):
     for lr in (1e-3, 1e-4):
         reward = load_reward("pickscore", path=clip)
         history = train.train_level(
-            reward,
-            make_trainable(reward, None),
-            data(),
-            settings(lr=lr),
-            seed=0,
-            state=tmp_path / "s.pt",
+            reward, make_trainable(reward, None), data(), settings(lr=lr), seed=0, state=tmp_path / "s.pt"
         )
         fresh = load_reward("pickscore", path=clip)
-        again = train.train_level(
-            fresh, make_trainable(fresh, None), data(), settings(lr=lr), seed=0
-        )
+        again = train.train_level(fresh, make_trainable(fresh, None), data(), settings(lr=lr), seed=0)
         assert history == again
 
 
@@ -157,12 +150,7 @@ def test_a_loss_that_is_not_finite_is_said(clip):
     groups.targets[:] = np.inf
     with pytest.raises(TtsnapError, match="lower the learning rate"):
         train.train_level(
-            reward,
-            make_trainable(reward, None),
-            groups,
-            settings(standardise="none"),
-            seed=0,
-            name="level 3",
+            reward, make_trainable(reward, None), groups, settings(standardise="none"), seed=0, name="level 3"
         )
 
 

@@ -61,9 +61,7 @@ def test_processes_share_a_step_among_them():
 
 def test_reading_ahead_keeps_the_order():
     for count in range(5):
-        assert list(train.read_ahead(lambda x: x * x, list(range(count)))) == [
-            x * x for x in range(count)
-        ]
+        assert list(train.read_ahead(lambda x: x * x, list(range(count)))) == [x * x for x in range(count)]
     with pytest.raises(ZeroDivisionError):
         list(train.read_ahead(lambda x: 1 // x, [1, 0]))
 
@@ -74,15 +72,7 @@ def command(clip, folder, out, batch_size):
         words += [f"--{part}-images", str(folder / f"{part}.h5")]
         words += [f"--{part}-labels", str(folder / f"{part}.labels.h5")]
     words += ["--lr", "3e-4", "--epochs", "4", "--batch-size", str(batch_size), "--device", "cpu"]
-    return [
-        *words,
-        "--standardise",
-        "prompt",
-        "--out",
-        f"{out}.safetensors",
-        "--json",
-        f"{out}.json",
-    ]
+    return [*words, "--standardise", "prompt", "--out", f"{out}.safetensors", "--json", f"{out}.json"]
 
 
 @pytest.mark.slow
@@ -99,8 +89,7 @@ def test_two_processes_are_as_one_with_double_batch(clip, tmp_path):
     runs += [(tmp_path / "two", 8, {**shared, "RANK": str(r), "WORLD_SIZE": "2"}) for r in (0, 1)]
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "ttsnap", *command(clip, tmp_path, out, size)],
-            env={**os.environ, **environment},
+            [sys.executable, "-m", "ttsnap", *command(clip, tmp_path, out, size)], env={**os.environ, **environment}
         )
         for out, size, environment in runs
     ]

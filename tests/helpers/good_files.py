@@ -26,9 +26,7 @@ def make(folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     files = {name: folder / name for name in ("images.h5", "base.h5", "tensor.h5", "other.h5")}
-    rows = (
-        rng.integers(0, 255, (CANDIDATES, STEPS, SIDE, SIDE, 3)).astype(np.uint8) for _ in PROMPTS
-    )
+    rows = (rng.integers(0, 255, (CANDIDATES, STEPS, SIDE, SIDE, 3)).astype(np.uint8) for _ in PROMPTS)
     write_shard(files["images.h5"], PROMPTS, list(range(STEPS)), rows, ABOUT)
     values = rng.normal(size=(len(PROMPTS), CANDIDATES, STEPS)).astype(np.float32)
     made_from = {"kind": "pickscore", "version": "v", "options": {}}

@@ -16,9 +16,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 of_bytes = st.lists(
-    st.tuples(st.sampled_from(["flip", "cut", "put", "drop", "swap"]), PLACE, PLACE, BYTES),
-    min_size=1,
-    max_size=3,
+    st.tuples(st.sampled_from(["flip", "cut", "put", "drop", "swap"]), PLACE, PLACE, BYTES), min_size=1, max_size=3
 )
 of_structure = st.lists(
     st.tuples(st.sampled_from(["drop", "set", "empty", "double"]), PLACE, st.sampled_from(HOSTILE)),

@@ -79,11 +79,7 @@ def imagereward(folder, cases):
     scores = [model.score(p, i) for p, i in zip(cases["prompts"], pictures, strict=True)]
     pixels = model.preprocess(pictures[0])[None]
     words = model.blip.tokenizer(
-        cases["prompts"][0],
-        padding="max_length",
-        truncation=True,
-        max_length=35,
-        return_tensors="pt",
+        cases["prompts"][0], padding="max_length", truncation=True, max_length=35, return_tensors="pt"
     )
     with torch.enable_grad():
         pixels.requires_grad_()
@@ -122,9 +118,7 @@ def main():
     cases = json.loads((folder / "cases.json").read_text())
     found = {"imagereward": imagereward(folder, cases)}
     for version in ("v2.0", "v2.1"):
-        found[f"hpsv2 {version}"] = hpsv2(
-            folder, cases | {"seed": cases["seed"] + ord(version[-1])}, version
-        )
+        found[f"hpsv2 {version}"] = hpsv2(folder, cases | {"seed": cases["seed"] + ord(version[-1])}, version)
     (folder / "official.json").write_text(json.dumps(found))
 
 

@@ -23,9 +23,7 @@ def planned(snakefile: Path, folder: Path, *words: str, **environment: str) -> s
         env=os.environ | environment,
     )
     assert run.returncode == 0, run.stderr
-    lines = [
-        line.removeprefix("JOB ") for line in run.stdout.splitlines() if line.startswith("JOB ")
-    ]
+    lines = [line.removeprefix("JOB ") for line in run.stdout.splitlines() if line.startswith("JOB ")]
     jobs = [json.loads(line) for line in lines]
     return {" ".join([job["rule"], *job["wildcards"].values()]) for job in jobs} - {"all"}
 

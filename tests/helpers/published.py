@@ -87,10 +87,7 @@ def imagereward(folder: Path, seed: int = 0) -> dict:
         state[f"blip.text_encoder.{name}"] = value
     widths = (32, 16, 8, 8, 4, 1)
     for number, (a, b) in zip((0, 2, 4, 6, 7), zip(widths, widths[1:], strict=False), strict=True):
-        state |= {
-            f"mlp.layers.{number}.weight": torch.zeros(b, a),
-            f"mlp.layers.{number}.bias": torch.zeros(b),
-        }
+        state |= {f"mlp.layers.{number}.weight": torch.zeros(b, a), f"mlp.layers.{number}.bias": torch.zeros(b)}
     state = lively(state, seed)
     state["blip.text_encoder.embeddings.position_ids"] = torch.arange(40)[None]
     state["blip.vision_proj.weight"] = torch.zeros(8, 64)

@@ -43,10 +43,7 @@ class Cluster:
         self.folder = Path(folder).absolute()
         self.conf = self.folder / "slurm.conf"
         self.partition = partition
-        self.env = os.environ | {
-            "SLURM_CONF": str(self.conf),
-            "PATH": f"{self.folder / 'bin'}{os.pathsep}{SEARCH}",
-        }
+        self.env = os.environ | {"SLURM_CONF": str(self.conf), "PATH": f"{self.folder / 'bin'}{os.pathsep}{SEARCH}"}
 
     def start(self) -> None:
         """Write the configuration, start the daemons, wait until the node is idle."""
@@ -101,22 +98,14 @@ class Cluster:
     def jobs(self, **wanted: str) -> list[dict[str, str]]:
         """The fields `scontrol show job` gives of every job, e.g. jobs(JobState="RUNNING")."""
         text = self._run("scontrol", "--oneliner", "show", "job")
-        rows = [
-            dict(w.split("=", 1) for w in line.split() if "=" in w) for line in text.splitlines()
-        ]
-        return [
-            row
-            for row in rows
-            if row and all(row.get(key) == value for key, value in wanted.items())
-        ]
+        rows = [dict(w.split("=", 1) for w in line.split() if "=" in w) for line in text.splitlines()]
+        return [row for row in rows if row and all(row.get(key) == value for key, value in wanted.items())]
 
     def wait_for_node(self, state: str, seconds: int = 60) -> None:
         """Wait until the node is in `state`."""
         now = ""
         for _ in range(seconds * 2):
-            now = self._run(
-                "sinfo", "--noheader", "--format=%T", "--partition", self.partition, check=False
-            )
+            now = self._run("sinfo", "--noheader", "--format=%T", "--partition", self.partition, check=False)
             # A star: the node does not answer, which is as a dead one should be.
             if now.strip() == state or now.strip() == f"{state}*" == "down*":
                 return
@@ -171,9 +160,7 @@ PartitionName=short Nodes=node1 MaxTime=30 State=UP
         real = shutil.which("srun", path=SEARCH)
         srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.conf} exec {real} "$@"\n')
         srun.chmod(0o755)
-        (self.folder / "env").write_text(
-            f"export SLURM_CONF={self.conf} PATH={self.folder}/bin:$PATH:/usr/sbin\n"
-        )
+        (self.folder / "env").write_text(f"export SLURM_CONF={self.conf} PATH={self.folder}/bin:$PATH:/usr/sbin\n")
 
     def _daemon(self, name: str, *options: str, nice: int = 0) -> None:
         command = ["nice", f"-n{nice}", shutil.which(name, path=SEARCH), *options]
@@ -202,9 +189,7 @@ PartitionName=short Nodes=node1 MaxTime=30 State=UP
 
     def _run(self, name: str, *options: str, check: bool = True) -> str:
         path = shutil.which(name, path=SEARCH)
-        run = subprocess.run(
-            [path, *options], env=self.env, capture_output=True, text=True, timeout=60
-        )
+        run = subprocess.run([path, *options], env=self.env, capture_output=True, text=True, timeout=60)
         if check and run.returncode:
             raise RuntimeError(f"{name}: {run.stderr.strip()}")
         return run.stdout

@@ -11,24 +11,9 @@ import yaml
 ROOT = Path(__file__).parents[2]
 LEVELS, STEPS = [5, 2], 8
 PROMPTS = {
-    "train": [
-        "a red circle",
-        "a blue square",
-        "a green circle above a red square",
-        "an orange triangle",
-    ],
-    "validation": [
-        "a purple circle",
-        "a red square left of a blue circle",
-        "a green square",
-        "a blue circle",
-    ],
-    "test": [
-        "a yellow square",
-        "a green triangle",
-        "a red circle below a blue square",
-        "an orange circle",
-    ],
+    "train": ["a red circle", "a blue square", "a green circle above a red square", "an orange triangle"],
+    "validation": ["a purple circle", "a red square left of a blue circle", "a green square", "a blue circle"],
+    "test": ["a yellow square", "a green triangle", "a red circle below a blue square", "an orange circle"],
 }
 
 
@@ -39,10 +24,7 @@ def small_config() -> dict:
     config["levels"] = LEVELS
     for split in PROMPTS:
         config["prompts"][split] = {"file": f"{split}.txt", "candidates": 6, "shard_size": 2}
-    config["simulate"] |= {
-        "draws": 20,
-        "budgets": {"unit": "candidates", "first": 2, "last": 4, "step": 1},
-    }
+    config["simulate"] |= {"draws": 20, "budgets": {"unit": "candidates", "first": 2, "last": 4, "step": 1}}
     config["search"] |= {"rewards": ["pickscore"], "budgets": [2], "prompts": 2}
     config["report"] = {"gallery": 1, "gallery_candidates": 2}
     return config
@@ -61,9 +43,7 @@ def command(folder: Path, *words: str) -> list[str]:
 
 
 def snakemake(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(folder, *words), capture_output=True, text=True, cwd=folder, timeout=1200
-    )
+    return subprocess.run(command(folder, *words), capture_output=True, text=True, cwd=folder, timeout=1200)
 
 
 def planned(folder: Path) -> dict[str, int]:
@@ -80,10 +60,7 @@ def wait_for_job(rule: str, folder: Path) -> int:
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                if (
-                    words[1:4] == ["-m", "ttsnap", rule]
-                    and (entry / "cwd").resolve() == folder.resolve()
-                ):
+                if words[1:4] == ["-m", "ttsnap", rule] and (entry / "cwd").resolve() == folder.resolve():
                     return int(entry.name)
             except OSError:
                 continue

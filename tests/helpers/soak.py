@@ -120,17 +120,13 @@ def soak(folder: Path, minutes: float, kills: int, seed: int, cluster) -> int:
 
 def compare(found: dict[str, bytes], wanted: dict[str, bytes]) -> None:
     """Stop at the first files that differ."""
-    different = sorted(
-        name for name in wanted.keys() | found if wanted.get(name) != found.get(name)
-    )
+    different = sorted(name for name in wanted.keys() | found if wanted.get(name) != found.get(name))
     if different:
         raise SystemExit(f"other than undisturbed: {', '.join(different)}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20, help="no new kill after that long")
     parser.add_argument("--kills", type=int, default=4, help="kills per round")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and victims")

@@ -23,9 +23,7 @@ ATTRS = {
 }
 
 
-def make_run(
-    folder: Path, prompts: int = 12, candidates: int = 20, rewards=("pickscore", "aesthetic")
-) -> None:
+def make_run(folder: Path, prompts: int = 12, candidates: int = 20, rewards=("pickscore", "aesthetic")) -> None:
     """Tensors, images, finetuning figures, alignment, schedules and simulations below `folder`."""
     rng = np.random.default_rng(0)
     captions = [random_caption(rng, 2, "held_out").text() for _ in range(prompts)]

@@ -129,12 +129,7 @@ def flux(guidance_embeds: bool = True, dynamic_shifting: bool = True) -> FluxPip
         axes_dims_rope=(4, 4, 8),
     )
     return FluxPipeline(
-        vae=_vae(
-            scaling_factor=0.3611,
-            shift_factor=0.1159,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-        ),
+        vae=_vae(scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=_text_encoder(CLIPTextModel, tokenizer),
         tokenizer=tokenizer,
         text_encoder_2=T5EncoderModel(

@@ -56,10 +56,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def entry(self, name, body):
         entry = {"type": "file", "path": name, "size": len(body), "oid": git_sha1(body)}
         if len(body) > 1000:
-            entry |= {
-                "oid": "a pointer's",
-                "lfs": {"oid": hashlib.sha256(body).hexdigest(), "size": len(body)},
-            }
+            entry |= {"oid": "a pointer's", "lfs": {"oid": hashlib.sha256(body).hexdigest(), "size": len(body)}}
         return entry
 
     def answer(self, status, body, most=None):
@@ -150,10 +147,7 @@ def test_offline_says_what_is_missing_and_where(monkeypatch, tmp_path, capsys):
     assert main(["download", "--only", "PickScore_v1"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert (
-        "PickScore_v1: nothing in models/PickScore_v1; yuvalkirstain/PickScore_v1: 127.0.0.1:1"
-        in error
-    )
+    assert "PickScore_v1: nothing in models/PickScore_v1; yuvalkirstain/PickScore_v1: 127.0.0.1:1" in error
     assert main(["download", "--only", "GPT-5"]) == 2
     assert "--only: 'GPT-5' is not one of FLUX.1-dev" in capsys.readouterr().err
 
@@ -167,9 +161,7 @@ def test_data_sets_are_the_published_bytes_or_nothing(tmp_path, monkeypatch, cap
         tar.add(tmp_path / "test_batch.bin", "cifar-10-batches-bin/test_batch.bin")
         tar.add(tmp_path / "test_batch.bin", "../../../escape.bin")
     body = (source / "a.tar.gz").read_bytes()
-    published = assets.Files(
-        "http://127.0.0.1:1/", {"a.tar.gz": (len(body), hashlib.md5(body).hexdigest())}
-    )
+    published = assets.Files("http://127.0.0.1:1/", {"a.tar.gz": (len(body), hashlib.md5(body).hexdigest())})
     monkeypatch.setitem(assets.DATA_SETS, "cifar10", published)
     monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
     monkeypatch.chdir(tmp_path)
@@ -199,7 +191,5 @@ def test_every_model_and_reward_named_has_an_asset():
     assert pipeline.wants("transformer/diffusion_pytorch_model-00001-of-00003.safetensors")
     assert not pipeline.wants("unet/diffusion_pytorch_model.fp16.safetensors")
     assert assets.DATA_SETS.keys() == LABELLED.keys() - {"digits"}
-    assert assets.how_to_get("models/ImageReward").startswith(
-        "`ttsnap download --only ImageReward`"
-    )
+    assert assets.how_to_get("models/ImageReward").startswith("`ttsnap download --only ImageReward`")
     assert assets.how_to_get("black-forest-labs/FLUX.1-dev") and not assets.how_to_get("my/model")

@@ -28,9 +28,7 @@ CONFIG = {"scheduler": "scheduler/scheduler_config.json", "": "model_index.json"
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    return {
-        name: tiny.save(getattr(tiny, name)(), root / name) for name in ("sdxl", "sd15", "flux")
-    }
+    return {name: tiny.save(getattr(tiny, name)(), root / name) for name in ("sdxl", "sd15", "flux")}
 
 
 @pytest.fixture
@@ -215,9 +213,7 @@ def renamed(part: str, new: str):
 
 def sharded(folder, part="unet"):
     file = weights(folder, part)
-    diffusers.UNet2DConditionModel.from_pretrained(folder / part).save_pretrained(
-        folder / part, max_shard_size="300KB"
-    )
+    diffusers.UNet2DConditionModel.from_pretrained(folder / part).save_pretrained(folder / part, max_shard_size="300KB")
     file.unlink(missing_ok=True)
     return sorted((folder / part).glob("*-of-*.safetensors"))
 
@@ -420,8 +416,7 @@ def test_guidance_that_has_no_effect_is_not_recorded():
 
 
 @pytest.mark.parametrize(
-    ("value", "size"),
-    [(16, (32, 32)), ([8, 16], (16, 32)), (None, (256, 256)), ((16, 8), (32, 16))],
+    ("value", "size"), [(16, (32, 32)), ([8, 16], (16, 32)), (None, (256, 256)), ((16, 8), (32, 16))]
 )
 def test_a_models_own_size_is_height_and_width(model, value, size):
     assert own_size({"sample_size": value}, 2) == size
@@ -441,10 +436,7 @@ def test_a_models_own_size_is_height_and_width(model, value, size):
 
 REWARD = {
     "no words": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer: knows 2 words"),
-    "no tokenizer": (
-        lambda folder: [path.unlink() for path in folder.glob("tokenizer*")],
-        "tokenizer: knows 2 words",
-    ),
+    "no tokenizer": (lambda folder: [path.unlink() for path in folder.glob("tokenizer*")], "tokenizer: knows 2 words"),
     "no processor": (lambda folder: (folder / "preprocessor_config.json").unlink(), "preprocessor"),
     "not normalised": (
         lambda folder: (folder / "preprocessor_config.json").write_text('{"do_normalize": false}'),
@@ -455,14 +447,8 @@ REWARD = {
         "preprocessor_config.json: expected",
     ),
     "NaN": (lambda folder: changed("", spoil(math.nan))(folder), "no finite numbers"),
-    "a tensor missing": (
-        lambda folder: changed("", lambda s: s.pop("logit_scale"))(folder),
-        "logit_scale is missing",
-    ),
-    "only a pickle": (
-        lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
-        "reward",
-    ),
+    "a tensor missing": (lambda folder: changed("", lambda s: s.pop("logit_scale"))(folder), "logit_scale is missing"),
+    "only a pickle": (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "reward"),
 }
 
 

@@ -183,12 +183,7 @@ def test_a_broken_row_leaves_the_others_alone(optimiser):
         return (z - target[rows]).square().mean(1) * factor
 
     good, bad = (
-        descend(
-            make_orbit(eps),
-            lambda z, rows, b=broken: objective(z, rows, b),
-            steps=20,
-            optimiser=optimiser,
-        )
+        descend(make_orbit(eps), lambda z, rows, b=broken: objective(z, rows, b), steps=20, optimiser=optimiser)
         for broken in (False, True)
     )
     assert torch.equal(good.noise[[0, 2]], bad.noise[[0, 2]]) and bad.best.isfinite().all()
@@ -226,11 +221,7 @@ def test_noise_theory_command(tmp_path):
     assert results["maps"]["exp"]["dimensions"] == 16
     assert (tmp_path / "a/exp.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["noise-theory", "--samples", "3", "--out", str(tmp_path / "b")]) == 2
-    words[-1:] = [
-        str(tmp_path / "c"),
-        "--scale",
-        "1e6",
-    ]  # beyond what the exponential can do in 32 bits
+    words[-1:] = [str(tmp_path / "c"), "--scale", "1e6"]  # beyond what the exponential can do in 32 bits
     assert main([*words, "--json", str(tmp_path / "all.json")]) == 1
     results = json.loads((tmp_path / "all.json").read_text())
     assert results["maps"]["cayley"]["agrees"] and not results["maps"]["exp"]["agrees"]

@@ -11,10 +11,7 @@ from ttsnap.pruning.schedule import BEST_OF_N
 
 
 @given(
-    st.integers(1, 10_000),
-    st.floats(1e-6, 1e3),
-    st.floats(0, 1e3),
-    st.sampled_from(["exact", "published", "whole"]),
+    st.integers(1, 10_000), st.floats(1e-6, 1e3), st.floats(0, 1e3), st.sampled_from(["exact", "published", "whole"])
 )
 def test_n_candidates_of_best_of_n_fit_a_budget_of_n(count, denoise, look, accounting):
     costs = Costs(denoise, look, 20, accounting)

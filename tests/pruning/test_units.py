@@ -55,9 +55,7 @@ def run(command: str, *words) -> None:
     assert main([command, *map(str, words)]) == 0
 
 
-@pytest.fixture(
-    params=[(k, n) for k in ("Thrice", "Plain") for n in NAMES], ids=lambda p: ".".join(p)
-)
+@pytest.fixture(params=[(k, n) for k in ("Thrice", "Plain") for n in NAMES], ids=lambda p: ".".join(p))
 def measured(request, shard, tmp_path):
     """(kind, name, reward tensor, brightness) of a reward of that class under that name."""
     kind, name = request.param
@@ -73,9 +71,7 @@ def test_tensors_hold_raw_values_and_say_their_units(measured):
     raw = 2 * brightness + 0.5 if kind == "Thrice" else brightness
     np.testing.assert_allclose(tensor.base[:, :, -1], raw, atol=1e-6)
     assert tensor.units.label == ("three times brightness" if kind == "Thrice" else name)
-    np.testing.assert_allclose(
-        tensor.units.reported(tensor.base[:, :, -1]), reported(kind, brightness), atol=1e-5
-    )
+    np.testing.assert_allclose(tensor.units.reported(tensor.base[:, :, -1]), reported(kind, brightness), atol=1e-5)
 
 
 def test_every_figure_is_reported_in_them(measured, shard, tmp_path):

@@ -13,21 +13,7 @@ def test_the_recipe_makes_models_that_open(tmp_path):
     from ttsnap.samplers import load_sampler
 
     for part in ("vae", "generator", "reward"):
-        assert (
-            main(
-                [
-                    "train-shapes",
-                    part,
-                    "--out",
-                    str(tmp_path),
-                    "--scale",
-                    "0.005",
-                    "--device",
-                    "cpu",
-                ]
-            )
-            == 0
-        )
+        assert main(["train-shapes", part, "--out", str(tmp_path), "--scale", "0.005", "--device", "cpu"]) == 0
         assert json.loads((tmp_path / f"{part}.json").read_text())["seconds"] > 0
     load_sampler(tmp_path / "shapes-sdxl", steps=4, guidance=1.0, height=64, width=64)
     head = tmp_path / "shapes-aesthetic/head.safetensors"

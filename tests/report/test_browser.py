@@ -58,9 +58,7 @@ for (let n = 0; n < document.querySelectorAll(".pages a").length; n++) {
 }
 """
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
-)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
 
 
 def look_at(page: Path, folder: Path, width: int = 1280, act: str = "") -> dict:

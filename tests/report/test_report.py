@@ -208,9 +208,7 @@ def test_summary(folder):
     assert summary["accepted_single"] == pytest.approx(tensor.accepted[:, :, -1].mean())
     headline = (folder / "report/headline.txt").read_text()
     assert words.gain(search["gain"]["ttsnap"]) in headline
-    assert words.percent(search["gain"]["ttsnap"]["value"], 1, True) in text_of(
-        folder / "report/overview.html"
-    )
+    assert words.percent(search["gain"]["ttsnap"]["value"], 1, True) in text_of(folder / "report/overview.html")
 
 
 def test_summary_takes_the_largest_budget_at_which_all_are_simulated(folder):

@@ -11,9 +11,7 @@ def test_the_zip_holds_every_result_of_the_report(copied):
     assert run.returncode == 0, run.stderr
     with zipfile.ZipFile(copied / "results/report.zip") as packed:
         assert packed.testzip() is None
-        sizes = {
-            name.rpartition("/")[2]: packed.getinfo(name).file_size for name in packed.namelist()
-        }
+        sizes = {name.rpartition("/")[2]: packed.getinfo(name).file_size for name in packed.namelist()}
         page = next(name for name in packed.namelist() if name.endswith("report.html"))
         text = packed.read(page).decode()
     shown = {p.name: p.stat().st_size for p in (copied / "results/report").glob("[!.]*.*.*")}

@@ -62,9 +62,7 @@ def official(tmp_path_factory):
     folder = tmp_path_factory.mktemp("official")
     images = write_cases(folder)
     script = str(Path(__file__).parents[1] / "helpers" / "official_rewards.py")
-    done = subprocess.run(
-        [PYTHON, script, str(folder)], cwd=folder, capture_output=True, text=True, timeout=1800
-    )
+    done = subprocess.run([PYTHON, script, str(folder)], cwd=folder, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, images, json.loads((folder / "official.json").read_text())
 

@@ -39,9 +39,7 @@ def picture(height, width, seed=0):
 def options(tmp_path_factory):
     """Options that open each reward on small random weights."""
     root = tmp_path_factory.mktemp("published")
-    head = published.laion_head(
-        root / "head.pth", width=CLIPModel.from_pretrained(resolve(CLIP)).config.projection_dim
-    )
+    head = published.laion_head(root / "head.pth", width=CLIPModel.from_pretrained(resolve(CLIP)).config.projection_dim)
     return {
         "clip": {"path": CLIP},
         "pickscore": {"path": CLIP},
@@ -58,9 +56,7 @@ def test_resize_is_pils_bit_by_bit(size):
     for side in (24, 56, 224):
         height, width = (int(side * own / min(size)) for own in size)
         resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
-        ours = (
-            (resize_8bit(images, height, width) * 255).round().to(torch.uint8)[0].permute(1, 2, 0)
-        )
+        ours = (resize_8bit(images, height, width) * 255).round().to(torch.uint8)[0].permute(1, 2, 0)
         np.testing.assert_array_equal(ours.numpy(), np.asarray(resized))
 
 
@@ -90,9 +86,7 @@ def test_pad_and_squash():
     assert set(FITS) == {"crop", "crop-torchvision", "pad", "squash"}
 
 
-@pytest.mark.parametrize(
-    "kind", ["clip", "pickscore", "aesthetic", "hybrid", "imagereward", "hpsv2"]
-)
+@pytest.mark.parametrize("kind", ["clip", "pickscore", "aesthetic", "hybrid", "imagereward", "hpsv2"])
 def test_every_reward_is_batched_and_differentiable(options, kind):
     reward = load_reward(kind, **options[kind])
     images = torch.cat([picture(40, 52, seed)[1] for seed in range(3)]).requires_grad_()
@@ -108,11 +102,7 @@ def test_every_reward_is_batched_and_differentiable(options, kind):
 
 
 NOT_IMAGES = {
-    "alpha": (
-        torch.rand(1, 4, 8, 8),
-        "a",
-        r"shape \[1, 4, 8, 8\]; expected \[n, 3, height, width\]",
-    ),
+    "alpha": (torch.rand(1, 4, 8, 8), "a", r"shape \[1, 4, 8, 8\]; expected \[n, 3, height, width\]"),
     "grey": (torch.rand(1, 1, 8, 8), "a", r"shape \[1, 1, 8, 8\].*grey: repeat"),
     "one image": (torch.rand(3, 8, 8), "a", r"shape \[3, 8, 8\]"),
     "none": (torch.rand(0, 3, 8, 8), "", r"shape \[0, 3, 8, 8\]"),
@@ -177,10 +167,7 @@ def bad_files(folder):
     """Things that are not the weights they are named as."""
     whole = folder / "whole.pt"
     torch.save({"state_dict": {"x": torch.zeros(100)}}, whole)
-    files = {
-        name: folder / f"{name}.pt"
-        for name in ("page", "evil", "cut", "lfs", "empty", "list", "text")
-    }
+    files = {name: folder / f"{name}.pt" for name in ("page", "evil", "cut", "lfs", "empty", "list", "text")}
     files["page"].write_text("<!doctype html><title>Sign in</title>")
     torch.save({"state_dict": {"x": Evil()}}, files["evil"])
     files["cut"].write_bytes(whole.read_bytes()[:-200])
@@ -208,14 +195,8 @@ def test_weights_of_another_model_are_named(options, tmp_path):
     layer = nn.Linear(2, 3)
     for state, says in (
         ({"weight": torch.zeros(3, 2)}, "bias is missing"),
-        (
-            {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)},
-            r"weight is \[3, 3\], expected \[3, 2\]",
-        ),
-        (
-            {"weight": torch.zeros(3, 2), "bias": torch.zeros(3), "x": torch.zeros(1)},
-            "x is not known",
-        ),
+        ({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, r"weight is \[3, 3\], expected \[3, 2\]"),
+        ({"weight": torch.zeros(3, 2), "bias": torch.zeros(3), "x": torch.zeros(1)}, "x is not known"),
     ):
         with pytest.raises(BadInput, match=says):
             fill(layer, state, "w.pt")
@@ -275,10 +256,7 @@ def test_levels_are_swapped_in_place(options, kind, tmp_path):
         changed = reward(images, PROMPTS[:1])
         changed.sum().backward()
         dead = [n for n, p in parameters.items() if p.grad is None or not p.grad.abs().sum()]
-        unused = (
-            "clip.logit_scale",
-            "post_layernorm",
-        )  # not in this score; transformers' pooled token
+        unused = ("clip.logit_scale", "post_layernorm")  # not in this score; transformers' pooled token
         assert [n for n in dead if not any(u in n for u in unused)] == []
         save_level(tmp_path / "3.safetensors", parameters, level_about(reward, 3, lora))
         fresh = load_reward(kind, **options[kind])

@@ -84,11 +84,7 @@ def test_own_reward_by_import_path():
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [
-        (
-            "pickscroe",
-            {},
-            "unknown: use one of clip, aesthetic, hybrid, pickscore, imagereward, hpsv2",
-        ),
+        ("pickscroe", {}, "unknown: use one of clip, aesthetic, hybrid, pickscore, imagereward, hpsv2"),
         ("nowhere:Class", {}, "cannot be imported"),
         ("pickscore", {"pth": "x"}, "does not take these options"),
         ("pickscore", {"path": "embedded:nothing"}, "there are"),
@@ -107,9 +103,7 @@ def test_weights_are_digested_where_they_are_small():
 
 
 def shard(folder, name="s.h5", steps=(0, 3)):
-    images = np.random.default_rng(0).integers(
-        0, 255, (2, 3, len(steps), 16, 16, 3), dtype=np.uint8
-    )
+    images = np.random.default_rng(0).integers(0, 255, (2, 3, len(steps), 16, 16, 3), dtype=np.uint8)
     write_shard(folder / name, PROMPTS, list(steps), iter(images), {"steps": 4})
     return images
 
@@ -132,14 +126,7 @@ def test_truncated_and_foreign_files_are_named(tmp_path, capsys):
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "page.h5").write_text("<html>")
     for name in ("cut.h5", "page.h5", "none.h5"):
-        words = [
-            "score",
-            str(tmp_path / name),
-            "--out",
-            str(tmp_path / "o.h5"),
-            "--kind",
-            "pickscore",
-        ]
+        words = ["score", str(tmp_path / name), "--out", str(tmp_path / "o.h5"), "--kind", "pickscore"]
         assert main([*words, "--option", f"path={PATH}"]) == 2
         error = capsys.readouterr().err
         assert name in error and error.count("\n") == 1
@@ -153,9 +140,7 @@ def test_a_shard_that_opens_but_is_damaged_is_named(tmp_path):
     with (tmp_path / "s.h5").open("r+b") as file:
         file.seek(chunk.byte_offset + chunk.size // 2)
         file.write(b"\0\1\2\3")
-    with pytest.raises(
-        BadInput, match=r"s\.h5: the images of step 0 are damaged .*; delete it and run"
-    ):
+    with pytest.raises(BadInput, match=r"s\.h5: the images of step 0 are damaged .*; delete it and run"):
         read_shard(tmp_path / "s.h5").images(0)
 
 

@@ -94,9 +94,7 @@ def test_every_preset_has_an_architecture():
     assert OF_PRESET.keys() == PRESETS.keys() and set(OF_PRESET.values()) <= FAMILY.keys()
 
 
-@pytest.mark.parametrize(
-    ("build", "guidance"), [(tiny.sdxl, 5.0), (tiny.sdxl, 1.0), (tiny.flux, 3.5)]
-)
+@pytest.mark.parametrize(("build", "guidance"), [(tiny.sdxl, 5.0), (tiny.sdxl, 1.0), (tiny.flux, 3.5)])
 def test_sampler_cost_is_what_its_step_and_decode_do(build, guidance, tmp_path, capsys):
     folder = tiny.save(build(), tmp_path / "model")
     size = {"height": 32, "width": 48, "guidance": guidance}

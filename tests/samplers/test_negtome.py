@@ -23,11 +23,7 @@ def cosine(a, b):
 
 
 def test_push_by_loops():
-    hidden, alpha, threshold = (
-        torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0)),
-        0.7,
-        0.5,
-    )
+    hidden, alpha, threshold = (torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0)), 0.7, 0.5)
     pushed, changed = push(hidden, alpha, threshold), 0
     for image in (1, 2):
         for token in hidden[image]:
@@ -44,11 +40,7 @@ def test_push_by_loops():
 
 def test_published_variant_by_loops():
     """Judged by the inverse match: token j by the image token that reference token j is closest to."""
-    hidden, alpha, threshold = (
-        torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1)),
-        0.7,
-        0.3,
-    )
+    hidden, alpha, threshold = (torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1)), 0.7, 0.3)
     pushed = push(hidden, alpha, threshold, published=True)
     expected = hidden.clone()
     for image in (1, 2):
@@ -75,10 +67,7 @@ def lively(pipe):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    return {
-        name: tiny.save(lively(build()), root / name)
-        for name, build in (("sdxl", tiny.sdxl), ("flux", tiny.flux))
-    }
+    return {name: tiny.save(lively(build()), root / name) for name, build in (("sdxl", tiny.sdxl), ("flux", tiny.flux))}
 
 
 def final(folder, guidance, negtome=None, seeds=SEEDS, steps=3, **kwargs):
@@ -136,18 +125,13 @@ def test_it_acts_within_its_timesteps_only(folders, name):
 def test_the_reference_cannot_be_dropped_while_it_is_needed(folders):
     with pytest.raises(ValueError, match="candidate 0 is the reference"):
         final(folders["flux"], 3.5, NegToMe(**ALWAYS), on_step=lambda *_: [1, 2])
-    kept = final(
-        folders["flux"], 3.5, NegToMe(**ALWAYS), on_step=lambda s, ids, x: [0, 2] if not s else None
-    )
+    kept = final(folders["flux"], 3.5, NegToMe(**ALWAYS), on_step=lambda s, ids, x: [0, 2] if not s else None)
     whole = final(folders["flux"], 3.5, NegToMe(**ALWAYS))
     torch.testing.assert_close(kept, whole[[0, 2]], atol=1e-5, rtol=0)
 
 
 def test_published_values():
-    for family, halves, expected in (
-        ("flux", 1, (1.2, 0.65, 1000, 900)),
-        ("sdxl", 2, (2.5, 0.7, 950, 800)),
-    ):
+    for family, halves, expected in (("flux", 1, (1.2, 0.65, 1000, 900)), ("sdxl", 2, (2.5, 0.7, 950, 800))):
         pusher = Pusher(NegToMe(), family, halves)
         assert (pusher.alpha, pusher.threshold, pusher.first, pusher.last) == expected
     assert set(PUBLISHED) == {"flux", "sdxl"}
@@ -166,9 +150,7 @@ def test_groups_are_part_of_a_candidate(folders, tmp_path):
         shards.append(read_shard(out))
     assert shards[0].attributes["negtome"]["group"] == 2
     np.testing.assert_array_equal(shards[0].images(2), shards[1].images(2)[:, :4])
-    alone = final(
-        folders["flux"], 5.0, seeds=[candidate_seed(0, "a red circle", c) for c in (2, 3)]
-    )
+    alone = final(folders["flux"], 5.0, seeds=[candidate_seed(0, "a red circle", c) for c in (2, 3)])
     settings = NegToMe(group=2, last=0, threshold=-0.9)
     seeds = [candidate_seed(0, "a red circle", c) for c in (2, 3)]
     pushed = final(folders["flux"], 5.0, settings, seeds=seeds)

@@ -17,11 +17,7 @@ from ttsnap.samplers.flux import pack, unpack
 
 STEPS, SIZE = 4, {"height": 32, "width": 48}
 PROMPT, SEEDS = "a red circle", [11, 2**62 + 5, 7]
-LATENT_STATISTICS = {
-    "scaling_factor": 0.5,
-    "latents_mean": [0.5, -0.2, 0.1, 0.3],
-    "latents_std": [2.0, 0.7, 1.1, 0.4],
-}
+LATENT_STATISTICS = {"scaling_factor": 0.5, "latents_mean": [0.5, -0.2, 0.1, 0.3], "latents_std": [2.0, 0.7, 1.1, 0.4]}
 # name: (pipeline, guidance)
 MODELS = {
     "sdxl-epsilon": (tiny.sdxl, 5.0),
@@ -234,9 +230,7 @@ def test_pixels_that_are_no_numbers_are_no_black_images(tmp_path, capsys):
 def test_bad_input(tmp_path):
     good = tiny.save(tiny.sdxl(), tmp_path / "good")
     other = tmp_path / "other"
-    DDPMPipeline(
-        UNet2DModel(8, block_out_channels=(32,) * 4), tiny.sdxl().scheduler
-    ).save_pretrained(other)
+    DDPMPipeline(UNet2DModel(8, block_out_channels=(32,) * 4), tiny.sdxl().scheduler).save_pretrained(other)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/model_index.json").write_text("{")
     options = {"steps": 4, "guidance": 2.0, **SIZE}

@@ -12,14 +12,7 @@ from ttsnap.pruning.schedule import Schedule
 from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.levels import LevelWeights, load_level
 from ttsnap.samplers import MicroBatches, candidate_seed, load_sampler, run
-from ttsnap.search import (
-    Batches,
-    FunctionVerifier,
-    make_plan,
-    search,
-    search_pipeline,
-    search_prompts,
-)
+from ttsnap.search import Batches, FunctionVerifier, make_plan, search, search_pipeline, search_prompts
 from ttsnap.simulate.methods import METHODS
 from ttsnap.storage.tensor import RewardTensor
 
@@ -85,9 +78,7 @@ def test_the_pick_is_the_simulators(sampler, several):
         assert [look.noise_aware["red"] for look in result.looks] == [False, True, False]
         for look, following in zip(result.looks, result.looks[1:], strict=False):
             assert look.kept == following.ids
-            assert sorted(look.rank[[look.ids.index(c) for c in look.kept]]) == list(
-                range(len(look.kept))
-            )
+            assert sorted(look.rank[[look.ids.index(c) for c in look.kept]]) == list(range(len(look.kept)))
 
 
 def test_survivors_are_as_if_nobody_had_been_dropped(sampler):
@@ -105,12 +96,7 @@ def test_neither_micro_batch_nor_company_changes_anything(sampler):
     for size in (1, 3, 100):
         for prompt, expected in zip(PROMPTS, together, strict=True):
             (alone,) = search_prompts(
-                sampler,
-                verifiers(True),
-                SCHEDULE,
-                [prompt],
-                range(7),
-                batches=Batches.uniform(size),
+                sampler, verifiers(True), SCHEDULE, [prompt], range(7), batches=Batches.uniform(size)
             )
             assert alone.pick == expected.pick
             np.testing.assert_array_equal(alone.image, expected.image)
@@ -132,9 +118,7 @@ def test_flop_spent_is_as_counted_and_never_over_the_budget(sampler, several):
             spent = plan.spent(found.evaluations, found.readings)
             assert spent["total"] <= budget
             assert spent["total"] == pytest.approx(costs.spent(plan.candidates, schedule))
-            assert sum(spent[k] for k in ("denoise", "decode", "reward")) == pytest.approx(
-                spent["total"]
-            )
+            assert sum(spent[k] for k in ("denoise", "decode", "reward")) == pytest.approx(spent["total"])
             assert plan.candidates == costs.within(budget, schedule)
 
 
@@ -149,8 +133,7 @@ def test_a_function_costs_what_the_costliest_of_its_variants_does():
 
     variants = {"plain": {}, "heavy": {1: heavy, 2: plain}}
     tflop = {
-        name: FunctionVerifier("f", plain, noise_aware, size=(4, 4)).tflop
-        for name, noise_aware in variants.items()
+        name: FunctionVerifier("f", plain, noise_aware, size=(4, 4)).tflop for name, noise_aware in variants.items()
     }
     assert tflop["plain"] == 0 and tflop["heavy"] * 1e12 == pytest.approx(2 * 48 * 5)
 
@@ -192,9 +175,7 @@ def test_bad_plans_are_refused(sampler, schedule, budget, says):
 
 def test_a_reward_of_nan_names_prompt_candidate_and_step(sampler):
     bad = FunctionVerifier("bad", lambda images, prompt: images.sum((1, 2, 3)) * np.nan, tflop=0)
-    with pytest.raises(
-        TtsnapError, match="bad gave nan for prompt 'two cats', candidate 5, step 0"
-    ):
+    with pytest.raises(TtsnapError, match="bad gave nan for prompt 'two cats', candidate 5, step 0"):
         search_prompts(sampler, [bad], SCHEDULE, PROMPTS[1:2], range(5, 8))
     short = FunctionVerifier("short", lambda images, prompt: [1.0], tflop=0)
     with pytest.raises(BadInput, match="short: gave 1 values for 3 images"):
@@ -224,9 +205,9 @@ def test_a_search_with_an_open_pipeline():
     assert [result.prompt for result in found] == PROMPTS
     assert found[0].image.shape == (32, 32, 3) and found[0].image.dtype == np.uint8
     assert len(best_of_n[0].looks) == 1 and best_of_n[0].evaluations == 4 * STEPS
-    assert red(
-        torch.from_numpy(found[1].image).permute(2, 0, 1)[None] / 255, PROMPTS[1]
-    ).item() == (pytest.approx(found[1].rewards["score"], rel=1e-5))
+    assert red(torch.from_numpy(found[1].image).permute(2, 0, 1)[None] / 255, PROMPTS[1]).item() == (
+        pytest.approx(found[1].rewards["score"], rel=1e-5)
+    )
     several = search_pipeline(pipe, {"a": red, "b": flat}, PROMPTS[0], budget=2, **options)
     assert set(several[0].rewards) == {"a", "b"}
     with pytest.raises(BadInput, match="this is a str; expected StableDiffusionXLPipeline"):
@@ -273,10 +254,7 @@ def test_a_score_that_works_in_place_changes_nothing_for_others(sampler):
     clean = [FunctionVerifier(n, f, size=(32, 32)) for n, f in (("a", red), ("b", red))]
     spoilt = [FunctionVerifier(n, f, size=(32, 32)) for n, f in (("a", in_place), ("b", red))]
     schedule = Schedule((2,), (0.5,))
-    pairs = zip(
-        *(search_prompts(sampler, v, schedule, PROMPTS, range(4)) for v in (clean, spoilt)),
-        strict=True,
-    )
+    pairs = zip(*(search_prompts(sampler, v, schedule, PROMPTS, range(4)) for v in (clean, spoilt)), strict=True)
     for expected, found in pairs:
         np.testing.assert_array_equal(found.image, expected.image)
         for look, wanted in zip(found.looks, expected.looks, strict=True):

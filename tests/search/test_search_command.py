@@ -152,17 +152,7 @@ def test_checkpoints_of_further_rewards_are_inputs(words, tmp_path, capsys):
 
 
 def test_file_names_are_safe_and_apart():
-    prompts = [
-        "a/b: ../c",
-        "../../etc",
-        "日本",
-        "日本の猫",
-        "A cat!",
-        "a cat",
-        "x" * 300,
-        "",
-        "CON",
-    ]
+    prompts = ["a/b: ../c", "../../etc", "日本", "日本の猫", "A cat!", "a cat", "x" * 300, "", "CON"]
     names = [file_name(prompt) for prompt in prompts]
     assert len({name.lower() for name in names}) == len(prompts)
     assert all(set(n) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for n in names)

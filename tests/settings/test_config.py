@@ -52,18 +52,10 @@ def test_default_config_is_valid():
         ("rewards.all", {"kind": "pickscore"}, "rewards.all: this name means"),
         ("rewards.pickscore.finetune.lr", -1, "rewards.pickscore.finetune.lr: "),
         ("prompts.test.candidates", 0, "prompts.test.candidates: "),
-        (
-            "simulate.schedule",
-            {"steps": [5, 3], "keep": [0.5, 0.5]},
-            "simulate.schedule: steps [5, 3] must be in",
-        ),
+        ("simulate.schedule", {"steps": [5, 3], "keep": [0.5, 0.5]}, "simulate.schedule: steps [5, 3] must be in"),
         ("simulate.schedule", {"steps": [3], "keep": [0.5, 0.5]}, "one fraction for each step"),
         ("simulate.schedule", {"steps": [3], "keep": [1.5]}, "simulate.schedule.keep.0: "),
-        (
-            "simulate.schedule",
-            {"steps": [19], "keep": [0.5]},
-            "simulate.schedule: step 19 is outside 0..18",
-        ),
+        ("simulate.schedule", {"steps": [19], "keep": [0.5]}, "simulate.schedule: step 19 is outside 0..18"),
         ("simulate.accounting", "half", "accounting: 'half' is not one of exact, published, whole"),
         ("simulate.fit_accounting", "half", "simulate.fit_accounting: "),
         ("simulate.fit_share", 1, "simulate.fit_share: "),
@@ -112,11 +104,7 @@ def test_bad_config_is_one_line_with_the_key(values, key, value, says):
         ("rewards.pickscore.kind", "nice", "rewards.pickscore.kind: reward kind 'nice' is unknown"),
         ("rewards.pickscore.kind", "no.such:Class", "rewards.pickscore.kind: there is no module"),
         ("rewards.pickscore.options", {}, "rewards.pickscore.options.path: is missing"),
-        (
-            "rewards.pickscore.options.pth",
-            "x",
-            "options.pth: unknown key; pickscore takes path, fit",
-        ),
+        ("rewards.pickscore.options.pth", "x", "options.pth: unknown key; pickscore takes path, fit"),
         ("rewards.hps", {"kind": "hpsv2"}, "rewards.hps.options.path: models/HPSv2: no such file"),
     ],
 )
@@ -173,9 +161,7 @@ def test_bad_prompt_files_stop_before_any_job(values, tmp_path, text, says):
     train.write_text("a red circle\n")
     if text is not None:
         test.write_text(text)
-    values = changed(
-        changed(values, "prompts.train.file", str(train)), "prompts.test.file", str(test)
-    )
+    values = changed(changed(values, "prompts.train.file", str(train)), "prompts.test.file", str(test))
     with pytest.raises(BadInput, match=says):
         check_files(parse_config(values))
 
@@ -245,9 +231,7 @@ def test_a_merge_key_is_no_repetition(tmp_path):
     assert read_config(path)["b"] == {"x": 2, "y": 1}
 
 
-@pytest.mark.parametrize(
-    "text", ["a: [", "a: 2020-13-45", "\ta: 1", "a: 1\n b: 2", "a: " + "[" * 500]
-)
+@pytest.mark.parametrize("text", ["a: [", "a: 2020-13-45", "\ta: 1", "a: 1\n b: 2", "a: " + "[" * 500])
 def test_what_is_no_yaml_is_one_line(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
@@ -298,11 +282,7 @@ def test_files_of_a_config_are_named_as_a_person_finds_them(tmp_path, monkeypatc
     [
         ("model: {stpes: 3}", [], "mine.yaml: model.stpes: unknown key"),
         ("model: {steps: 5}", [], "config.yaml and mine.yaml: levels: 7 is not before"),
-        (
-            "prompts: {test: {file: no.txt}}",
-            [],
-            "mine.yaml: prompts.test.file: no.txt: no such file",
-        ),
+        ("prompts: {test: {file: no.txt}}", [], "mine.yaml: prompts.test.file: no.txt: no such file"),
         ("seed: 1", ["--config", "seed=-1"], "--config: seed: "),
         ("seed: 1\nlevels: [7]\nseed: 2", [], "mine.yaml, line 3: seed stands twice"),
     ],

@@ -85,12 +85,8 @@ def test_the_next_cycle_starts_from_the_last_assignment_and_never_rises(gan, tmp
         condition, targets = generator.embed(last.conditions), last.pixels()
         latents = generator.encode(targets)
         with torch.no_grad():
-            before = noise_assign.reconstruction(
-                generator, last.noise, condition, latents, targets, 1.0, 0.1
-            )
-            after = noise_assign.reconstruction(
-                generator, now.noise[:8], condition, latents, targets, 1.0, 0.1
-            )
+            before = noise_assign.reconstruction(generator, last.noise, condition, latents, targets, 1.0, 0.1)
+            after = noise_assign.reconstruction(generator, now.noise[:8], condition, latents, targets, 1.0, 0.1)
         assert (after <= before + 1e-6).all()
         assert torch.allclose(after, torch.tensor(now.losses[:8]), atol=1e-5)
 
@@ -117,7 +113,5 @@ def test_broken_datasets_are_refused(gan, tmp_path):
 
 def test_a_target_given_twice_is_assigned_once_and_counted(gan, tmp_path):
     targets = list(labelled_targets(load_images("digits"), 0, 3))
-    summary = assignment.assign_targets(
-        load_generator(gan), [*targets, targets[1]], tmp_path / "o", SETTINGS
-    )
+    summary = assignment.assign_targets(load_generator(gan), [*targets, targets[1]], tmp_path / "o", SETTINGS)
     assert summary["samples"] == 3 and summary["repeated"] == 1

@@ -85,9 +85,7 @@ def test_pairs_in_whole_pipelines_out(pipeline, tmp_path):
     assert main([*train, "--out", str(out)]) == 0
     checkpoint = out / "checkpoint-final"
     pipe = DiffusionPipeline.from_pretrained(checkpoint)
-    before, after = (
-        load_file(f"{f}/unet/diffusion_pytorch_model.safetensors") for f in (pipeline, checkpoint)
-    )
+    before, after = (load_file(f"{f}/unet/diffusion_pytorch_model.safetensors") for f in (pipeline, checkpoint))
     assert set(before) == set(after)
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert type(pipe).__name__ == type(DiffusionPipeline.from_pretrained(pipeline)).__name__
@@ -98,9 +96,7 @@ def test_pairs_in_whole_pipelines_out(pipeline, tmp_path):
     generator = load_generator(str(checkpoint))
     condition, targets = generator.embed(samples.conditions), samples.pixels()
     with torch.no_grad():
-        start = reconstruction(
-            generator, samples.noise, condition, generator.encode(targets), targets, 1.0, 0.1
-        )
+        start = reconstruction(generator, samples.noise, condition, generator.encode(targets), targets, 1.0, 0.1)
     assert all(now <= then + 1e-5 for now, then in zip(later.losses, start.tolist(), strict=True))
 
 
@@ -127,14 +123,7 @@ def test_optimise_noise_command(pipeline, tmp_path):
     assert main(words) == 0  # finished prompts are kept
     assert (blue / "noise.safetensors").stat().st_mtime_ns == written
     assert main([*words, "--prompt", "both"]) == 2
-    more = [
-        *words[:1],
-        "--prompt",
-        " a green circle ",
-        *words[3:],
-        "--json",
-        str(tmp_path / "s.json"),
-    ]
+    more = [*words[:1], "--prompt", " a green circle ", *words[3:], "--json", str(tmp_path / "s.json")]
     assert main(more) == 0  # another prompt is added
     assert json.loads((tmp_path / "s.json").read_text())["prompts"] == 3
     assert (tmp_path / "o" / file_name("a green circle") / "best.png").is_file()

@@ -105,9 +105,7 @@ def test_random_noise_is_fresh_and_assigned_noise_fits_better(gan, manifest):
 
 
 @pytest.mark.parametrize("settings", [{}, {"ema": 0.9}, {"lora": {"rank": 2, "alpha": 4}}])
-def test_a_killed_run_ends_with_the_same_weights(
-    gan, manifest, tmp_path, monkeypatch, capsys, settings
-):
+def test_a_killed_run_ends_with_the_same_weights(gan, manifest, tmp_path, monkeypatch, capsys, settings):
     monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     whole = trainer(gan, manifest, **settings)
     expected = whole.run()
@@ -130,9 +128,7 @@ def test_a_killed_run_ends_with_the_same_weights(
     for name, value in whole.parameters.items():
         assert torch.equal(value, second.parameters[name])
     if second.average:
-        assert all(
-            torch.equal(whole.average.values[k], v) for k, v in second.average.values.items()
-        )
+        assert all(torch.equal(whole.average.values[k], v) for k, v in second.average.values.items())
     trainer(gan, manifest, **settings).run(tmp_path / "state.pt", lambda means: epochs.append(0))
     assert epochs[2:] == [0], "killed after its last update: only the last epoch ends again"
     capsys.readouterr()
@@ -185,9 +181,7 @@ def test_two_processes_give_the_result_of_one(gan, manifest, tmp_path):
     assert run.returncode == 0, run.stderr
     summary = json.loads((tmp_path / "two/train_summary.json").read_text())
     assert summary["processes"] == 2
-    one, two = (
-        load_file(tmp_path / n / "checkpoint-final/generator.safetensors") for n in ("one", "two")
-    )
+    one, two = (load_file(tmp_path / n / "checkpoint-final/generator.safetensors") for n in ("one", "two"))
     start = load_file(f"{gan}/generator.safetensors")
     # Not bit for bit: sums are rounded in another order, and Adam divides by gradients that are nearly nothing.
     gap = sum(float((one[name] - two[name]).square().sum()) for name in one)

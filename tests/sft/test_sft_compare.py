@@ -23,17 +23,7 @@ def test_fashion_mnist_from_gan_to_finetuned_generator(tmp_path):
     model, words = str(tmp_path / "gan"), ["--threads", "1", "--seed", "1"]
     train = ["train-gan", "--data", "fashion_mnist", "--limit", "320", "--epochs", "3"]
     assert main([*train, "--width", "8", "--out", model, *words]) == 0
-    assign = [
-        "assign",
-        "--data",
-        "fashion_mnist",
-        "--limit",
-        "6",
-        "--steps",
-        "60",
-        "--model",
-        model,
-    ]
+    assign = ["assign", "--data", "fashion_mnist", "--limit", "6", "--steps", "60", "--model", model]
     assert main([*assign, "--out", str(tmp_path / "1"), *words]) == 0
     lines = (tmp_path / "1/manifest.jsonl").read_text().splitlines()
     assert len(lines) == 6

@@ -18,11 +18,7 @@ from ttsnap.sft.targets import Failure, pair_targets, read_image
 
 
 def idx(array: np.ndarray) -> bytes:
-    return (
-        bytes([0, 0, 8, array.ndim])
-        + struct.pack(f">{array.ndim}I", *array.shape)
-        + array.tobytes()
-    )
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 def pictures(n: int, size: int, channels: int, seed: int = 0) -> np.ndarray:
@@ -74,18 +70,13 @@ def test_broken_data_files_are_one_line(tmp_path):
     (tmp_path / "test_batch.bin").write_bytes(b"x" * 3072)
     with pytest.raises(BadInput, match="not whole rows"):
         load_images("cifar10", tmp_path, "test")
-    for name, folder, says in (
-        ("mnist", None, "ttsnap download --only mnist"),
-        ("cats", None, "unknown"),
-    ):
+    for name, folder, says in (("mnist", None, "ttsnap download --only mnist"), ("cats", None, "unknown")):
         with pytest.raises(BadInput, match=says):
             load_images(name, folder)
 
 
 def test_bundled_and_packaged_sets_have_their_sizes():
-    there = {
-        n: d for n, d in LABELLED.items() if not d.files or (d.packaged and d.packaged.is_dir())
-    }
+    there = {n: d for n, d in LABELLED.items() if not d.files or (d.packaged and d.packaged.is_dir())}
     assert "digits" in there
     for name, about in there.items():
         for split, size in about.sizes.items():
@@ -202,16 +193,6 @@ def test_no_usable_target_is_a_failure(gan, tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "q"), "--mirror", "--from", empty]) == 0
     assert json.loads((tmp_path / "q" / "failures.jsonl").read_text())["index"] == 0
     assert main(["assign", "--model", gan, "--out", str(tmp_path / "o")]) == 2
-    words = [
-        "assign",
-        "--data",
-        "digits",
-        "--limit",
-        "2",
-        "--model",
-        gan,
-        "--out",
-        str(tmp_path / "p"),
-    ]
+    words = ["assign", "--data", "digits", "--limit", "2", "--model", gan, "--out", str(tmp_path / "p")]
     assert main([*words, "--form", "helix"]) == 2
     assert "--form" in capsys.readouterr().err

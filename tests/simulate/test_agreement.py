@@ -17,11 +17,7 @@ from ttsnap.simulate.montecarlo import best_of_n
 from ttsnap.storage.tensor import RewardTensor, write_tensor
 
 PROMPTS, POOL, STEPS = 40, 12, 6
-SCHEDULES = {
-    "best_of_n": Schedule(),
-    "ttsp": Schedule((1, 3), (0.5, 0.5)),
-    "ttsnap": Schedule((1,), (0.4,)),
-}
+SCHEDULES = {"best_of_n": Schedule(), "ttsp": Schedule((1, 3), (0.5, 0.5)), "ttsnap": Schedule((1,), (0.4,))}
 COSTS = Costs(1.0, 0.5, STEPS, "whole")
 
 
@@ -82,9 +78,7 @@ def test_fresh_candidates_of_the_same_world_agree():
     for row in result["rows"]:
         measured, difference = row["measured"]["pickscore"], row["difference"]["pickscore"]
         assert measured["low"] < measured["value"] < measured["high"]
-        assert difference["value"] == pytest.approx(
-            measured["value"] - row["predicted"]["pickscore"]["value"]
-        )
+        assert difference["value"] == pytest.approx(measured["value"] - row["predicted"]["pickscore"]["value"])
         assert row["most_spent_tflop"] <= row["budget_tflop"]
     bon = result["rows"][0]
     assert bon["predicted"]["pickscore"]["value"] == pytest.approx(
@@ -104,9 +98,7 @@ def test_another_world_is_told_apart():
 
 def test_beyond_the_pool_nothing_is_predicted():
     tensor = world(1)
-    few = RewardTensor(
-        tensor.base[:, :3], tensor.noise_aware[:, :3], tensor.accepted[:, :3], attrs=tensor.attrs
-    )
+    few = RewardTensor(tensor.base[:, :3], tensor.noise_aware[:, :3], tensor.accepted[:, :3], attrs=tensor.attrs)
     result = compare(join_searches(searches(tensor)), [few], draws=10)
     assert result["rows"][-1]["predicted"] == {} and result["rows"][0]["predicted"]
 
@@ -134,9 +126,7 @@ def test_searches_that_do_not_belong_together_are_refused():
         join_searches([*parts, more])
     other = searches(world(1, 3))
     with pytest.raises(BadInput, match="not all of the same prompts"):
-        compare(
-            join_searches([*searches(world(1), (2,)), *searches(world(1, 3), (4,))]), [world(2)]
-        )
+        compare(join_searches([*searches(world(1), (2,)), *searches(world(1, 3), (4,))]), [world(2)])
     with pytest.raises(BadInput, match="do not begin with the prompts"):
         compare(join_searches(other), [world(2).select(slice(5, 9))])
     named = world(2)

@@ -80,10 +80,7 @@ def test_best_of_n_is_exact(ties):
     final, accepted = tensor.base[:, :, -1], tensor.accepted[:, :, -1]
     for column, n in ((1, 1), (2, 3), (3, 6)):
         for prompt in range(2):
-            best = [
-                max(drawn, key=lambda c, p=prompt: final[p, c])
-                for drawn in itertools.combinations(range(6), n)
-            ]
+            best = [max(drawn, key=lambda c, p=prompt: final[p, c]) for drawn in itertools.combinations(range(6), n)]
             assert means["clip"][column, prompt] == pytest.approx(final[prompt, best].mean())
             assert means["accepted"][column, prompt] == pytest.approx(accepted[prompt, best].mean())
     assert np.isnan(means["clip"][[0, 4]]).all()
@@ -156,14 +153,10 @@ def test_a_method_that_cannot_read_a_step_is_left_out_and_says_so():
 
 def test_over_best_of_n_is_the_difference_of_the_two_curves():
     tensor, budgets, costs = example(8, 12, name="hpsv2"), np.array([8.0, 16.0]), Costs(1.0, 0.5, 5)
-    curves = summarise(simulate([tensor], budgets, costs, SCHEDULE), budgets, costs, [tensor])[
-        "methods"
-    ]
+    curves = summarise(simulate([tensor], budgets, costs, SCHEDULE), budgets, costs, [tensor])["methods"]
     own, bon = curves["ttsnap"], curves["best_of_n"]
     np.testing.assert_allclose(own["over_best_of_n"], np.subtract(own["reward"], bon["reward"]))
-    ends = zip(
-        own["over_best_of_n_low"], own["over_best_of_n"], own["over_best_of_n_high"], strict=True
-    )
+    ends = zip(own["over_best_of_n_low"], own["over_best_of_n"], own["over_best_of_n_high"], strict=True)
     assert all(low <= value <= high for low, value, high in ends)
     assert bon["over_best_of_n"] == bon["over_best_of_n_high"] == [0, 0]
 
@@ -274,9 +267,7 @@ def test_a_method_of_ones_own_is_one_function():
         return lambda drawn, counts: np.repeat(drawn[None, :, :, 0], len(counts), axis=0)
 
     tensor, budgets, costs = example(), np.array([8.0, 12.0, 16.0]), Costs(1.0, 0.5, 5)
-    curves = simulate(
-        [tensor], budgets, costs, SCHEDULE, methods={**METHODS, "first": first_drawn}, draws=500
-    )
+    curves = simulate([tensor], budgets, costs, SCHEDULE, methods={**METHODS, "first": first_drawn}, draws=500)
     mean = tensor.base[:, :, -1].mean()
     assert curves["first"].by_prompt["clip"].mean(1) == pytest.approx(mean, abs=0.05)
     assert summarise(curves, budgets, costs, [tensor])["gain"]["first"]["value"] < 0
@@ -304,11 +295,7 @@ def test_looks_fall_back_to_base_and_refuse_steps_without_values():
         noise_aware_looks(tensor, [0, 3])
     with pytest.raises(BadInput, match="step 3"):
         base_looks(tensor, [3])
-    assert oracle([tensor], Schedule((3,), (0.5,)))(np.zeros((3, 1, 1), int), [1]).shape == (
-        1,
-        3,
-        1,
-    )
+    assert oracle([tensor], Schedule((3,), (0.5,)))(np.zeros((3, 1, 1), int), [1]).shape == (1, 3, 1)
 
 
 def spoils_rewards(tensors, schedule, rng):

@@ -89,11 +89,8 @@ def test_budgets_that_finish_no_candidate_are_said(tmp_path):
     one = ["--steps", "0,2", "--keep", "0.5,0.5", "--budgets", "2,4,6,8,16"]
     _, result = run(tmp_path, example(10, 12), *one)
     assert result["methods"]["ttsnap"]["candidates"][:3] == [0, 1, 1]
-    assert [
-        note for note in result["notes"] if note.startswith("ttsp, ttsnap, oracle, random: ")
-    ] == [
-        "ttsp, ttsnap, oracle, random: budgets up to 2 are under the 3.375 that one candidate costs: "
-        "not simulated",
+    assert [note for note in result["notes"] if note.startswith("ttsp, ttsnap, oracle, random: ")] == [
+        "ttsp, ttsnap, oracle, random: budgets up to 2 are under the 3.375 that one candidate costs: not simulated",
         "ttsp, ttsnap, oracle, random: budgets up to 6 are under the 6.5 that one candidate costs if "
         "it is finished; --accounting whole leaves them out",
     ]
@@ -108,9 +105,7 @@ def test_a_step_that_has_nothing_to_read_names_those_that_have(tmp_path, capsys)
     tensor = example()
     tensor.base[:, :, :-1] = np.nan
     assert run(tmp_path, tensor, "--steps", "0,3")[0] == 2
-    assert "step 3: the tensor has no clip reward there; choose among steps [0, 1, 2]" in (
-        capsys.readouterr().err
-    )
+    assert "step 3: the tensor has no clip reward there; choose among steps [0, 1, 2]" in (capsys.readouterr().err)
     status, result = run(tmp_path, tensor)
     assert status == 0 and result["methods"]["ttsp"]["reward"] == [None] * 6
 
@@ -124,9 +119,7 @@ def test_a_step_that_has_nothing_to_read_names_those_that_have(tmp_path, capsys)
         ("drawn[None, :, :, 0] * 0 - 1", "it chose candidate -1"),
     ],
 )
-def test_a_method_of_ones_own_that_chooses_no_candidates(
-    tmp_path, capsys, monkeypatch, chosen, says
-):
+def test_a_method_of_ones_own_that_chooses_no_candidates(tmp_path, capsys, monkeypatch, chosen, says):
     text = f"def mine(tensors, schedule, rng):\n    return lambda drawn, counts: {chosen}\n"
     (tmp_path / "odd_method.py").write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -148,12 +141,7 @@ def test_a_figure_of_methods_without_values(tmp_path):
 
 @pytest.mark.parametrize(
     "tensor",
-    [
-        example(1, 12),
-        example(5, 1),
-        example(1, 1),
-        RewardTensor(np.ones((3, 12, 5)), attrs=example().attrs),
-    ],
+    [example(1, 12), example(5, 1), example(1, 1), RewardTensor(np.ones((3, 12, 5)), attrs=example().attrs)],
     ids=["one prompt", "one candidate", "one of each", "all equal"],
 )
 def test_small_and_flat_tensors(tmp_path, tensor):

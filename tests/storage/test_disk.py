@@ -20,9 +20,7 @@ def disk(tmp_path):
     """A disk of 8 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True
-    )
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True)
     if mounted.returncode:
         pytest.skip("no tmpfs can be mounted here")
     yield folder
@@ -83,15 +81,12 @@ def test_a_command_says_it_in_one_line_and_fails(disk, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red circle\n")
     (disk / "filler").write_bytes(b"x" * (5 << 20))
     run = subprocess.run(
-        [sys.executable, "-m", "ttsnap", "shard", str(tmp_path / "prompts.txt")]
-        + ["--out", str(disk / "0000.jsonl")],
+        [sys.executable, "-m", "ttsnap", "shard", str(tmp_path / "prompts.txt")] + ["--out", str(disk / "0000.jsonl")],
         capture_output=True,
         text=True,
     )
     assert run.returncode == 1
-    assert run.stderr == (
-        f"ttsnap shard: {disk}/0000.jsonl: the disk of {disk} is full; make room and run it again\n"
-    )
+    assert run.stderr == (f"ttsnap shard: {disk}/0000.jsonl: the disk of {disk} is full; make room and run it again\n")
 
 
 def test_other_errors_stay_what_they_are(tmp_path):

@@ -43,9 +43,7 @@ def test_an_edit_of_any_file_that_is_read_makes_another_model(pipeline, name):
 
 def test_another_place_time_or_note_makes_the_same_model(pipeline, tmp_path):
     version = model_version(pipeline)
-    assert (
-        version == weights_digest(pipeline) and version.startswith("mine@") and len(version) == 17
-    )
+    assert version == weights_digest(pipeline) and version.startswith("mine@") and len(version) == 17
     copy = shutil.copytree(pipeline, tmp_path / "other" / "mine", copy_function=shutil.copyfile)
     for name in ("README.md", "notes.txt", "sample.png", ".gitattributes", "LICENSE"):
         (copy / name).write_text("a note")
@@ -123,14 +121,10 @@ def test_a_downloaded_hub_id_is_its_files(tmp_path, monkeypatch):
     assert weights_digest("stabilityai/sdxl-turbo") != before
 
 
-@pytest.mark.parametrize(
-    "name", ["vocab.json", "tokenizer.json", "merges.txt", "config.json", "head"]
-)
+@pytest.mark.parametrize("name", ["vocab.json", "tokenizer.json", "merges.txt", "config.json", "head"])
 def test_a_reward_is_all_it_is_made_with(tmp_path, name):
     folder = shutil.copytree(resolve("embedded:shapes-clip"), tmp_path / "clip")
-    head = shutil.copy(
-        resolve("embedded:shapes-aesthetic/head.safetensors"), tmp_path / "h.safetensors"
-    )
+    head = shutil.copy(resolve("embedded:shapes-aesthetic/head.safetensors"), tmp_path / "h.safetensors")
     options = {"path": str(folder), "head": str(head)}
     before = reward_identity("aesthetic", options)
     assert before["activation"] == "auto"  # a default
@@ -153,9 +147,7 @@ def test_a_reward_without_options_is_its_default_files(tmp_path, monkeypatch):
 def test_versions_of_rewards_name_every_file(tmp_path):
     from ttsnap.rewards.base import load_reward
 
-    head = shutil.copy(
-        resolve("embedded:shapes-aesthetic/head.safetensors"), tmp_path / "h.safetensors"
-    )
+    head = shutil.copy(resolve("embedded:shapes-aesthetic/head.safetensors"), tmp_path / "h.safetensors")
     found = load_reward("aesthetic", path="embedded:shapes-clip", head=str(head)).version
     assert found == f"{model_version(resolve('embedded:shapes-clip'))}+{model_version(head)}"
 

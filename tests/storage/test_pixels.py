@@ -105,9 +105,7 @@ GOOD = {
     **{f"PNG turned {n}": (turned(n, "PNG"), upright(n)) for n in range(1, 9)},
     **{f"TIFF turned {n}": (turned(n, "TIFF"), upright(n)) for n in range(1, 9)},
 }  # fmt: skip
-TO_LAB = ImageCms.buildTransform(
-    ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
-)
+TO_LAB = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
 CLOSE = {  # kinds that lose something on the way: how far a pixel may be off
     "JPEG": (saved(Image.fromarray(GREY), "JPEG", quality=100), GREY, 3),
     "CMYK JPEG": (saved(Image.fromarray(GREY).convert("CMYK"), "JPEG", quality=100), GREY, 6),

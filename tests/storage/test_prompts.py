@@ -63,10 +63,7 @@ def test_bad_files_are_named_in_one_line(tmp_path, name, content, says):
 
 
 def test_prompts_added_at_the_end_keep_earlier_shards():
-    before, after = (
-        shards([f"p{i}" for i in range(32)], 16),
-        shards([f"p{i}" for i in range(42)], 16),
-    )
+    before, after = (shards([f"p{i}" for i in range(32)], 16), shards([f"p{i}" for i in range(42)], 16))
     assert after[:2] == before and len(after) == 3
 
 

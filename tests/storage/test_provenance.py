@@ -132,9 +132,7 @@ def test_scores_of_other_images_make_no_tensor(files, tmp_path, capsys, other, k
 )
 def test_scores_of_another_kind_or_reward_make_no_tensor(files, tmp_path, capsys, words, says):
     if "named" in words:
-        files["named"] = score(
-            files["images"], tmp_path / "n.h5", "--name", "other", "--checkpoint", files["level"]
-        )
+        files["named"] = score(files["images"], tmp_path / "n.h5", "--name", "other", "--checkpoint", files["level"])
     if "scaled" in words:
         files["scaled"] = score(files["images"], tmp_path / "s.h5", "--name", "bright", scale=2)
     if "weights" in words:
@@ -164,9 +162,7 @@ LORA = {"rank": 2, "alpha": 4.0}
     ],
 )
 @pytest.mark.parametrize("reader", ["score", "LevelWeights"])
-def test_checkpoints_that_do_not_belong_together(
-    files, tmp_path, capsys, first, second, says, reader
-):
+def test_checkpoints_that_do_not_belong_together(files, tmp_path, capsys, first, second, says, reader):
     from ttsnap.errors import BadInput
     from ttsnap.rewards.levels import LevelWeights, by_level, check_noise_levels
 

@@ -88,9 +88,7 @@ def missing(path):
     path.unlink()
 
 
-@pytest.mark.parametrize(
-    "spoil", [truncated, not_hdf5, foreign, other_version, without_base, missing]
-)
+@pytest.mark.parametrize("spoil", [truncated, not_hdf5, foreign, other_version, without_base, missing])
 def test_a_file_that_is_no_tensor_is_one_line_naming_it(tmp_path, spoil):
     path = tmp_path / "r.h5"
     write_tensor(path, example())

@@ -135,9 +135,7 @@ def test_a_pair_that_would_lose_something_is_a_failure(tmp_path, line, says):
     assert isinstance(failure, Failure) and says in failure.error
 
 
-@pytest.mark.parametrize(
-    ("content", "says"), [('{"a": 1, "a": 2}', "'a' twice"), ('{"a": -Infinity}', "-Infinity")]
-)
+@pytest.mark.parametrize(("content", "says"), [('{"a": 1, "a": 2}', "'a' twice"), ('{"a": -Infinity}', "-Infinity")])
 def test_json_that_is_none_is_refused(tmp_path, content, says):
     with pytest.raises(BadInput, match=says):
         read_json(saved(tmp_path, "x.json", content))
@@ -151,9 +149,7 @@ def values():
     return values
 
 
-@pytest.mark.parametrize(
-    "change", [str.upper, lambda p: p + ".", lambda p: p.replace(" ", "\u00a0"), lambda p: p]
-)
+@pytest.mark.parametrize("change", [str.upper, lambda p: p + ".", lambda p: p.replace(" ", "\u00a0"), lambda p: p])
 def test_a_prompt_in_two_sets_is_refused_however_it_is_written(tmp_path, values, change):
     train = read_prompts(values["prompts"]["train"]["file"])
     again = change(train[0])

@@ -74,14 +74,11 @@ SHOW = ["bash", "-c", "echo $CUDA_VISIBLE_DEVICES"]
 
 
 @pytest.mark.parametrize(
-    ("shared", "count", "shown"),
-    [("0,1,2", "2", "0,1"), ("3", "2", "3"), ("0,1", "0", ""), ("GPU-a", "1", "GPU-a")],
+    ("shared", "count", "shown"), [("0,1,2", "2", "0,1"), ("3", "2", "3"), ("0,1", "0", ""), ("GPU-a", "1", "GPU-a")]
 )
 def test_a_command_sees_its_own_gpus_alone(machine, shared, count, shown):
     env = os.environ | {devices.SHARED: shared}
-    run = subprocess.run(
-        [sys.executable, *WORDS, count, *SHOW], env=env, capture_output=True, text=True
-    )
+    run = subprocess.run([sys.executable, *WORDS, count, *SHOW], env=env, capture_output=True, text=True)
     assert (run.returncode, run.stdout.strip()) == (0, shown)
 
 
@@ -169,8 +166,6 @@ def test_a_cluster_shares_out_its_own(machine, tmp_path):
     machine("nvidia-smi", SMI.format(""))
     write_inputs(tmp_path / "run", small_config())
     words = ["--executor", "slurm", "--jobs", "5", "--dry-run", "results/images/test/0000.h5"]
-    run = subprocess.run(
-        command(tmp_path / "run", *words), capture_output=True, text=True, cwd=tmp_path / "run"
-    )
+    run = subprocess.run(command(tmp_path / "run", *words), capture_output=True, text=True, cwd=tmp_path / "run")
     assert run.returncode == 0, run.stderr
     assert "gpu=1" in run.stdout

@@ -18,9 +18,7 @@ from ttsnap.storage.code_digest import imported, sources
 
 ENVS = sorted(Path("envs").glob("*.yaml"))
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
-heavy = pytest.mark.skipif(
-    os.environ.get("TTSNAP_ENVS") != "1", reason="TTSNAP_ENVS=1 installs the environments"
-)
+heavy = pytest.mark.skipif(os.environ.get("TTSNAP_ENVS") != "1", reason="TTSNAP_ENVS=1 installs the environments")
 
 
 def parts(path):
@@ -89,9 +87,7 @@ def test_rules_import_nothing_that_their_environment_lacks():
             if env is None:
                 continue
             has = {r.partition("==")[0] for r in parts(Path(f"envs/{env[1]}.yaml"))[1]}
-            ((program, command),) = re.findall(
-                r"(?:python -m|launch}) (ttsnap|recipe) ([\w-]+)", rule
-            )
+            ((program, command),) = re.findall(r"(?:python -m|launch}) (ttsnap|recipe) ([\w-]+)", rule)
             package = "ttsnap.commands" if program == "ttsnap" else program
             # `simulate` draws on request; the workflow does not ask for it.
             aside = ("ttsnap.report",) if command == "simulate" else ()
@@ -161,16 +157,12 @@ def test_its_module_runs_in_a_bare_environment(path, tmp_path):
     subprocess.run(
         [*uv, "pip", "install", "--python", str(home / "bin/python"), *requirements],
         check=True,
-        env={
-            **os.environ,
-            "UV_BUILD_CONSTRAINT": str(Path("envs/build-constraints.txt").resolve()),
-        },
+        env={**os.environ, "UV_BUILD_CONSTRAINT": str(Path("envs/build-constraints.txt").resolve())},
     )
     done = subprocess.run(
         [str(home / "bin/python"), "-c", RUNS[path.stem], str(tmp_path)],
         capture_output=True,
         text=True,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        | {"PYTHONPATH": os.getcwd()},
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": os.getcwd()},
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -63,10 +63,7 @@ def test_every_rule_that_keeps_something_is_tried():
 @pytest.mark.parametrize("rule", KEPT)
 def test_a_forced_job_forgets_its_own_state_alone(tmp_path, monkeypatch, rule):
     monkeypatch.chdir(tmp_path)
-    others = [
-        name.replace("0000", "0001").replace(".5.", ".2.").replace("out/", "other/")
-        for name in KEPT[rule]
-    ]
+    others = [name.replace("0000", "0001").replace(".5.", ".2.").replace("out/", "other/") for name in KEPT[rule]]
     others = [name.replace("sft/0.", "sft/1.") for name in others]
     for name in [*KEPT[rule], *others]:
         Path(name).parent.mkdir(parents=True, exist_ok=True)

@@ -68,10 +68,7 @@ def of_images(split: str, shards: list[str], rewards=REWARDS) -> set[str]:
 def of_test_images(shards: list[str]) -> set[str]:
     """What follows from other test images in some shards."""
     return set().union(
-        of_images("test", shards),
-        jobs("align", "test", REWARDS),
-        jobs("simulate", SEARCHES),
-        of_search([]),
+        of_images("test", shards), jobs("align", "test", REWARDS), jobs("simulate", SEARCHES), of_search([])
     )
 
 
@@ -140,10 +137,7 @@ CONFIGS = {
         lambda config, prompts: prompts["test"].extend(TEN),
         of_test_images(["0002", "0003", "0004", "0005", "0006"]) | report(),
     ),
-    "the last prompt removed": (
-        lambda config, prompts: prompts["test"].pop(),
-        of_test_images(["0001"]) | report(),
-    ),
+    "the last prompt removed": (lambda config, prompts: prompts["test"].pop(), of_test_images(["0001"]) | report()),
     "the model's number type": (
         lambda config, prompts: config["model"].update(dtype="float32"),
         {job for split in PROMPTS for job in of_images(split, TWO) if not job.startswith("shard ")}
@@ -165,14 +159,9 @@ CONFIGS = {
     "a reward added": (third_reward, of_reward("third") | report(["third"], ["third", "all"])),
     "another number of shards": (
         lambda config, prompts: config["prompts"]["test"].update(shard_size=1),
-        of_test_images(["0000", "0001", "0002", "0003"])
-        | of_search(shards=["0000", "0001"])
-        | report(),
+        of_test_images(["0000", "0001", "0002", "0003"]) | of_search(shards=["0000", "0001"]) | report(),
     ),
-    "a limit of the cluster": (
-        lambda config, prompts: config.update(limits={"mem_mb": 4000}),
-        set(),
-    ),
+    "a limit of the cluster": (lambda config, prompts: config.update(limits={"mem_mb": 4000}), set()),
     "the report's gallery": (
         lambda config, prompts: config["report"].update(gallery_candidates=3),
         jobs("report_gallery", REWARDS),
@@ -248,9 +237,7 @@ def test_edited_code_costs_only_its_stage(copied, checkout, file):
         path.write_text(text)
 
 
-ALL_IMAGES = {
-    job for split in PROMPTS for job in of_images(split, TWO) if not job.startswith("shard ")
-}
+ALL_IMAGES = {job for split in PROMPTS for job in of_images(split, TWO) if not job.startswith("shard ")}
 # file of a model: the jobs that an edit of it in place costs
 MODELS = {
     "shapes-sdxl/scheduler/scheduler_config.json": ALL_IMAGES
@@ -258,10 +245,7 @@ MODELS = {
     | ALL_LEVELS
     | of_search()
     | report(),
-    "shapes-clip/tokenizer_config.json": of_reward("pickscore")
-    | of_reward("aesthetic")
-    | of_search()
-    | report(),
+    "shapes-clip/tokenizer_config.json": of_reward("pickscore") | of_reward("aesthetic") | of_search() | report(),
     "shapes-aesthetic/head.safetensors": of_reward("aesthetic") | report(*AESTHETIC),
     "shapes-onestep/unet/config.json": set(),
 }
@@ -325,9 +309,7 @@ def test_an_edit_of_ones_own_reward_costs_what_reads_it(copied, checkout):
     assert planned(checkout, copied, target) == {"label train 0000 mine"}
     run = [*command(copied, target)]
     run[run.index("--snakefile") + 1] = str(checkout / "Snakefile")
-    done = subprocess.run(
-        run, capture_output=True, cwd=copied, env=os.environ | {"PYTHONPATH": str(checkout)}
-    )
+    done = subprocess.run(run, capture_output=True, cwd=copied, env=os.environ | {"PYTHONPATH": str(checkout)})
     assert done.returncode == 0, done.stderr
     assert planned(checkout, copied, target) == set()
     for name in ("mine.py", "helper.py"):

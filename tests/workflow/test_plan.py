@@ -35,9 +35,7 @@ def test_a_shard_is_known_by_its_prompts(plan):
     before = plan()
     after = plan(PROMPTS | {"test": [*PROMPTS["test"], "a red triangle"]})
     shards = [Wildcards(split="test", shard=f"000{n}") for n in range(3)]
-    assert [before.shard_digest(w) for w in shards[:2]] == [
-        after.shard_digest(w) for w in shards[:2]
-    ]
+    assert [before.shard_digest(w) for w in shards[:2]] == [after.shard_digest(w) for w in shards[:2]]
     assert before.numbers("test") == ["0000", "0001"] and after.numbers("test")[2:] == ["0002"]
     assert (before.shard_end(shards[1]), after.shard_end(shards[2])) == (4, 5)
     assert len({after.shard_digest(w) for w in shards}) == 3
@@ -57,9 +55,7 @@ def test_the_words_of_the_model_say_what_the_config_says(plan, tmp_path):
     command = ["generate", "test.txt", "--out", "o.h5", "--candidates", "2", *words]
     _, options = parse(command)
     assert isinstance(options, GenerateOptions)
-    assert {key: getattr(options, key) for key in type(made.config.model).model_fields} == dict(
-        made.config.model
-    )
+    assert {key: getattr(options, key) for key in type(made.config.model).model_fields} == dict(made.config.model)
 
 
 def test_words_with_spaces_stay_one_word(plan):
@@ -139,16 +135,12 @@ def test_slurms_own_words_are_found_for_jobs_of_this_run_alone(tmp_path):
     log.parent.mkdir()
     log.write_text("ttsnap: …\nslurmstepd-n1: error: Detected 1 oom_kill event\n")
     began = log.stat().st_mtime
-    assert list(cluster.slurm_errors(tmp_path, began)) == [
-        f"Slurm said in {log}: Detected 1 oom_kill event"
-    ]
+    assert list(cluster.slurm_errors(tmp_path, began)) == [f"Slurm said in {log}: Detected 1 oom_kill event"]
     assert not list(cluster.slurm_errors(tmp_path, began + 1))
 
 
 def sft(**data) -> SftPlan:
-    return SftPlan(
-        Sft(data={"limit": 12, "test_limit": 6, "shard_size": 8} | data, cycles=2), BadInput
-    )
+    return SftPlan(Sft(data={"limit": 12, "test_limit": 6, "shard_size": 8} | data, cycles=2), BadInput)
 
 
 def test_targets_are_cut_into_shards_and_held_out_ones_lie_behind():

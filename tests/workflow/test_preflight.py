@@ -36,9 +36,7 @@ def test_a_deployment_that_cannot_work_is_refused(tmp_path, method, says):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a tiny disk needs root")
-@pytest.mark.parametrize(
-    "how, says", [("ro,size=9m", "Read-only file system"), ("size=1m", "is full; make room")]
-)
+@pytest.mark.parametrize("how, says", [("ro,size=9m", "Read-only file system"), ("size=1m", "is full; make room")])
 def test_results_that_cannot_be_written(tmp_path, how, says):
     write_inputs(tmp_path, small_config())
     (tmp_path / "results").mkdir()
@@ -59,11 +57,7 @@ def test_the_second_of_two_snakemakes_is_told(tmp_path):
     write_inputs(tmp_path, small_config())
     words = command(tmp_path, "results/images/test/0000.h5")
     first = subprocess.Popen(
-        words,
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
         wait_for_job("generate", tmp_path)

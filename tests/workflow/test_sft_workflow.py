@@ -62,9 +62,7 @@ def test_cycles_keep_the_base_noise_and_as_many_updates(finished):
     assert torch.equal(one.base, two.base) and not torch.equal(one.noise, two.noise)
     for cycle in (1, 2):
         updates = {
-            json.loads((finished / RUN / way / f"{cycle}/train_summary.json").read_text())[
-                "updates"
-            ]
+            json.loads((finished / RUN / way / f"{cycle}/train_summary.json").read_text())["updates"]
             for way in ("random", "assigned")
         }
         assert updates == {3}
@@ -75,8 +73,7 @@ def test_cycles_keep_the_base_noise_and_as_many_updates(finished):
 
 def test_the_teacher_is_the_original_in_the_second_cycle(finished):
     first, second = (
-        json.loads((finished / RUN / f"assigned/{cycle}/train_summary.json").read_text())
-        for cycle in (1, 2)
+        json.loads((finished / RUN / f"assigned/{cycle}/train_summary.json").read_text()) for cycle in (1, 2)
     )
     assert first["teacher"] == second["teacher"] == first["model"] != second["model"]
 
@@ -106,10 +103,7 @@ def test_only_what_was_invalidated_reruns(copied):
 
 @pytest.mark.parametrize(
     ("rule", "target"),
-    [
-        ("assign", f"{RUN}/noise/2/0000/manifest.jsonl"),
-        ("sft", f"{RUN}/assigned/2/train_summary.json"),
-    ],
+    [("assign", f"{RUN}/noise/2/0000/manifest.jsonl"), ("sft", f"{RUN}/assigned/2/train_summary.json")],
 )
 def test_sigkill_then_rerun_gives_the_same(copied, rule, target):
     whole = (copied / target).read_text()

@@ -29,9 +29,7 @@ from ttsnap.storage.tensor import read_tensor
 
 def test_reward_tensor_opens_in_xarray(finished):
     xarray = pytest.importorskip("xarray")
-    with xarray.open_dataset(
-        finished / "results/tensors/test.pickscore.h5", engine="h5netcdf"
-    ) as data:
+    with xarray.open_dataset(finished / "results/tensors/test.pickscore.h5", engine="h5netcdf") as data:
         assert dict(data.sizes) == {"prompt": 4, "candidate": 6, "step": STEPS}
         assert np.isfinite(data["base"].values).all()
         levels = np.isfinite(data["noise_aware"].values).all((0, 1))
@@ -67,9 +65,7 @@ def test_best_of_n_in_the_simulation_is_the_exact_mean(finished):
     from itertools import combinations
 
     tensor = read_tensor(finished / "results/tensors/test.aesthetic.h5")
-    best = json.loads((finished / "results/simulations/aesthetic.json").read_text())["methods"][
-        "best_of_n"
-    ]
+    best = json.loads((finished / "results/simulations/aesthetic.json").read_text())["methods"]["best_of_n"]
     n = best["candidates"][0]
     final = tensor.base[:, :, -1].astype(float)
     subsets = list(combinations(range(final.shape[1]), n))
@@ -92,9 +88,7 @@ def test_images_do_not_depend_on_the_shards(finished, tmp_path):
     whole = read_shard(tmp_path / "other/results/images/test/0000.h5")
     parts = [read_shard(finished / f"results/images/test/000{s}.h5") for s in (0, 1)]
     for step in range(STEPS):
-        np.testing.assert_array_equal(
-            whole.images(step), np.concatenate([p.images(step) for p in parts])
-        )
+        np.testing.assert_array_equal(whole.images(step), np.concatenate([p.images(step) for p in parts]))
 
 
 CHANGES = {
@@ -187,15 +181,9 @@ def test_sigkill_then_rerun_gives_the_same_bytes(copied, rule, victim):
 BAD = {
     "unknown key": (lambda config: config.update(modle=1), "modle: unknown key"),
     "level outside": (lambda config: config.update(levels=[9]), "level"),
-    "missing prompts": (
-        lambda config: config["prompts"]["test"].update(file="no.txt"),
-        "no.txt: no such file",
-    ),
+    "missing prompts": (lambda config: config["prompts"]["test"].update(file="no.txt"), "no.txt: no such file"),
     "missing model": (lambda config: config["model"].update(path="embedded:no"), "embedded:no"),
-    "unknown reward": (
-        lambda config: config["rewards"]["pickscore"].update(kind="no"),
-        "'no' is unknown",
-    ),
+    "unknown reward": (lambda config: config["rewards"]["pickscore"].update(kind="no"), "'no' is unknown"),
 }
 
 
@@ -214,18 +202,12 @@ def test_bad_configs_stop_before_any_job(tmp_path, case):
 def test_a_preset_in_a_config_file_is_the_whole_model(tmp_path):
     """Nothing of config.yaml's own model is left in it; a reward set to null is none."""
     write_inputs(tmp_path, small_config())
-    mine = {
-        "model": {"preset": "flux-dev"},
-        "search": {"rewards": []},
-        "rewards": {"aesthetic": None},
-    }
+    mine = {"model": {"preset": "flux-dev"}, "search": {"rewards": []}, "rewards": {"aesthetic": None}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
     run = snakemake(tmp_path, "--dry-run", "-p", "--configfile", "mine.yaml")
     assert run.returncode == 0, run.stderr
     generate = next(line for line in run.stdout.splitlines() if "ttsnap generate" in line)
-    assert (
-        "--model black-forest-labs/FLUX.1-dev --guidance 3.5 --dtype bfloat16 --negtome" in generate
-    )
+    assert "--model black-forest-labs/FLUX.1-dev --guidance 3.5 --dtype bfloat16 --negtome" in generate
     assert "--height" not in generate and "shapes-sdxl" not in generate
     assert "aesthetic" not in run.stdout
 

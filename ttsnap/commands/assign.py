@@ -21,13 +21,10 @@ class AssignOptions(Command, Assign, ForModel, ForTargets, OnDevice):
 
     out: OutFolder = Field(description="folder of the assigned dataset; a rerun adds to it")
     start: CliVariadicArg[list[InFile]] = Field(
-        [],
-        validation_alias="from",
-        description="manifests of an earlier assignment to go on from",
+        [], validation_alias="from", description="manifests of an earlier assignment to go on from"
     )
     mirror: bool = Field(
-        False,
-        description="hold just the targets given, be it none; assign those of another model or settings again",
+        False, description="hold just the targets given, be it none; assign those of another model or settings again"
     )
     seed: Seed = Field(0, description="run seed, of the base noise")
 

@@ -15,12 +15,10 @@ class CompareSearchOptions(Command):
     """Which searches, and the tensors to simulate them on."""
 
     search: CliPositionalArg[list[InFolder]] = Field(
-        min_length=1,
-        description="folders of `ttsnap search`: of several methods, budgets and shards",
+        min_length=1, description="folders of `ttsnap search`: of several methods, budgets and shards"
     )
     tensor: CliVariadicArg[list[InFile]] = Field(
-        min_length=1,
-        description="reward tensors of the same prompts, one for each reward of the searches",
+        min_length=1, description="reward tensors of the same prompts, one for each reward of the searches"
     )
     draws: int = Field(100, gt=0, le=MOST_DRAWS, description="draws of the simulation")
     seed: Seed = Field(0, description="of the draws and the bootstrap")

@@ -18,22 +18,12 @@ class CompareSftOptions(Command, ForModel, InFolderOfData, OnDevice):
     """Which generator is measured, against what, and by whom."""
 
     base: Readable = Field(description="the original model")
-    train_manifest: InFile = Field(
-        description="train targets with the noise assigned for this very model"
-    )
-    test_manifest: InFile = Field(
-        description="test targets with the noise assigned for this very model"
-    )
-    classifier: InFile | None = Field(
-        None, description="classifier of the data set (`ttsnap train-classifier`)"
-    )
-    features: Readable | None = Field(
-        None, description="CLIP folder whose image features are compared instead"
-    )
+    train_manifest: InFile = Field(description="train targets with the noise assigned for this very model")
+    test_manifest: InFile = Field(description="test targets with the noise assigned for this very model")
+    classifier: InFile | None = Field(None, description="classifier of the data set (`ttsnap train-classifier`)")
+    features: Readable | None = Field(None, description="CLIP folder whose image features are compared instead")
     checker: Checked
-    data: DataSet | None = Field(
-        None, description="labelled data set of real images; the train targets if not given"
-    )
+    data: DataSet | None = Field(None, description="labelled data set of real images; the train targets if not given")
     fresh: Fresh
     images: OutFile | None = Field(None, description="file for a few images (safetensors)")
     way: Way = Field("base", description="how it was made: the original, or the noise of its SFT")
@@ -58,27 +48,15 @@ def run(options: CompareSftOptions) -> dict:
     from ttsnap.sft.gan import to_unit
     from ttsnap.sft.generators import load_generator
 
-    model, base = (
-        load_generator(path, size=options.size, device=device)
-        for path in (options.model, options.base)
-    )
+    model, base = (load_generator(path, size=options.size, device=device) for path in (options.model, options.base))
     judge_path = options.classifier or resolve(options.features)
-    judge = (
-        clip_judge(judge_path) if options.features else classifier_judge(judge_path, options.data)
-    )
+    judge = clip_judge(judge_path) if options.features else classifier_judge(judge_path, options.data)
     manifests = {"train": options.train_manifest, "test": options.test_manifest}
     targets = {split: read_probe(m, options.model, model.version) for split, m in manifests.items()}
     real = None
     if options.data:
         real = to_unit(load_images(options.data, options.folder, "train").images[:REAL])
-    found = compare(
-        model,
-        base,
-        targets,
-        judge,
-        real=real,
-        **options.model_dump(include={"fresh", "checker", "seed"}),
-    )
+    found = compare(model, base, targets, judge, real=real, **options.model_dump(include={"fresh", "checker", "seed"}))
     if options.images:
         found.save_images(options.images)
     test, quality = found.figures["test"], found.figures["fresh"]

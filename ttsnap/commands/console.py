@@ -8,9 +8,7 @@ from collections.abc import Iterator
 
 from ttsnap.errors import BadInput, Notice, TtsnapError
 
-TRACEBACK = (
-    "TTSNAP_TRACEBACK"  # set in the environment: an unexpected error is raised, not put in a line
-)
+TRACEBACK = "TTSNAP_TRACEBACK"  # set in the environment: an unexpected error is raised, not put in a line
 
 
 class _Stream:

@@ -46,11 +46,7 @@ def run(options: CostOptions) -> dict:
     from ttsnap.samplers.cost import clip_tflop
 
     cost = model_cost(
-        model,
-        family=options.family,
-        height=options.height,
-        width=options.width,
-        guidance=options.guidance,
+        model, family=options.family, height=options.height, width=options.width, guidance=options.guidance
     )
     if reward:
         cost["reward"] = clip_tflop(resolve(reward))

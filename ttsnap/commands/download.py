@@ -20,13 +20,10 @@ class DownloadOptions(Command):
     )
     hps_version: Literal[tuple(HPS_FILES)] = Field(HPS_VERSION, description="HPSv2's weights")
     out: OutFolder | None = Field(
-        None,
-        description=f"folder for them, one subfolder each; if not given, {MODELS}, and {DATA} for data sets",
+        None, description=f"folder for them, one subfolder each; if not given, {MODELS}, and {DATA} for data sets"
     )
     address: str | None = Field(
-        None,
-        validation_alias="from",
-        description="another address of the data set, ending in /",
+        None, validation_alias="from", description="another address of the data set, ending in /"
     )
 
 

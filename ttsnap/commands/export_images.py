@@ -15,13 +15,9 @@ class ExportImagesOptions(Command):
 
     fills: ClassVar[Filled] = Filled()
 
-    images: CliPositionalArg[list[InFile]] = Field(
-        description="image shards (HDF5), in order: prompts are numbered on"
-    )
+    images: CliPositionalArg[list[InFile]] = Field(description="image shards (HDF5), in order: prompts are numbered on")
     out: OutFolder = Field(description="folder of the tree")
-    steps: Steps | None = Field(
-        None, description="steps wanted, e.g. 9,19; if not given, all that are kept"
-    )
+    steps: Steps | None = Field(None, description="steps wanted, e.g. 9,19; if not given, all that are kept")
     limit: Positive | None = Field(None, description="only the first so many prompts")
 
 

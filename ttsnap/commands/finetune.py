@@ -19,17 +19,13 @@ class FinetuneOptions(Command, FinetuneLevel, ForReward, OnDevice):
     """Which level, from where, on which images, and how."""
 
     level: Count = Field(description="step whose Tweedie images are learned")
-    start: InFile | None = Field(
-        None, description="checkpoint of the level before; the base weights if not given"
-    )
+    start: InFile | None = Field(None, description="checkpoint of the level before; the base weights if not given")
     train_images: Files = Field(min_length=1, description="image shards (HDF5) to train on")
     train_labels: Files = Field(min_length=1, description="their label files")
     validation_images: Files = Field(min_length=1, description="held-out image shards (HDF5)")
     validation_labels: Files = Field(min_length=1, description="their label files")
     out: OutFile = Field(description="checkpoint (safetensors)")
-    state: Writable | None = Field(
-        None, description="where to keep progress, so that a killed run goes on"
-    )
+    state: Writable | None = Field(None, description="where to keep progress, so that a killed run goes on")
     seed: Seed = Field(0, description="order of the images")
 
 

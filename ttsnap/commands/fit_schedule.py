@@ -7,12 +7,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from ttsnap.commands.options import Command, InFile
-from ttsnap.commands.simulate_options import (
-    Costed,
-    PromptRange,
-    costs_and_budgets,
-    prompt_range,
-)
+from ttsnap.commands.simulate_options import Costed, PromptRange, costs_and_budgets, prompt_range
 from ttsnap.errors import BadInput
 from ttsnap.pruning.schedule import BEST_OF_N
 from ttsnap.simulate.fit import Settings, fit_prompts
@@ -29,18 +24,11 @@ class FitScheduleOptions(Command, Costed):
     fit_prompts: PromptRange | None = Field(
         None, description="fit on the prompts A:B, B excluded; by default the first half"
     )
-    test_prompts: PromptRange | None = Field(
-        None, description="report on these; by default the second half"
-    )
-    evaluations: int = Field(
-        Settings.evaluations, gt=0, le=1_000_000, description="schedules to judge"
-    )
-    most_looks: int = Field(
-        Settings.most_looks, gt=0, le=1000, description="looks in a schedule, at most"
-    )
+    test_prompts: PromptRange | None = Field(None, description="report on these; by default the second half")
+    evaluations: int = Field(Settings.evaluations, gt=0, le=1_000_000, description="schedules to judge")
+    most_looks: int = Field(Settings.most_looks, gt=0, le=1000, description="looks in a schedule, at most")
     incumbent: InFile | None = Field(
-        None,
-        description="JSON of an earlier fit-schedule, whose schedule stays unless another clearly gains more",
+        None, description="JSON of an earlier fit-schedule, whose schedule stays unless another clearly gains more"
     )
     per_budget: bool = Field(False, description="fit one more schedule for each budget alone")
 

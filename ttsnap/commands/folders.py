@@ -87,9 +87,7 @@ def claimed(command: str, options: Command) -> Iterator[None]:
         raise
 
 
-def claim(
-    folder: Path, command: str, filled: Filled, about: dict, replace: bool | None = None
-) -> bool:
+def claim(folder: Path, command: str, filled: Filled, about: dict, replace: bool | None = None) -> bool:
     """Write the marker of a folder that is new, empty or the command's; whether there was none before.
 
     Raises BadInput as `claimed` does. about: options by name, as JSON has them. replace: take a folder of other
@@ -133,9 +131,7 @@ def _owner(folder: Path, command: str, filled: Filled) -> dict | None:
         if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
             raise BadInput(f"{folder / MARKER}: not a marker of ttsnap; give another --out")
         if before.get("command") != command:
-            raise BadInput(
-                f"{folder}: made by `ttsnap {before.get('command')}`; give another --out"
-            )
+            raise BadInput(f"{folder}: made by `ttsnap {before.get('command')}`; give another --out")
         return before["options"]
     names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
     if names & set(filled.made):

@@ -25,8 +25,7 @@ class GenerateOptions(Command, ForSampling, OnDevice):
     keep_steps: Steps = Field([], description="steps whose images are kept, e.g. 3,7,19; none: all")
     seed: Seed = Field(0, description="run seed")
     state: Writable | None = Field(
-        None,
-        description="where to keep the shard for a rerun, which takes over the prompts it has",
+        None, description="where to keep the shard for a rerun, which takes over the prompts it has"
     )
 
 

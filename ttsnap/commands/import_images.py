@@ -14,24 +14,17 @@ Tflop = Annotated[float, Field(ge=0)]
 class ImportImagesOptions(Command):
     """Which images, and what is known of them."""
 
-    tree: CliPositionalArg[InFolder] = Field(
-        description="folder of p<prompt>/id<candidate>/s<step>.png"
-    )
+    tree: CliPositionalArg[InFolder] = Field(description="folder of p<prompt>/id<candidate>/s<step>.png")
     out: OutFile = Field(description="image shard (HDF5)")
     prompts: InFile | None = Field(
-        None,
-        description="prompt file whose entry N is the text of pN (0 is the first); if not given, its prompts.json",
+        None, description="prompt file whose entry N is the text of pN (0 is the first); if not given, its prompts.json"
     )
     num_steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         None, description="denoising steps; if not given, the last step found, plus 1"
     )
     model: str = Field("imported", description="what made the images, to note")
-    denoise_cost: Tflop | None = Field(
-        None, description="TFLOP of one step, to note as denoise_tflop"
-    )
-    decode_cost: Tflop | None = Field(
-        None, description="TFLOP of one image, to note as decode_tflop"
-    )
+    denoise_cost: Tflop | None = Field(None, description="TFLOP of one step, to note as denoise_tflop")
+    decode_cost: Tflop | None = Field(None, description="TFLOP of one image, to note as decode_tflop")
 
 
 def run(options: ImportImagesOptions) -> dict:

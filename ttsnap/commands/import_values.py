@@ -18,12 +18,9 @@ class ImportValuesOptions(Command):
     noise_aware: InFolder | None = Field(None, description="noise-aware values, likewise")
     out: OutFile = Field(description="reward tensor to write (HDF5)")
     model: str | None = Field(None, description="by default the first word of the folder's name")
-    reward: str | None = Field(
-        None, description="by default from the second word of the folder's name"
-    )
+    reward: str | None = Field(None, description="by default from the second word of the folder's name")
     kind: Literal[tuple(sorted(set(REWARDS.values())))] | None = Field(
-        None,
-        description="whose values they are, and so their units; by default as the folder's name says",
+        None, description="whose values they are, and so their units; by default as the folder's name says"
     )
     num_steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         None, description="by default the last step found, plus 1"

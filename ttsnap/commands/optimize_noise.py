@@ -21,9 +21,7 @@ class OptimizeNoiseOptions(Command, Optimise, ForModel, ForReward, OnDevice):
     fills: ClassVar = Filled(("diagnostics_best.json",), ("prompt", "prompts", "batch_size"))
 
     prompt: str | None = Field(None, description="one prompt")
-    prompts: InFile | None = Field(
-        None, description="prompt file: .txt, .json, .jsonl or .csv, instead of --prompt"
-    )
+    prompts: InFile | None = Field(None, description="prompt file: .txt, .json, .jsonl or .csv, instead of --prompt")
     out: OutFolder = Field(description="folder; a rerun keeps finished prompts")
     seed: Seed = Field(0, description="run seed, of the first noise")
 
@@ -52,9 +50,7 @@ def run(options: OptimizeNoiseOptions) -> dict:
         "code": code("ttsnap.commands.optimize_noise", reward_module(options.kind)),
     }
     settings = {key: getattr(options, key) for key in Optimise.model_fields}
-    summary = optimise_prompts(
-        generator, reward, prompts, options.out, settings, seed=options.seed, about=about
-    )
+    summary = optimise_prompts(generator, reward, prompts, options.out, settings, seed=options.seed, about=about)
     units = Units.from_json(about["units"], options.called)
     first, best = (units.reported(summary[key]) for key in ("reward_first", "reward_best"))
     print(

@@ -151,18 +151,14 @@ class Command(Section):
 class Replace(Command):
     """--replace, of a command that fills a folder."""
 
-    replace: bool = Field(
-        False, description="in --out, replace what this command made there with other options"
-    )
+    replace: bool = Field(False, description="in --out, replace what this command made there with other options")
 
 
 class ForModel(Section):
     """The one-step generator that a command is about."""
 
     model: Readable = Field(description="GAN folder, one-step diffusers folder or hub id")
-    size: Side | None = Field(
-        None, description="image side of a pipeline, in pixels; its own if not given"
-    )
+    size: Side | None = Field(None, description="image side of a pipeline, in pixels; its own if not given")
 
 
 def refuse_beside(options: Command, reason: str, *keys: str) -> None:

@@ -18,15 +18,10 @@ FILES = ("tensor", "simulation", "alignment", "level", "schedule", "images", "co
 class ReportOptions(Command):
     """Which part, what it is made from, and where it goes."""
 
-    part: Literal[*PARTS] = Field(
-        description="what to make; each option says which parts it is for"
-    )
-    tensor: Files = Field(
-        [], description="reward tensors of the test prompts (cost, gallery, summary)"
-    )
+    part: Literal[*PARTS] = Field(description="what to make; each option says which parts it is for")
+    tensor: Files = Field([], description="reward tensors of the test prompts (cost, gallery, summary)")
     simulation: Files = Field(
-        [],
-        description="JSON of `simulate` (budget, gain, cost, gallery, summary; tau: to mark the looks)",
+        [], description="JSON of `simulate` (budget, gain, cost, gallery, summary; tau: to mark the looks)"
     )
     alignment: Files = Field([], description="JSON of `align` (tau, levels; summary)")
     level: Files = Field([], description="JSON of `finetune` (levels)")
@@ -41,9 +36,7 @@ class ReportOptions(Command):
         le=MOST_CANDIDATES,
         description="budget of the gallery, in candidates of best-of-N",
     )
-    out: OutPath = Field(
-        description=f"PNG or HTML; for the summary a folder for {SUMMARY}, {HEADLINE}, {OVERVIEW}"
-    )
+    out: OutPath = Field(description=f"PNG or HTML; for the summary a folder for {SUMMARY}, {HEADLINE}, {OVERVIEW}")
 
     def filled(self) -> Filled | None:
         """The summary goes into a folder that holds other parts too."""
@@ -56,9 +49,7 @@ def run(options: ReportOptions) -> dict:
     """Make the part; of the summary, print the headline figures."""
     paths = {name: getattr(options, name) for name in FILES}
     paths["figure"] = [options.figure] if options.figure else []
-    made = make_part(
-        options.part, paths, options.out, prompts=options.prompts, candidates=options.candidates
-    )
+    made = make_part(options.part, paths, options.out, prompts=options.prompts, candidates=options.candidates)
     if options.part == "summary":
         print("\n".join(headline(made)))
     return made

@@ -16,13 +16,9 @@ class ReportSftOptions(Command):
 
     part: Literal[*SFT_PARTS] = Field(description="what to make")
     comparison: Files = Field([], description="JSON of `compare-sft` (table)")
-    own_models: bool = Field(
-        False, description="each seed has an original model of its own (table)"
-    )
+    own_models: bool = Field(False, description="each seed has an original model of its own (table)")
     training: Files = Field([], description="train_summary.json below …/SEED/WAY/CYCLE/ (curves)")
-    images: Files = Field(
-        [], description="images of `compare-sft`, named WAY.CYCLE.safetensors (grid)"
-    )
+    images: Files = Field([], description="images of `compare-sft`, named WAY.CYCLE.safetensors (grid)")
     out: OutFile = Field(description="HTML (table) or PNG")
 
 

@@ -28,10 +28,7 @@ class NamedReward(Section):
 class ForReward(NamedReward):
     """The reward that a command reads images with."""
 
-    option: Pairs = Field(
-        {},
-        description="KEY=VALUE that the reward takes, e.g. path=embedded:shapes-clip; repeatable",
-    )
+    option: Pairs = Field({}, description="KEY=VALUE that the reward takes, e.g. path=embedded:shapes-clip; repeatable")
 
 
 class RewardOfLevels(NamedReward):

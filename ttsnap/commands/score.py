@@ -23,8 +23,7 @@ class ScoreOptions(OfShard):
     """Which images are read, with which reward, at which levels."""
 
     checkpoint: list[InFile] = Field(
-        [],
-        description="level checkpoint: its step is read with it; repeatable. None: the base reward at every step",
+        [], description="level checkpoint: its step is read with it; repeatable. None: the base reward at every step"
     )
 
 
@@ -37,11 +36,7 @@ def run(options: ScoreOptions) -> dict:
     device = pick_device(options)
     levels = levels_for(shard, options.checkpoint)
     scores = score_shard(
-        open_reward(options, device),
-        shard,
-        levels=levels,
-        name=options.called,
-        batch_size=options.batch_size,
+        open_reward(options, device), shard, levels=levels, name=options.called, batch_size=options.batch_size
     )
     write_scores(options.out, scores)
     return {"steps": scores.steps, "mean": scores.values.mean((0, 1)).tolist()}

@@ -8,15 +8,7 @@ from pydantic_settings import CliPositionalArg
 
 from ttsnap.commands.device_options import OnDevice, pick_device
 from ttsnap.commands.model_options import ForSampling, check_sampling, open_model
-from ttsnap.commands.options import (
-    Filled,
-    InFile,
-    Numbers,
-    OutFolder,
-    Replace,
-    Steps,
-    refuse_beside,
-)
+from ttsnap.commands.options import Filled, InFile, Numbers, OutFolder, Replace, Steps, refuse_beside
 from ttsnap.commands.reward_options import ForRewards, check_rewards
 from ttsnap.errors import BadInput
 from ttsnap.pruning.budget import SearchUnit
@@ -34,26 +26,20 @@ class SearchOptions(Replace, ForSampling, ForRewards, OnDevice):
 
     fills: ClassVar = Filled(("traces",), ("prompts", "limit", "batch_size"))
 
-    prompts: CliPositionalArg[InFile] = Field(
-        description="prompt file: .txt, .json, .jsonl or .csv"
-    )
+    prompts: CliPositionalArg[InFile] = Field(description="prompt file: .txt, .json, .jsonl or .csv")
     out: OutFolder = Field(description="folder for images, strips and traces")
     batch_size: Positive | None = Field(
         None, description="candidates denoised at once; as many as memory takes if not given"
     )
     method: Literal[REAL_METHODS] = Field(
-        "ttsnap",
-        description="best_of_n drops nobody, ttsp drops by the base reward, ttsnap by the noise-aware one",
+        "ttsnap", description="best_of_n drops nobody, ttsp drops by the base reward, ttsnap by the noise-aware one"
     )
     looks: Steps = Field(list(PUBLISHED.looks), description="steps to look at")
     keep: Numbers = Field(list(PUBLISHED.keep), description="fraction to keep at each look")
-    schedule: InFile | None = Field(
-        None, description="JSON of fit-schedule, instead of --looks and --keep"
-    )
+    schedule: InFile | None = Field(None, description="JSON of fit-schedule, instead of --looks and --keep")
     budget: Annotated[float, Field(gt=0)] = Field(description="what each prompt may cost")
     budget_unit: SearchUnit = Field(
-        "tflop",
-        description="what --budget counts; candidates: what best-of-N spends on so many",
+        "tflop", description="what --budget counts; candidates: what best-of-N spends on so many"
     )
     first_candidate: Count = Field(0, description="id of the first seed of each prompt")
     limit: Positive | None = Field(None, description="search only the first so many prompts")
@@ -91,9 +77,7 @@ def _check(options: SearchOptions) -> Schedule:
         )
     schedule = _schedule(options).check(options.steps, options.schedule or "--looks/--keep")
     if options.budget_unit == "candidates" and options.budget > MOST_CANDIDATES:
-        raise BadInput(
-            f"--budget: {options.budget:g} candidates per prompt; give {MOST_CANDIDATES} or fewer"
-        )
+        raise BadInput(f"--budget: {options.budget:g} candidates per prompt; give {MOST_CANDIDATES} or fewer")
     check_rewards(options)
     return schedule
 
@@ -117,12 +101,10 @@ def _print(summary: dict, seconds: float, out: str) -> None:
     """What was found, what it cost, and the notes."""
     mean, budget = summary["mean"], summary["budget_tflop"]
     units = {
-        reward["name"]: Units.from_json(reward["units"], reward["name"])
-        for reward in summary["settings"]["rewards"]
+        reward["name"]: Units.from_json(reward["units"], reward["name"]) for reward in summary["settings"]["rewards"]
     }
     rewards = ", ".join(
-        f"{units[name].label} {units[name].reported(value):.4g}"
-        for name, value in mean["rewards"].items()
+        f"{units[name].label} {units[name].reported(value):.4g}" for name, value in mean["rewards"].items()
     )
     count, spent = len(summary["prompts"]), mean["spent_tflop"]["total"]
     limit = f" of {budget:.4g}" if budget else ""

@@ -10,15 +10,7 @@ from pydantic import Field
 from pydantic_settings import CliVariadicArg
 
 from ttsnap.commands.device_options import OnDevice, pick_device
-from ttsnap.commands.options import (
-    Filled,
-    ForModel,
-    InFile,
-    OutFolder,
-    Readable,
-    Replace,
-    Writable,
-)
+from ttsnap.commands.options import Filled, ForModel, InFile, OutFolder, Readable, Replace, Writable
 from ttsnap.models import check_generator
 from ttsnap.settings.section import Seed
 from ttsnap.settings.sft import Noise, Train
@@ -28,23 +20,15 @@ from ttsnap.storage.files import write_json
 class SftOptions(Replace, Train, ForModel, OnDevice):
     """What is finetuned, on what, and how."""
 
-    fills: ClassVar = Filled(
-        made=("train_summary.json", "checkpoint-final"), stale=("checkpoint-*",)
-    )
+    fills: ClassVar = Filled(made=("train_summary.json", "checkpoint-final"), stale=("checkpoint-*",))
 
-    manifest: CliVariadicArg[list[InFile]] = Field(
-        min_length=1, description="manifests of the assigned datasets"
-    )
+    manifest: CliVariadicArg[list[InFile]] = Field(min_length=1, description="manifests of the assigned datasets")
     teacher: Readable | None = Field(
         None, description="the original model, for the preserve loss; --model if not given"
     )
-    noise: Noise = Field(
-        "assigned", description="the noise assigned to each target, or fresh random noise"
-    )
+    noise: Noise = Field("assigned", description="the noise assigned to each target, or fresh random noise")
     out: OutFolder = Field(description="folder of the checkpoints")
-    state: Writable | None = Field(
-        None, description="where to keep progress, so that a killed run goes on"
-    )
+    state: Writable | None = Field(None, description="where to keep progress, so that a killed run goes on")
     every_epoch: bool = Field(False, description="keep a checkpoint of every epoch, too")
     seed: Seed = Field(0, description="order and random noise")
 

@@ -15,9 +15,7 @@ from ttsnap.storage.prompts import read_prompts, shards
 class ShardOptions(Command):
     """Which shard of which prompts."""
 
-    prompts: CliPositionalArg[InFile] = Field(
-        description="prompt file: .txt, .json, .jsonl or .csv"
-    )
+    prompts: CliPositionalArg[InFile] = Field(description="prompt file: .txt, .json, .jsonl or .csv")
     size: Positive = Field(16, description="prompts per shard")
     limit: Positive | None = Field(None, description="use only the first so many prompts")
     shard: Count = Field(0, description="which shard, from 0")
@@ -29,9 +27,7 @@ def run(options: ShardOptions) -> dict:
     prompts = read_prompts(options.prompts)[: options.limit]
     parts = shards(prompts, options.size)
     if options.shard >= len(parts):
-        raise BadInput(
-            f"--shard {options.shard}: {options.prompts} has shards 0 to {len(parts) - 1}"
-        )
+        raise BadInput(f"--shard {options.shard}: {options.prompts} has shards 0 to {len(parts) - 1}")
     first = options.shard * options.size
     lines = [
         json.dumps({"index": first + at, "prompt": prompt}, ensure_ascii=False) + "\n"

@@ -6,12 +6,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import CliPositionalArg
 
 from ttsnap.commands.options import Command, InFile, OutFile, _split, refuse_beside
-from ttsnap.commands.simulate_options import (
-    Costed,
-    PromptRange,
-    costs_and_budgets,
-    prompt_range,
-)
+from ttsnap.commands.simulate_options import Costed, PromptRange, costs_and_budgets, prompt_range
 from ttsnap.pruning.schedule import Schedule
 from ttsnap.pruning.seeds import MOST_DRAWS
 from ttsnap.settings.schedule import ScheduleSettings
@@ -28,12 +23,8 @@ class SimulateOptions(Command, ScheduleSettings, Costed):
     tensor: CliPositionalArg[list[InFile]] = Field(
         min_length=1, description="reward tensor; several go by their rank sum"
     )
-    schedule: InFile | None = Field(
-        None, description="JSON of fit-schedule, instead of --steps and --keep"
-    )
-    ttsp_schedule: InFile | None = Field(
-        None, description="JSON of fit-schedule, a schedule for TTSp alone"
-    )
+    schedule: InFile | None = Field(None, description="JSON of fit-schedule, instead of --steps and --keep")
+    ttsp_schedule: InFile | None = Field(None, description="JSON of fit-schedule, a schedule for TTSp alone")
     draws: int = Field(50, gt=0, le=MOST_DRAWS, description="draws of candidates per prompt")
     prompts: PromptRange | None = Field(None, description="only the prompts A:B, B excluded")
     method: list[str] = Field(
@@ -41,9 +32,7 @@ class SimulateOptions(Command, ScheduleSettings, Costed):
         description="NAME=MODULE:FUNCTION of your method, beside the others; see ttsnap.simulate.methods; repeatable",
     )
     csv: OutFile | None = Field(None, description="write the curves as CSV to this file")
-    figure: OutFile | None = Field(
-        None, description="draw reward against budget as PNG to this file"
-    )
+    figure: OutFile | None = Field(None, description="draw reward against budget as PNG to this file")
 
     @field_validator("steps", "keep", mode="before")
     @classmethod

@@ -35,13 +35,9 @@ class Costed(Section):
     budgets: Annotated[str, AfterValidator(_checked)] = Field(
         "400:4000:200", description="TFLOP per prompt: first:last:step, or a,b,c"
     )
-    budgets_in: Unit = Field(
-        "tflop", description="what --budgets counts: TFLOP, or candidates of best-of-N"
-    )
+    budgets_in: Unit = Field("tflop", description="what --budgets counts: TFLOP, or candidates of best-of-N")
     denoise_cost: float | None = Field(
-        None,
-        gt=0,
-        description="TFLOP of one denoiser evaluation; by default the tensor's denoise_tflop",
+        None, gt=0, description="TFLOP of one denoiser evaluation; by default the tensor's denoise_tflop"
     )
     look_cost: float | None = Field(
         None, ge=0, description="TFLOP of one decode and reward; by default the tensor's look_tflop"

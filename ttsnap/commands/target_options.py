@@ -13,8 +13,7 @@ class InFolderOfData(Section):
     """Where the files of a labelled data set lie."""
 
     folder: InFolder | None = Field(
-        None,
-        description="where the data set's files lie, if not where `ttsnap download` puts them",
+        None, description="where the data set's files lie, if not where `ttsnap download` puts them"
     )
 
 
@@ -29,12 +28,8 @@ class ForTargets(InFolderOfData):
 
     data: DataSet | None = Field(None, description="labelled data set")
     split: SplitTaken
-    pairs: InFile | None = Field(
-        None, description='pairs.jsonl: lines {"prompt": …, "image": relative path}'
-    )
-    data_root: InFolder | None = Field(
-        None, description="folder of the images; that of pairs.jsonl if not given"
-    )
+    pairs: InFile | None = Field(None, description='pairs.jsonl: lines {"prompt": …, "image": relative path}')
+    data_root: InFolder | None = Field(None, description="folder of the images; that of pairs.jsonl if not given")
     prompt_field: PromptField
     image_field: ImageField
     start_index: First

@@ -12,12 +12,8 @@ from ttsnap.storage.tensor import write_tensor
 class TensorOptions(Command):
     """Which scores make the tensor."""
 
-    base: CliVariadicArg[list[InFile]] = Field(
-        min_length=1, description="score files of the base reward"
-    )
-    noise_aware: CliVariadicArg[list[InFile]] = Field(
-        [], description="score files of the level checkpoints"
-    )
+    base: CliVariadicArg[list[InFile]] = Field(min_length=1, description="score files of the base reward")
+    noise_aware: CliVariadicArg[list[InFile]] = Field([], description="score files of the level checkpoints")
     accepted: CliVariadicArg[list[InFile]] = Field([], description="score files of the checker")
     out: OutFile = Field(description="reward tensor (HDF5)")
 

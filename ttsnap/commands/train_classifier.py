@@ -12,9 +12,7 @@ class TrainClassifierOptions(Command, ForDataSet, OnDevice):
     """What is trained on which data set."""
 
     out: OutFile = Field(description="its weights (safetensors)")
-    epochs: Positive | None = Field(
-        None, description="passes over the training split; 8 or more if not given"
-    )
+    epochs: Positive | None = Field(None, description="passes over the training split; 8 or more if not given")
     seed: Seed = Field(0, description="of weights and order")
 
 

@@ -53,8 +53,7 @@ def align(tensor: RewardTensor, seed: int = 0) -> dict:
         row = {"step": step, "base": None, "noise_aware": None, "tau_difference": None}
         for kind, metrics in kinds.items():
             row[kind] = {
-                name: mean_with_interval(metrics[name] * in_units.get(name, 1), seed)
-                for name in ALIGNMENT_METRICS
+                name: mean_with_interval(metrics[name] * in_units.get(name, 1), seed) for name in ALIGNMENT_METRICS
             }
         if len(kinds) == 2:
             difference = kinds["noise_aware"]["tau"] - kinds["base"]["tau"]

@@ -31,9 +31,7 @@ def rate_factor(step: int, steps: int, decay: str, warmup: float) -> float:
     }[decay]
 
 
-def batches(
-    prompts: int, candidates: int, batch_size: int, epochs: int, seed: int
-) -> list[list[int]]:
+def batches(prompts: int, candidates: int, batch_size: int, epochs: int, seed: int) -> list[list[int]]:
     """The prompts of every update: whole groups, each prompt once an epoch."""
     rng = np.random.default_rng(seed)
     size = max(1, batch_size // candidates)
@@ -63,13 +61,10 @@ def train_level(
     candidates = data.targets.shape[1]
     together = processes.count * settings["accumulate"]
     size = max(1, settings["batch_size"] // candidates)
-    plan = batches(
-        len(data.prompts), candidates, size * candidates * together, settings["epochs"], seed
-    )
+    plan = batches(len(data.prompts), candidates, size * candidates * together, settings["epochs"], seed)
     optimiser = torch.optim.AdamW(parameters.values(), lr=settings["lr"], weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: rate_factor(step, len(plan), settings["decay"], settings["warmup"]),
+        optimiser, lambda step: rate_factor(step, len(plan), settings["decay"], settings["warmup"])
     )
     depends_on = [settings, [seed, together, about], data.prompts]
     run = TrainingRun(
@@ -93,14 +88,10 @@ def train_level(
     return [loss for (loss,) in run.history]
 
 
-def predict_together(
-    reward: Reward, data: Groups, device, processes: Processes = ALONE
-) -> np.ndarray:
+def predict_together(reward: Reward, data: Groups, device, processes: Processes = ALONE) -> np.ndarray:
     """Rewards float32 [P,C] of every image, each process reading its share of the prompts."""
     mine = list(range(processes.rank, len(data.prompts), processes.count))
-    part = Groups(
-        [data.prompts[p] for p in mine], lambda place: data.images(mine[place]), data.targets[mine]
-    )
+    part = Groups([data.prompts[p] for p in mine], lambda place: data.images(mine[place]), data.targets[mine])
     values = dict(zip(mine, predict(reward, part, device), strict=True)) if mine else {}
     values = processes.gather(values)
     return np.stack([values[p] for p in range(len(data.prompts))])

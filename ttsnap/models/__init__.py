@@ -31,11 +31,7 @@ def resolve(path: str | Path) -> str:
 
 def check_there(path: str, key: str) -> None:
     """Raise BadInput, naming the config key, when nothing is at `path`; hub ids pass unchecked."""
-    local = (
-        path.startswith(("/", "./", "../", "~", "models/"))
-        or path.count("/") > 1
-        or path.endswith("/")
-    )
+    local = path.startswith(("/", "./", "../", "~", "models/")) or path.count("/") > 1 or path.endswith("/")
     if path.startswith("embedded:"):
         try:
             resolve(path)
@@ -51,9 +47,7 @@ def check_model(path: str, key: str) -> None:
     check_there(path, key)
     found = Path(resolve(path))
     if found.is_dir() and not (found / "model_index.json").is_file():
-        raise BadInput(
-            f"{key}: {path}: no model_index.json in it; name a folder of a diffusers pipeline"
-        )
+        raise BadInput(f"{key}: {path}: no model_index.json in it; name a folder of a diffusers pipeline")
     if found.is_dir():
         try:
             check_folder(found)

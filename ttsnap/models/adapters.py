@@ -3,9 +3,7 @@
 from torch import nn
 
 
-def let_learn(
-    module: nn.Module, lora: dict | None, layers: tuple[type[nn.Module], ...]
-) -> dict[str, nn.Parameter]:
+def let_learn(module: nn.Module, lora: dict | None, layers: tuple[type[nn.Module], ...]) -> dict[str, nn.Parameter]:
     """Let a module learn: all its weights or, with lora, adapters on its layers of these types, and nothing else.
 
     lora: {"rank", "alpha"} or None. Adapters that are there already stay. Returns the parameters that learn, by name.

@@ -27,9 +27,7 @@ class Source:
 
     def wants(self, path: str) -> bool:
         """Whether a file of the repository is fetched."""
-        return any(fnmatch(path, p) for p in self.files) and not any(
-            fnmatch(path, p) for p in self.without
-        )
+        return any(fnmatch(path, p) for p in self.files) and not any(fnmatch(path, p) for p in self.without)
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,7 @@ ASSETS: dict[str, tuple[Source, ...]] = {
     ),
     "PickScore_v1": (
         Source("yuvalkirstain/PickScore_v1", CLIP),
-        Source(
-            "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", ("*token*.json", "vocab.json", "merges.txt")
-        ),
+        Source("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", ("*token*.json", "vocab.json", "merges.txt")),
     ),
     "CLIP-ViT-L-14": (Source("openai/clip-vit-large-patch14", CLIP),),
     "Aesthetic": (
@@ -74,9 +70,7 @@ ASSETS: dict[str, tuple[Source, ...]] = {
     ),
     "HPSv2": (Source("xswu/HPSv2", tuple(HPS_FILES.values())),),
 }
-DATA_SETS = {
-    name: Files(found.address, found.files) for name, found in LABELLED.items() if found.files
-}
+DATA_SETS = {name: Files(found.address, found.files) for name, found in LABELLED.items() if found.files}
 NAMES = (*ASSETS, *DATA_SETS)
 
 

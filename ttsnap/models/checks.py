@@ -25,11 +25,7 @@ MODELS = {
     },
     "sd15": SD15,
 }
-PIPELINES = {
-    "sdxl": "StableDiffusionXLPipeline",
-    "flux": "FluxPipeline",
-    "sd15": "StableDiffusionPipeline",
-}
+PIPELINES = {"sdxl": "StableDiffusionXLPipeline", "flux": "FluxPipeline", "sd15": "StableDiffusionPipeline"}
 # Solvers of the variance-preserving diffusion, which Euler's method on the same noise levels replaces.
 EULER = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
 NO_CLIPPING = (*EULER, "PNDMScheduler", "LMSDiscreteScheduler")
@@ -104,12 +100,7 @@ def check_kind(where: object, family: str, classes: Mapping, configs: Mapping) -
     try:
         for fault in _faults(family, classes, configs):
             raise BadInput(f"{where}: {fault}")
-    except (
-        TypeError,
-        ValueError,
-        AttributeError,
-        KeyError,
-    ) as error:  # a foreign config says anything
+    except (TypeError, ValueError, AttributeError, KeyError) as error:  # a foreign config says anything
         raise BadInput(f"{where}: its configs do not make a model ({one_line(error)})") from None
 
 

@@ -41,8 +41,7 @@ def listing(source: Source | Files) -> list[Remote]:
     """
     if isinstance(source, Files):
         return [
-            Remote(source.address + name, name, size, "md5", digest)
-            for name, (size, digest) in source.files.items()
+            Remote(source.address + name, name, size, "md5", digest) for name, (size, digest) in source.files.items()
         ]
     if source.repo.startswith("github:"):
         return _github(source)
@@ -98,10 +97,7 @@ def _json_pages(url: str | None, repo: str):
 
 
 def fetch_asset(
-    name: str,
-    folder: str | Path | None = None,
-    hps_version: str = HPS_VERSION,
-    address: str | None = None,
+    name: str, folder: str | Path | None = None, hps_version: str = HPS_VERSION, address: str | None = None
 ) -> dict:
     """Bring what is missing or wrong of an asset to `folder`, or to its home, and unpack it.
 

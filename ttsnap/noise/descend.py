@@ -65,11 +65,7 @@ def descend(
 
 
 def adam(
-    evaluate: Evaluate,
-    first: torch.Tensor,
-    start: tuple[torch.Tensor, torch.Tensor],
-    lr: float,
-    steps: int,
+    evaluate: Evaluate, first: torch.Tensor, start: tuple[torch.Tensor, torch.Tensor], lr: float, steps: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """So many steps of Adam at a constant rate: (best x [B, …], history [steps+1, B], evaluations int [B])."""
     rows = torch.arange(len(first), device=first.device)

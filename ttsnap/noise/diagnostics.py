@@ -33,9 +33,7 @@ def as_rows(noise: torch.Tensor, patch: int) -> torch.Tensor:
     return noise if noise.ndim == 2 else to_patches(noise, patch).flatten(0, 1)
 
 
-def compare(
-    eps: torch.Tensor, z: torch.Tensor, patch: int = 1, q: torch.Tensor | None = None
-) -> dict:
+def compare(eps: torch.Tensor, z: torch.Tensor, patch: int = 1, q: torch.Tensor | None = None) -> dict:
     """ε against z, both [B, D] or [B, C, H, W]: moments, spectra, change of norms, angle; ‖QᵀQ−I‖ if there is a Q."""
     before, after = (as_rows(x.detach().cpu(), patch) for x in (eps, z))
     norms = before.double().norm(dim=1), after.double().norm(dim=1)

@@ -30,9 +30,7 @@ class Sphere:
 class Matrices:
     """z = Q·ε with one Q = map(x − xᵀ)·Q₀ per target, for all its p×p patches or for its vector (patch None)."""
 
-    def __init__(
-        self, eps: torch.Tensor, form: str, patch: int | None, start: torch.Tensor | None = None
-    ):
+    def __init__(self, eps: torch.Tensor, form: str, patch: int | None, start: torch.Tensor | None = None):
         self.eps, self.map, self.patch = eps, MAPS[form], patch
         size = eps.shape[1] * (patch or 1) ** 2
         identity = torch.eye(size, dtype=eps.dtype, device=eps.device).expand(len(eps), -1, -1)
@@ -67,9 +65,7 @@ class Free:
 Orbit = Sphere | Matrices | Free
 
 
-def make_orbit(
-    eps: torch.Tensor, form: str = "auto", patch: int = 2, start: torch.Tensor | None = None
-) -> Orbit:
+def make_orbit(eps: torch.Tensor, form: str = "auto", patch: int = 2, start: torch.Tensor | None = None) -> Orbit:
     """The orbit of a form around eps [B, D] (vectors) or [B, C, H, W] (latents).
 
     auto: sphere for vectors, exp for latents. `patch` is for latents. Raises BadInput for sphere on latents, an unknown
@@ -96,9 +92,7 @@ def make_orbit(
 def _same_shape(start: torch.Tensor | None, shape: tuple[int, ...]) -> None:
     if start is not None and start.shape != shape:
         found, needed = ("×".join(map(str, s[1:])) for s in (start.shape, shape))
-        raise BadInput(
-            f"the earlier assignment is of another form or patch ({found}, not {needed})"
-        )
+        raise BadInput(f"the earlier assignment is of another form or patch ({found}, not {needed})")
 
 
 def gaussian_prior(z: torch.Tensor) -> torch.Tensor:

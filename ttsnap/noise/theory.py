@@ -18,9 +18,7 @@ class Rotated(NamedTuple):
     q: torch.Tensor
 
 
-def rotated_samples(
-    samples: int, dimensions: int, scale: float = 1.0, seed: int = 0
-) -> Iterator[Rotated]:
+def rotated_samples(samples: int, dimensions: int, scale: float = 1.0, seed: int = 0) -> Iterator[Rotated]:
     """The same Gaussian draw through each of MAPS, with Q from one random A of entries N(0, scale²)."""
     generator = torch.Generator().manual_seed(seed)
     eps = torch.randn(samples, dimensions, generator=generator)

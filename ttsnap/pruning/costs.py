@@ -38,9 +38,7 @@ class Costs:
         if self.denoise + self.look == 0:
             raise BadInput("denoise cost and look cost: both are 0; one must be positive")
         if self.accounting not in ACCOUNTINGS:
-            raise BadInput(
-                f"accounting: {self.accounting!r} is not one of {', '.join(ACCOUNTINGS)}"
-            )
+            raise BadInput(f"accounting: {self.accounting!r} is not one of {', '.join(ACCOUNTINGS)}")
 
     @property
     def whole_survivors(self) -> bool:
@@ -64,9 +62,7 @@ class Costs:
         alive = [np.asarray(candidates, float)]
         for fraction in schedule.keep:
             alive.append(np.maximum(1, np.rint(alive[-1] * fraction)))
-        return (alive[0] > 0) * sum(
-            a * c for a, c in zip(alive, self._stretches(schedule), strict=True)
-        )
+        return (alive[0] > 0) * sum(a * c for a, c in zip(alive, self._stretches(schedule), strict=True))
 
     def within(self, budget: float | np.ndarray, schedule: Schedule = BEST_OF_N) -> np.ndarray:
         """int, the shape of `budget`: how many candidates it pays for, MOST_COUNTED at most."""

@@ -23,8 +23,7 @@ class Schedule:
         """Return self, or raise `BadInput` if it does not suit a loop of `num_steps` steps."""
         if len(self.looks) != len(self.keep):
             raise BadInput(
-                f"{where}: {len(self.looks)} steps but {len(self.keep)} keep fractions; "
-                "give one fraction for each step"
+                f"{where}: {len(self.looks)} steps but {len(self.keep)} keep fractions; give one fraction for each step"
             )
         if any(later <= look for look, later in zip(self.looks, self.looks[1:], strict=False)):
             raise BadInput(f"{where}: steps {list(self.looks)} must be in ascending order")

@@ -36,9 +36,7 @@ def draw(eps: torch.Tensor, z: torch.Tensor, found: dict, path: str | Path, patc
         save_figure(figure, path)
 
 
-def write(
-    folder: str | Path, name: str, eps: torch.Tensor, z: torch.Tensor, patch: int = 1, q=None
-) -> dict:
+def write(folder: str | Path, name: str, eps: torch.Tensor, z: torch.Tensor, patch: int = 1, q=None) -> dict:
     """Compare, and write `name`.json and `name`.png into a folder; returns the comparison."""
     found = compare(eps, z, patch, q)
     write_json(Path(folder) / f"{name}.json", found)

@@ -52,9 +52,7 @@ def reward_against_budget(result: dict, path: str | Path, methods: list[str] | N
     unit, factor = flop_unit(max(curves["best_of_n"]["budget"]))
     with plt.rc_context(STYLE):
         width = 8.4 if len(panels) == 1 else 5.2 * len(panels)
-        figure, all_axes = plt.subplots(
-            1, len(panels), figsize=(width, 5.0), layout="constrained", squeeze=False
-        )
+        figure, all_axes = plt.subplots(1, len(panels), figsize=(width, 5.0), layout="constrained", squeeze=False)
         for axes, (title, label, values) in zip(all_axes[0], panels, strict=True):
             for name, columns in values.items():
                 budget = [value * factor for value in curves[name]["budget"]]
@@ -63,9 +61,7 @@ def reward_against_budget(result: dict, path: str | Path, methods: list[str] | N
             _count_candidates(axes, curves["best_of_n"], factor)
             _limit(axes, list(values.values()))
         handles, labels = all_axes[0, 0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=3 if len(panels) > 2 else 2
-        )
+        figure.legend(handles, labels, loc="outside lower center", ncols=3 if len(panels) > 2 else 2)
         save_figure(figure, path)
 
 
@@ -81,10 +77,7 @@ def _panels(result: dict, curves: dict) -> list[tuple[str, str, dict]]:
             }
             panels.append((f"Reward: {reward}", f"{reward} of the chosen image", values))
     else:
-        values = {
-            name: [curve[key] for key in ("reward", "low", "high")]
-            for name, curve in curves.items()
-        }
+        values = {name: [curve[key] for key in ("reward", "low", "high")] for name, curve in curves.items()}
         label = f"{result['unit']} of the chosen image (mean)"
         panels.append((f"Reward: {result['reward']}", label, values))
     if "accepted" in first:
@@ -106,9 +99,7 @@ def _curve(axes, name: str, budget: list[float], columns: list[list], gain: dict
     label = LEGEND.get(name, method_name(name))
     if marker and gain and gain["value"] is not None and "by_reward" not in gain:
         label += f", Ω {percent(gain['value'], 0, True)}"
-    (drawn,) = axes.plot(
-        budget, value, line, color=colour, marker=marker, markersize=4.5, lw=width, label=label
-    )
+    (drawn,) = axes.plot(budget, value, line, color=colour, marker=marker, markersize=4.5, lw=width, label=label)
     if marker:
         axes.fill_between(budget, low, high, color=drawn.get_color(), alpha=0.11, lw=0)
 
@@ -126,9 +117,7 @@ def _count_candidates(axes, bon: dict, factor: float) -> None:
 
 def _limit(axes, methods: list[list[list]]) -> None:
     """Show the curves whole, and bands that reach beyond the curves as far as 0.6 of the curves' span."""
-    value, low, high = (
-        [v for columns in methods for v in columns[at] if v is not None] for at in range(3)
-    )
+    value, low, high = ([v for columns in methods for v in columns[at] if v is not None] for at in range(3))
     if not value:
         return
     span = (max(value) - min(value)) or 1.0

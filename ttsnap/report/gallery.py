@@ -29,9 +29,7 @@ def picked(tensor: RewardTensor, method: str, schedule: Schedule, count: int) ->
     return choose(drawn, [count])[0, :, 0]
 
 
-def looks_survived(
-    tensor: RewardTensor, method: str, schedule: Schedule, count: int, prompt: int
-) -> np.ndarray:
+def looks_survived(tensor: RewardTensor, method: str, schedule: Schedule, count: int, prompt: int) -> np.ndarray:
     """int [count]: at how many looks each of a prompt's first `count` candidates was kept.
 
     The method itself is asked: if this candidate's final image were the best by far, and the search ended
@@ -44,9 +42,7 @@ def looks_survived(
     if aware is not None:
         aware = np.repeat(aware[prompt : prompt + 1], count, axis=0)
     names = [tensor.prompts[prompt]] * count
-    probe = replace(
-        tensor, base=base, noise_aware=aware, accepted=None, prompts=names, image_digests=[]
-    )
+    probe = replace(tensor, base=base, noise_aware=aware, accepted=None, prompts=names, image_digests=[])
     survived = [
         picked(probe, method, Schedule(schedule.looks[:j], schedule.keep[:j]), count) == asked
         for j in range(1, len(schedule.looks) + 1)
@@ -54,9 +50,7 @@ def looks_survived(
     return np.sum(survived, axis=0, dtype=int) if survived else np.zeros(count, int)
 
 
-def gallery(
-    tensor: RewardTensor, shards: Sequence[Shard], simulation: dict, prompts: int, candidates: int
-) -> dict:
+def gallery(tensor: RewardTensor, shards: Sequence[Shard], simulation: dict, prompts: int, candidates: int) -> dict:
     """What the template `gallery` shows of the first `prompts` prompts.
 
     The budget is what best-of-N spends on `candidates` candidates, and TTSnap stays within it, keeping whole
@@ -118,9 +112,7 @@ def _outcome(differences: list[float]) -> dict:
     }
 
 
-def _prompt(
-    tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt
-) -> dict:
+def _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt) -> dict:
     """One prompt: the two picks, TTSnap's strips and best-of-N's row."""
     digest = tensor.image_digests[prompt] if tensor.image_digests else None
     steps = [*columns, len(tensor.steps) - 1]
@@ -128,10 +120,7 @@ def _prompt(
     survived = np.full(started, len(columns))
     if schedule.looks:
         survived = looks_survived(tensor, "ttsnap", schedule, started, prompt)
-    places = {
-        "looks": [decimals(rewards) for rewards in looks[prompt, :started].T],
-        "final": decimals(final[prompt]),
-    }
+    places = {"looks": [decimals(rewards) for rewards in looks[prompt, :started].T], "final": decimals(final[prompt])}
     chosen = {method: int(candidates[prompt]) for method, candidates in picks.items()}
 
     def ending(candidate: int, side: int = STRIP) -> dict:
@@ -169,16 +158,12 @@ def _prompt(
     }
 
 
-def _images(
-    shards: Sequence[Shard], prompt: str, digest: str | None, steps: list[int]
-) -> list[np.ndarray]:
+def _images(shards: Sequence[Shard], prompt: str, digest: str | None, steps: list[int]) -> list[np.ndarray]:
     """Images uint8 [C, H, W, 3] of one prompt at each of `steps`; digest: the one they must have, if it is known."""
     for shard in shards:
         if prompt in shard.prompts:
             at = shard.prompts.index(prompt)
             if digest not in (None, shard.digests[at]):
-                raise BadInput(
-                    f"{shard.path}: holds other images of {prompt[:60]!r} than were scored; give those"
-                )
+                raise BadInput(f"{shard.path}: holds other images of {prompt[:60]!r} than were scored; give those")
             return [shard.images(step, at) for step in steps]
     raise BadInput(f"{prompt[:60]!r}: in none of the image shards given; give the one that has it")

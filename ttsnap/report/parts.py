@@ -24,9 +24,7 @@ RESULTS = {
 }
 
 
-def make_part(
-    part: str, paths: Mapping[str, Sequence[str]], out: str, *, prompts: int, candidates: int
-) -> dict:
+def make_part(part: str, paths: Mapping[str, Sequence[str]], out: str, *, prompts: int, candidates: int) -> dict:
     """Make one of PARTS and write it to `out`: a PNG or a page, for "summary" a folder. Returns its figures, if any.
 
     paths: files by what they hold: those of RESULTS, "tensor", "images", and "figure" for the first page.

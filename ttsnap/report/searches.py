@@ -32,9 +32,7 @@ def verdict(comparison: dict, budget: float, reward: str) -> str:
                 return "TTSnap's fitted schedule drops nobody, so here it is best-of-N."
             over = row["over_best_of_n"]["measured"][reward]
             if over["low"] is None or over["low"] <= 0 <= over["high"]:
-                return (
-                    "TTSnap is not clearly better or worse than best-of-N: the interval includes 0."
-                )
+                return "TTSnap is not clearly better or worse than best-of-N: the interval includes 0."
             return f"TTSnap is {'better' if over['low'] > 0 else 'worse'} than best-of-N."
     return ""
 
@@ -46,9 +44,7 @@ def search_figure(comparison: dict) -> bytes:
     if "accepted" in rows[0]["measured"]:
         panels.append(("accepted", "picks that show their prompt (%)", 100.0))
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(panels) + 1, figsize=(4.3 * (len(panels) + 1), 4.4), layout="constrained"
-        )
+        figure, axes = plt.subplots(1, len(panels) + 1, figsize=(4.3 * (len(panels) + 1), 4.4), layout="constrained")
         for panel, (name, label, scale) in zip(axes, panels, strict=False):
             for method in REAL_METHODS:
                 _points(panel, rows, method, name, scale)
@@ -82,10 +78,7 @@ def _points(axes, rows: list[dict], method: str, name: str, scale: float) -> Non
         if not shown:
             continue
         means = [row[kind][name] for row in shown]
-        bars = [
-            [0 if m[end] is None else scale * abs(m[end] - m["value"]) for m in means]
-            for end in ("low", "high")
-        ]
+        bars = [[0 if m[end] is None else scale * abs(m[end] - m["value"]) for m in means] for end in ("low", "high")]
         axes.errorbar(
             [_place(rows, row) + shift for row in shown], [scale * m["value"] for m in means],
             yerr=bars, fmt=marker, color=colour, markersize=5.5, capsize=2.5, elinewidth=1.1, **style,

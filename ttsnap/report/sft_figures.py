@@ -13,11 +13,7 @@ LINES = {  # Okabe and Ito's colours; dashes say it again
     RANDOM: ("#0072B2", "--"),
     ASSIGNED: ("#D55E00", "-"),
 }
-TERMS = {
-    "total": "Training loss",
-    "fit": "Fit to the targets",
-    "preserve": "Distance to the original model",
-}
+TERMS = {"total": "Training loss", "fit": "Fit to the targets", "preserve": "Distance to the original model"}
 
 
 def loss_curves(histories: dict[Way, dict], path: str | Path, breaks: list[int] = ()) -> None:
@@ -53,9 +49,7 @@ def image_grid(rows: dict[str, np.ndarray], titles: list[str], path: str | Path)
     count = max(map(len, rows.values()))
     with plt.rc_context(STYLE):
         size = (1.0 * count + 2.2, 1.05 * len(rows) + 0.4)
-        figure, axes = plt.subplots(
-            len(rows), count, figsize=size, layout="constrained", squeeze=False
-        )
+        figure, axes = plt.subplots(len(rows), count, figsize=size, layout="constrained", squeeze=False)
         for line, (name, images) in zip(axes, rows.items(), strict=True):
             for column, cell in enumerate(line):
                 cell.set(xticks=[], yticks=[])

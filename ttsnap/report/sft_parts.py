@@ -8,9 +8,7 @@ from ttsnap.errors import BadInput, foreign_content
 from ttsnap.storage.files import read_json, reading, write_text
 
 
-def make_sft_part(
-    part: str, paths: Mapping[str, Sequence[str]], out: str, *, own_models: bool = False
-) -> dict:
+def make_sft_part(part: str, paths: Mapping[str, Sequence[str]], out: str, *, own_models: bool = False) -> dict:
     """Make one of SFT_PARTS and write it to `out`: a PNG, or a page for "table". Returns the figures of the table.
 
     paths: "comparison": JSON of `compare-sft`; "training": train_summary.json below …/SEED/WAY/CYCLE/; "images": of
@@ -59,10 +57,7 @@ def _grid(files: Sequence[str], out: str, own_models: bool) -> dict:
     for path in map(Path, files):
         way, cycle = path.stem.split(".")
         name = NAMES[way] + (f", cycle {cycle}" if int(cycle) else "")
-        with (
-            reading(path, "not the images of a training", "run sft again"),
-            safe_open(path, framework="np") as file,
-        ):
+        with reading(path, "not the images of a training", "run sft again"), safe_open(path, framework="np") as file:
             about = json.loads(file.metadata()["ttsnap"])
             if not rows:
                 titles = about["test"]

@@ -12,11 +12,7 @@ from ttsnap.settings.sft import Way
 from ttsnap.storage.provenance import check_same
 
 BASE, RANDOM, ASSIGNED = get_args(Way)
-NAMES = {
-    BASE: "original model",
-    RANDOM: "SFT on random noise",
-    ASSIGNED: "SFT on assigned noise",
-}
+NAMES = {BASE: "original model", RANDOM: "SFT on random noise", ASSIGNED: "SFT on assigned noise"}
 
 
 @dataclass(frozen=True)
@@ -83,9 +79,7 @@ def summarise_sft(comparisons: list[dict]) -> dict:
         check_same(where, found, "the first of its seed", expected, again, only=("base", "judge"))
     for (way, cycle), found in by_model.items():
         if sorted(found) != seeds:
-            raise BadInput(
-                f"comparison of {way} after cycle {cycle}: has seeds {sorted(found)}, not {seeds}"
-            )
+            raise BadInput(f"comparison of {way} after cycle {cycle}: has seeds {sorted(found)}, not {seeds}")
     metrics = [m for m in METRICS if all(m.value(found) is not None for found in comparisons)]
     rows = []
     for way, cycle in sorted(by_model, key=lambda model: (list(NAMES).index(model[0]), model[1])):
@@ -97,9 +91,7 @@ def summarise_sft(comparisons: list[dict]) -> dict:
         if (RANDOM, cycle) in by_model:
             assigned, random = by_model[ASSIGNED, cycle], by_model[RANDOM, cycle]
             values = {
-                m.title: m.difference_over_seeds(
-                    [m.value(assigned[s]) - m.value(random[s]) for s in seeds]
-                )
+                m.title: m.difference_over_seeds([m.value(assigned[s]) - m.value(random[s]) for s in seeds])
                 for m in metrics
             }
             differences.append({"cycle": cycle, "values": values})

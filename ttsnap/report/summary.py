@@ -8,9 +8,7 @@ from ttsnap.storage.tensor import RewardTensor
 ENDS = ("value", "low", "high")
 
 
-def summarise_run(
-    tensors: list[RewardTensor], simulations: list[dict], alignments: list[dict]
-) -> dict:
+def summarise_run(tensors: list[RewardTensor], simulations: list[dict], alignments: list[dict]) -> dict:
     """What `summary.json` holds. A search is one simulation: by one reward, or by all together."""
     first = tensors[0]
     aligned = {alignment["reward"]: alignment for alignment in alignments}
@@ -57,9 +55,7 @@ def _search(simulation: dict, alignment: dict | None) -> dict:
     return {
         "rewards": rewards or [simulation["reward"]],
         "unit": simulation["unit"],
-        "gain": {
-            name: {key: gain[key] for key in ENDS} for name, gain in simulation["gain"].items()
-        },
+        "gain": {name: {key: gain[key] for key in ENDS} for name, gain in simulation["gain"].items()},
         "gain_difference": simulation["gain_difference"].get("ttsnap_minus_ttsp"),
         "tau": _tau(alignment),
         "middle": _at(curves, simulated[len(simulated) // 2]),
@@ -74,10 +70,7 @@ def _search(simulation: dict, alignment: dict | None) -> dict:
 def _at(curves: dict, budget: int) -> dict:
     """What each method reaches at one budget."""
     bon = curves["best_of_n"]
-    keys = {
-        "reward": ("reward", "low", "high"),
-        "accepted": ("accepted", "accepted_low", "accepted_high"),
-    }
+    keys = {"reward": ("reward", "low", "high"), "accepted": ("accepted", "accepted_low", "accepted_high")}
     return {"budget": bon["budget"][budget], "candidates": bon["candidates"][budget]} | {
         name: {
             key: {end: curve[column][budget] for end, column in zip(ENDS, columns, strict=True)}
@@ -129,10 +122,7 @@ def verdict(search: dict) -> str:
     text = "TTSnap beats best-of-N"
     pruned = search["schedules"]["ttsnap"]
     if pruned == search["schedules"]["ttsp"] and search["fallback_steps"] == pruned["steps"]:
-        return (
-            text
-            + ", as TTSp: at the steps of its schedule there are no noise-aware weights to read."
-        )
+        return text + ", as TTSp: at the steps of its schedule there are no noise-aware weights to read."
     if difference and difference["low"] > 0:
         return text + ", and beats TTSp: noise-aware weights pay."
     if difference and difference["high"] < 0:
@@ -147,14 +137,10 @@ def headline(summary: dict) -> list[str]:
         f"{summary['steps']} steps of {summary['model']}"
     ]
     if summary["checked"]:
-        lines[0] += (
-            f"; the checker accepts {words.percent(summary['accepted_single'])} of single images"
-        )
+        lines[0] += f"; the checker accepts {words.percent(summary['accepted_single'])} of single images"
     for name, search in summary["searches"].items():
         lines += ["", f"{'all rewards, by rank sum' if name == 'all' else name}: {verdict(search)}"]
-        gains = [
-            f"{words.method_name(m)} {words.gain(search['gain'][m])}" for m in REAL_METHODS[1:]
-        ]
+        gains = [f"{words.method_name(m)} {words.gain(search['gain'][m])}" for m in REAL_METHODS[1:]]
         reward = f" ({search['rewards'][0]})" if name == "all" else ""
         lines.append(f"  gain Ω over best-of-N{reward}: " + ", ".join(gains))
         if tau := search["tau"]:
@@ -181,8 +167,7 @@ def _line(at: dict, key: str, text: str) -> str:
     values = [at[name][key]["value"] for name in REAL_METHODS]
     places = words.decimals(values)
     cells = [
-        f"{words.method_name(name)} "
-        + (words.percent(value) if key == "accepted" else words.number(value, places))
+        f"{words.method_name(name)} " + (words.percent(value) if key == "accepted" else words.number(value, places))
         for name, value in zip(REAL_METHODS, values, strict=True)
     ]
     count = f"{at['candidates']} candidates of best-of-N"

@@ -12,12 +12,7 @@ PRUNING = ("ttsp", "ttsnap")
 def cost_table(simulation: dict, tensors: list[RewardTensor]) -> dict:
     """What each part costs, one candidate of each method, and candidates within the budgets."""
     settings = simulation["settings"]
-    costs = Costs(
-        settings["denoise_cost"],
-        settings["look_cost"],
-        len(tensors[0].steps),
-        settings["accounting"],
-    )
+    costs = Costs(settings["denoise_cost"], settings["look_cost"], len(tensors[0].steps), settings["accounting"])
     parts = [("one denoiser evaluation", settings["denoise_cost"])]
     if "decode_tflop" in tensors[0].attrs:
         parts.append(("decoding one Tweedie image to pixels", tensors[0].attrs["decode_tflop"]))
@@ -39,8 +34,7 @@ def cost_table(simulation: dict, tensors: list[RewardTensor]) -> dict:
         "parts": parts,
         "methods": methods,
         "budgets": [
-            (budget, [(c["candidates"][i], c["spent"][i]) for c in curves.values()])
-            for i, budget in enumerate(budgets)
+            (budget, [(c["candidates"][i], c["spent"][i]) for c in curves.values()]) for i, budget in enumerate(budgets)
         ],
         "pool": settings["pool"],
         "accounting": settings["accounting"],
@@ -66,9 +60,7 @@ def levels_table(alignment: dict, levels: list[dict]) -> dict:
         "prompts": alignment["prompts"],
         "candidates": alignment["candidates"],
         "rows": rows,
-        "kept_start": [
-            row["step"] for row in rows if row["figures"] and row["figures"]["kept"] == "start"
-        ],
+        "kept_start": [row["step"] for row in rows if row["figures"] and row["figures"]["kept"] == "start"],
     }
 
 

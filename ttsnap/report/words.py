@@ -3,13 +3,7 @@
 import math
 from collections.abc import Iterable
 
-METHODS = {
-    "best_of_n": "best-of-N",
-    "ttsp": "TTSp",
-    "ttsnap": "TTSnap",
-    "oracle": "oracle",
-    "random": "random pruning",
-}
+METHODS = {"best_of_n": "best-of-N", "ttsp": "TTSp", "ttsnap": "TTSnap", "oracle": "oracle", "random": "random pruning"}
 PREFIXES = {"PFLOP": 1e-3, "TFLOP": 1.0, "GFLOP": 1e3, "MFLOP": 1e6}
 
 

@@ -36,17 +36,13 @@ def open_folder(path: str, folder: str) -> tuple:
         if hint and path.startswith("models/") and not Path(folder).is_dir():
             raise OSError  # no hub is asked for it
         with quiet_libraries():
-            model, found = CLIPModel.from_pretrained(
-                folder, dtype=torch.float32, output_loading_info=True
-            )
+            model, found = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
         parts = (AutoTokenizer.from_pretrained(folder), CLIPImageProcessor.from_pretrained(folder))
     except (OSError, ValueError) as error:
         raise BadInput(f"no CLIP model at {path}: {hint or str(error).splitlines()[0]}") from error
     except Exception as error:  # a foreign folder can be broken in any way
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadInput(
-            f"{path}: its weights do not open ({reason}); download them again"
-        ) from error
+        raise BadInput(f"{path}: its weights do not open ({reason}); download them again") from error
     if missing := sorted(found["missing_keys"]):
         raise BadInput(f"{path}: {missing[0]} is missing; these weights are of another model")
     check_finite(path, model)
@@ -82,12 +78,7 @@ class ClipReward(Reward):
 
     def _encode(self, prompt: str) -> tuple[int, ...]:
         length = self.clip.config.text_config.max_position_embeddings
-        warn_cut(
-            prompt,
-            len(self.tokenizer(prompt, verbose=False).input_ids),
-            length,
-            f"the reward {self.name}",
-        )
+        warn_cut(prompt, len(self.tokenizer(prompt, verbose=False).input_ids), length, f"the reward {self.name}")
         kept = self.tokenizer(prompt, padding="max_length", truncation=True, max_length=length)
         return tuple(kept["input_ids"])
 
@@ -191,9 +182,7 @@ def linear_head(state: dict[str, torch.Tensor], path: str | Path, activation: st
         outputs, inputs = shapes[n]
         layers[n] = nn.Linear(inputs, outputs)
         if place:
-            layers[numbers[place - 1] + 1] = (
-                ACTIVATIONS[activation]() if n > numbers[place - 1] + 1 else layers[n]
-            )
+            layers[numbers[place - 1] + 1] = ACTIVATIONS[activation]() if n > numbers[place - 1] + 1 else layers[n]
     head = nn.Sequential(*layers)
     fill(head, numbered, path)
     return head

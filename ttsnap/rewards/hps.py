@@ -25,9 +25,7 @@ class HPSv2(Reward):
     fit = "pad"
     units = REWARD_UNITS["hpsv2"]
 
-    def __init__(
-        self, path: str = "models/HPSv2", version: str = "v2.1", architecture: str = "ViT-H-14"
-    ):
+    def __init__(self, path: str = "models/HPSv2", version: str = "v2.1", architecture: str = "ViT-H-14"):
         """path: the weights, or the folder that holds them; version: v2.0 or v2.1, names the file there.
 
         architecture: as open_clip calls it, or a JSON file of its `embed_dim`, `vision_cfg`, `text_cfg`.
@@ -80,10 +78,7 @@ class Attention(nn.Module):
         with torch.device("meta"):
             self.in_proj, self.out_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.in_proj.weight, self.in_proj.bias = published.in_proj_weight, published.in_proj_bias
-        self.out_proj.weight, self.out_proj.bias = (
-            published.out_proj.weight,
-            published.out_proj.bias,
-        )
+        self.out_proj.weight, self.out_proj.bias = (published.out_proj.weight, published.out_proj.bias)
 
     def forward(self, x, key, value, need_weights=False, attn_mask=None):
         """x [n,tokens,width], its own key and value; returns the same shape in a tuple, as torch's."""
@@ -102,9 +97,7 @@ def build(architecture: str) -> open_clip.CLIP:
         with torch.device("meta"):
             return open_clip.CLIP(**config)
     except (TypeError, AttributeError) as error:
-        raise BadInput(
-            f"architecture: {architecture} is none that open_clip knows ({error})"
-        ) from None
+        raise BadInput(f"architecture: {architecture} is none that open_clip knows ({error})") from None
 
 
 def _causal(length: int) -> torch.Tensor:

@@ -55,53 +55,34 @@ class ImageReward(Reward):
         state = {name: value for name, value in state.items() if not re.search(UNUSED, name)}
         vision = {vision_name(n): v for n, v in _part(state, "blip.visual_encoder.").items()}
         text, head = _part(state, "blip.text_encoder."), _part(state, "mlp.layers.")
-        rest = [
-            n
-            for n in state
-            if not n.startswith(("blip.visual_encoder.", "blip.text_encoder.", "mlp."))
-        ]
+        rest = [n for n in state if not n.startswith(("blip.visual_encoder.", "blip.text_encoder.", "mlp."))]
         if rest or not (vision and text and head):
-            raise BadInput(
-                f"{weights}: not ImageReward's weights ({(rest or ['a part is missing'])[0]})"
-            )
+            raise BadInput(f"{weights}: not ImageReward's weights ({(rest or ['a part is missing'])[0]})")
         with torch.device("meta"):
             self.vision = BlipVisionModel(vision_config(vision, weights))
-            self.text = text_model(
-                read_architecture(folder / "med_config.json"), self.vision.config.hidden_size
-            )
+            self.text = text_model(read_architecture(folder / "med_config.json"), self.vision.config.hidden_size)
         fill(self.vision, vision, weights)
         fill(self.text, text, weights)
-        self.text.embeddings.position_ids = torch.arange(self.text.config.max_position_embeddings)[
-            None
-        ]
+        self.text.embeddings.position_ids = torch.arange(self.text.config.max_position_embeddings)[None]
         self.head = linear_head(head, weights, "none")
         self.image_size = self.vision.config.image_size
         self.version = model_version(folder, (file, "med_config.json", "vocab.txt"))
         self.tokenizer = bert_tokenizer(folder / "vocab.txt", hint)
         words, known = len(self.tokenizer), self.text.config.vocab_size
         if words != known:  # its last two words would get other numbers
-            raise BadInput(
-                f"{folder / 'vocab.txt'}: {words} words, the weights know {known}; download it again"
-            )
+            raise BadInput(f"{folder / 'vocab.txt'}: {words} words, the weights know {known}; download it again")
         self._tokens = functools.lru_cache(maxsize=100_000)(self._encode)
 
     def _encode(self, prompt: str) -> tuple[list[int], list[int]]:
         tokens = len(self.tokenizer(prompt, verbose=False).input_ids)
         warn_cut(prompt, tokens, PROMPT_TOKENS, f"the reward {self.name}")
-        kept = self.tokenizer(
-            prompt, padding="max_length", truncation=True, max_length=PROMPT_TOKENS
-        )
+        kept = self.tokenizer(prompt, padding="max_length", truncation=True, max_length=PROMPT_TOKENS)
         return kept["input_ids"], kept["attention_mask"]
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        ids, mask = (
-            torch.tensor(part, device=pixels.device)
-            for part in zip(*map(self._tokens, prompts), strict=True)
-        )
+        ids, mask = (torch.tensor(part, device=pixels.device) for part in zip(*map(self._tokens, prompts), strict=True))
         seen = self.vision(pixel_values=pixels).last_hidden_state
-        read = self.text(
-            input_ids=ids, attention_mask=mask, encoder_hidden_states=seen
-        ).last_hidden_state
+        read = self.text(input_ids=ids, attention_mask=mask, encoder_hidden_states=seen).last_hidden_state
         return (precise(self.head, read[:, 0])[:, 0] - MEAN) / STD
 
 
@@ -120,9 +101,7 @@ def vision_config(state: dict, path: Path) -> BlipVisionConfig:
         tokens = state["embeddings.position_embedding"].shape[1]
         inner = state["encoder.layers.0.mlp.fc1.weight"].shape[0]
     except (KeyError, ValueError) as error:
-        raise BadInput(
-            f"{path}: the image tower's {error} is missing; not ImageReward's weights"
-        ) from None
+        raise BadInput(f"{path}: the image tower's {error} is missing; not ImageReward's weights") from None
     layers = 1 + max(int(n.split(".")[2]) for n in state if n.startswith("encoder.layers."))
     return BlipVisionConfig(
         hidden_size=width,

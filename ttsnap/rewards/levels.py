@@ -39,14 +39,8 @@ def read_about(path: str | Path) -> dict:
     with reading(path, "not a level checkpoint of ttsnap"), safe_open(path, framework="pt") as file:
         about = json.loads((file.metadata() or {})["ttsnap"])
     try:
-        level, lora, _, _, _ = (
-            about[key] for key in ("level", "lora", "version", "reward", "images")
-        )
-        if (
-            type(level) is not int
-            or level < 0
-            or not {"rank", "alpha"} <= set(lora or ("rank", "alpha"))
-        ):
+        level, lora, _, _, _ = (about[key] for key in ("level", "lora", "version", "reward", "images"))
+        if type(level) is not int or level < 0 or not {"rank", "alpha"} <= set(lora or ("rank", "alpha")):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise BadInput(f"{path}: does not say what it was made from; run finetune again") from None
@@ -117,9 +111,7 @@ class LevelWeights:
         loras = [found["lora"] for found in about.values()]
         for path, lora in zip(checkpoints.values(), loras, strict=True):
             if lora != loras[0]:
-                raise BadInput(
-                    f"{path}: has LoRA {lora}, a checkpoint before it {loras[0]}; finetune all levels alike"
-                )
+                raise BadInput(f"{path}: has LoRA {lora}, a checkpoint before it {loras[0]}; finetune all levels alike")
         if loras and loras[0]:
             make_trainable(reward, loras[0])
             reward.requires_grad_(False)
@@ -148,10 +140,7 @@ class LevelWeights:
 
     @torch.inference_mode(False)
     def _copy(self) -> dict[str, torch.Tensor]:
-        return {
-            name: parameter.detach().to(self.place, copy=True)
-            for name, parameter in self.parameters.items()
-        }
+        return {name: parameter.detach().to(self.place, copy=True) for name, parameter in self.parameters.items()}
 
     def _place(self, copies: int) -> torch.device:
         size = sum(p.numel() * p.element_size() for p in self.parameters.values()) * copies

@@ -16,9 +16,7 @@ def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Bicubic with antialiasing, [n,3,h,w] → [n,3,height,width]; may overshoot [0,1], as torchvision's."""
     if images.shape[-2:] == (height, width):
         return images
-    return F.interpolate(
-        images, (height, width), mode="bicubic", antialias=True, align_corners=False
-    )
+    return F.interpolate(images, (height, width), mode="bicubic", antialias=True, align_corners=False)
 
 
 def resize_8bit(images: torch.Tensor, height: int, width: int) -> torch.Tensor:

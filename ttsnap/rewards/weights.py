@@ -23,9 +23,7 @@ def read_weights(path: str | Path, hint: str = "") -> dict[str, torch.Tensor]:
     with reading(path, "cannot be read", missing=hint), path.open("rb") as file:
         head = file.read(256)
     if head.lstrip().startswith((b"<", b"version https://git-lfs")) or not head:
-        raise BadInput(
-            f"{path}: a web page, a Git LFS pointer or an empty file, not weights; download it again"
-        )
+        raise BadInput(f"{path}: a web page, a Git LFS pointer or an empty file, not weights; download it again")
     with reading(path, "cut short or not a weights file", "download it again"):
         try:
             if path.suffix == ".safetensors":
@@ -36,9 +34,7 @@ def read_weights(path: str | Path, hint: str = "") -> dict[str, torch.Tensor]:
             what = code if "global" in str(error).lower() else "not a weights file"
             raise BadInput(f"{path}: {what}") from None
     state = found.get("state_dict", found) if isinstance(found, Mapping) else found
-    if not isinstance(state, Mapping) or not all(
-        isinstance(v, torch.Tensor) for v in state.values()
-    ):
+    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise BadInput(f"{path}: holds no table of tensors")
     return dict(state)
 
@@ -53,9 +49,7 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path)
         if name not in state:
             raise BadInput(f"{path}: {name} is missing; these weights are of another model")
         if wanted[name].shape != state[name].shape:
-            raise BadInput(
-                f"{path}: {name} is {list(state[name].shape)}, expected {list(wanted[name].shape)}"
-            )
+            raise BadInput(f"{path}: {name} is {list(state[name].shape)}, expected {list(wanted[name].shape)}")
     for name in state:
         if name not in wanted:
             raise BadInput(f"{path}: {name} is not known; these weights are of another model")

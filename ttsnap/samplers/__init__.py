@@ -59,10 +59,7 @@ def load_sampler(
     if Path(path).is_dir():
         check_folder(path, sampler_class.family)
     try:
-        with (
-            quiet_libraries(),
-            warnings.catch_warnings(),
-        ):  # torch_dtype: the name that all of diffusers < 1 knows
+        with quiet_libraries(), warnings.catch_warnings():  # torch_dtype: the name that all of diffusers < 1 knows
             warnings.simplefilter("ignore", FutureWarning)
             models = open_models(path, sampler_class.family, dtype)
             pipe = sampler_class.pipeline_class.from_pretrained(
@@ -83,9 +80,7 @@ def load_sampler(
         pipe.vae.float()
     place(pipe, sampler_class.denoiser_name, device, offload, compile, slicing)
     name = Path(path).resolve().name if Path(path).is_dir() else str(path)
-    sampler = sampler_class(
-        pipe, steps=steps, guidance=guidance, height=height, width=width, name=name
-    )
+    sampler = sampler_class(pipe, steps=steps, guidance=guidance, height=height, width=width, name=name)
     sampler.version = model_version(str(path))
     if negtome:
         sampler.push_apart(negtome)
@@ -93,13 +88,7 @@ def load_sampler(
 
 
 def wrap_pipeline(
-    pipe,
-    *,
-    steps: int,
-    guidance: float,
-    height: int | None = None,
-    width: int | None = None,
-    name: str = "pipeline",
+    pipe, *, steps: int, guidance: float, height: int | None = None, width: int | None = None, name: str = "pipeline"
 ) -> Sampler:
     """A sampler on a diffusers pipeline that is open already, which is left as it is.
 

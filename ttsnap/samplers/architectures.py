@@ -39,13 +39,7 @@ FAMILY = {  # denoiser, its config, latent channels, text tokens
     "sdxl": (UNet2DConditionModel, SDXL, 4, 77),
     "sd15": (UNet2DConditionModel, SD15, 4, 77),
 }
-OF_PRESET = {
-    "flux-dev": "flux",
-    "realvisxl": "sdxl",
-    "sdxl-base": "sdxl",
-    "sdxl-turbo": "sdxl",
-    "hyper-sd15": "sd15",
-}
+OF_PRESET = {"flux-dev": "flux", "realvisxl": "sdxl", "sdxl-base": "sdxl", "sdxl-turbo": "sdxl", "hyper-sd15": "sd15"}
 
 
 def model_cost(
@@ -72,11 +66,7 @@ def model_cost(
 
 
 def preset_cost(
-    name: str,
-    *,
-    height: int | None = None,
-    width: int | None = None,
-    guidance: float | None = None,
+    name: str, *, height: int | None = None, width: int | None = None, guidance: float | None = None
 ) -> dict:
     """What `folder_cost` gives, of a preset: by default at its own size and guidance, in TFLOP."""
     preset, family = PRESETS[name], OF_PRESET[name]
@@ -85,9 +75,7 @@ def preset_cost(
     check_size(height, width, FAMILIES[family].patch * SCALE)
     denoiser, config, channels, tokens = FAMILY[family]
     grid = {"rows": height // SCALE, "columns": width // SCALE}
-    denoise = denoiser_flop(
-        on_meta(denoiser, config), **grid, text_tokens=tokens, guided=guidance > 1
-    )
+    denoise = denoiser_flop(on_meta(denoiser, config), **grid, text_tokens=tokens, guided=guidance > 1)
     decode = decode_flop(on_meta(AutoencoderKL, {**VAE, "latent_channels": channels}), **grid)
     sizes = {"family": family, "height": height, "width": width}
     return sizes | {"denoise": denoise / 1e12, "decode": decode / 1e12}

@@ -49,8 +49,7 @@ class Sampler:
         self.steps = len(self.timesteps)
         if self.steps != steps:
             raise BadInput(
-                f"steps: {self.name} makes {self.steps} steps when asked for {steps}; "
-                "choose another number of steps"
+                f"steps: {self.name} makes {self.steps} steps when asked for {steps}; choose another number of steps"
             )
         if self.sigmas[self.steps] != 0:
             raise BadInput(
@@ -250,9 +249,7 @@ def _check_reference(sampler: Sampler, s: int, ids: list[int], positions: list[i
     pusher = sampler.pusher
     if pusher and positions and s < sampler.steps and pusher.acts_at(float(sampler.timesteps[s])):
         if ids[positions[0]] != 0:
-            raise ValueError(
-                f"candidate 0 is the reference of NegToMe at step {s}: it cannot be dropped yet"
-            )
+            raise ValueError(f"candidate 0 is the reference of NegToMe at step {s}: it cannot be dropped yet")
 
 
 def _positions(keep, n: int) -> list[int]:

@@ -22,11 +22,7 @@ from ttsnap.settings.model import Model
 from ttsnap.storage.files import read_json
 
 GUIDANCE = Model.model_fields["guidance"].default
-DENOISERS = {
-    "sdxl": UNet2DConditionModel,
-    "flux": FluxTransformer2DModel,
-    "sd15": UNet2DConditionModel,
-}
+DENOISERS = {"sdxl": UNet2DConditionModel, "flux": FluxTransformer2DModel, "sd15": UNet2DConditionModel}
 
 
 def on_meta(model_class: type, config) -> torch.nn.Module:
@@ -35,9 +31,7 @@ def on_meta(model_class: type, config) -> torch.nn.Module:
         return model_class.from_config(config).eval()
 
 
-def denoiser_flop(
-    denoiser: torch.nn.Module, *, rows: int, columns: int, text_tokens: int, guided: bool = True
-) -> int:
+def denoiser_flop(denoiser: torch.nn.Module, *, rows: int, columns: int, text_tokens: int, guided: bool = True) -> int:
     """FLOP of one evaluation for one candidate, of a meta UNet (SDXL) or FLUX transformer.
 
     rows, columns: of the latents as the VAE sees them (pixels / 8 in the published models).
@@ -132,9 +126,7 @@ def folder_cost(
     check_folder(path, sampler_class.family, weights=False)
     name = sampler_class.denoiser_name
     try:
-        denoiser = on_meta(
-            DENOISERS[sampler_class.family], read_json(path / name / "config.json", infinities=True)
-        )
+        denoiser = on_meta(DENOISERS[sampler_class.family], read_json(path / name / "config.json", infinities=True))
         if sampler_class is SDXLSampler and denoiser.config.addition_embed_type != "text_time":
             raise ValueError("the UNet is not SDXL's")
         vae = on_meta(AutoencoderKL, read_json(path / "vae" / "config.json", infinities=True))
@@ -143,9 +135,7 @@ def folder_cost(
         height, width = height or usual[0], width or usual[1]
         check_size(height, width, sampler_class.patch * scale)
         text_tokens = _text_tokens(path, sampler_class)
-        cost = _cost(
-            denoiser, vae, height=height, width=width, text_tokens=text_tokens, guided=guidance > 1
-        )
+        cost = _cost(denoiser, vae, height=height, width=width, text_tokens=text_tokens, guided=guidance > 1)
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise BadInput(f"{path}: its configs do not make a model ({error})") from None
     return {"family": sampler_class.family, "height": height, "width": width, **cost}

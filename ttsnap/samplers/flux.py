@@ -49,18 +49,14 @@ class FluxSampler(Sampler):
 
     def join(self, conditions: Sequence[FluxCondition]) -> FluxCondition:
         """The conditions of n prompts as one, with a row for each."""
-        embeds, pooled = (
-            torch.cat([getattr(c, k) for c in conditions]) for k in ("embeds", "pooled")
-        )
+        embeds, pooled = (torch.cat([getattr(c, k) for c in conditions]) for k in ("embeds", "pooled"))
         return conditions[0]._replace(embeds=embeds, pooled=pooled)
 
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
         """The first latents, packed noise: row i is a function of seeds[i] alone."""
         return pack(self._noise(seeds, self.denoiser.config.in_channels // 4))
 
-    def step(
-        self, s: int, latents: torch.Tensor, condition: FluxCondition
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, s: int, latents: torch.Tensor, condition: FluxCondition) -> tuple[torch.Tensor, torch.Tensor]:
         """One evaluation at σ_s: (next latents, Tweedie latents x − σ·v), packed, float32."""
         n, dtype = len(latents), self.denoiser.dtype
         guidance = condition.guidance

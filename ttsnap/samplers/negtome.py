@@ -18,9 +18,7 @@ PUBLISHED = {
 SMALLEST_SIDE = 32  # of the feature maps that the published SDXL code touches
 
 
-def push(
-    hidden: torch.Tensor, alpha: float, threshold: float, published: bool = False
-) -> torch.Tensor:
+def push(hidden: torch.Tensor, alpha: float, threshold: float, published: bool = False) -> torch.Tensor:
     """hidden [n,tokens,d] of one group → the same, rows 1… pushed away from row 0 (NegToMe, Section 3 and Algorithm 1).
 
     published: as the published code does it, take the maximum over the image's tokens: token j is judged by the image
@@ -117,9 +115,7 @@ def install(denoiser, settings: NegToMe, family: str, guided: bool) -> Pusher:
     pusher = Pusher(settings, family, halves)
     wrap = PushImageTokens if family == "flux" else PushAfter
     processors = denoiser.attn_processors.items()
-    denoiser.set_attn_processor(
-        {name: wrap(p, pusher) if _chosen(name, pusher) else p for name, p in processors}
-    )
+    denoiser.set_attn_processor({name: wrap(p, pusher) if _chosen(name, pusher) else p for name, p in processors})
     denoiser.register_forward_pre_hook(pusher.before_denoiser, with_kwargs=True)
     return pusher
 

@@ -53,9 +53,7 @@ class SDXLSampler(Sampler):
         """The conditions of n prompts as one: halves first, prompts within."""
         halves = range(2 if self.guidance > 1 else 1)
         columns = zip(*conditions, strict=True)  # the same part of every prompt
-        joined = (
-            torch.cat([part[h : h + 1] for h in halves for part in parts]) for parts in columns
-        )
+        joined = (torch.cat([part[h : h + 1] for h in halves for part in parts]) for parts in columns)
         return self.condition_type(*joined)
 
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
@@ -63,9 +61,7 @@ class SDXLSampler(Sampler):
         noise = self._noise(seeds, self.denoiser.config.in_channels)
         return noise * self.scheduler.init_noise_sigma
 
-    def step(
-        self, s: int, latents: torch.Tensor, condition: SDXLCondition
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, s: int, latents: torch.Tensor, condition: SDXLCondition) -> tuple[torch.Tensor, torch.Tensor]:
         """One guided evaluation at σ_s: (next latents, Tweedie latents), [n, C, h, w] float32.
 
         `condition`: of one prompt, or of n prompts (`join`).
@@ -75,9 +71,9 @@ class SDXLSampler(Sampler):
         latents, sigma = latents.float(), self.sigmas[s]
         model_input = (latents / (sigma**2 + 1) ** 0.5).to(dtype).repeat(halves, 1, 1, 1)
         parts = (part.to(dtype).repeat_interleave(times, 0) for part in condition)
-        output = self.denoiser(
-            model_input, self.timesteps[s], **self._conditioning(*parts), return_dict=False
-        )[0].float()
+        output = self.denoiser(model_input, self.timesteps[s], **self._conditioning(*parts), return_dict=False)[
+            0
+        ].float()
         if halves == 2:
             without, output = output.chunk(2)
             output = without + self.guidance * (output - without)

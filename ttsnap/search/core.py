@@ -145,9 +145,7 @@ class _Pruner:
             if last:
                 result.pick, place = look.kept[0], numbers.index(look.kept[0])
                 result.image = images[rows[place]].copy()
-                result.rewards = {
-                    name: float(scores[place]) for name, scores in look.rewards.items()
-                }
+                result.rewards = {name: float(scores[place]) for name, scores in look.rewards.items()}
         self.clock.lap("reward")
         return kept
 
@@ -171,9 +169,7 @@ class _Pruner:
         """Rewards float32 [R, n], images uint8 [n, H, W, 3] (final ones only), previews."""
 
         def look(part: slice):
-            return see(
-                self.sampler, self.verifiers, step, prompts[part], denoised[part], self.clock
-            )
+            return see(self.sampler, self.verifiers, step, prompts[part], denoised[part], self.clock)
 
         values, images, previews = zip(*self.batches.look(look, len(denoised)), strict=True)
         pictures = np.concatenate(images) if step is None else None

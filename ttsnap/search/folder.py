@@ -45,10 +45,7 @@ def trace(result: SearchResult, plan: SearchPlan, settings: str, accepted: bool 
         "looks": [
             {
                 "step": look.step,
-                "weights": {
-                    name: "noise_aware" if aware else "base"
-                    for name, aware in look.noise_aware.items()
-                },
+                "weights": {name: "noise_aware" if aware else "base" for name, aware in look.noise_aware.items()},
                 "candidates": look.ids,
                 "rewards": {name: values.tolist() for name, values in look.rewards.items()},
                 "rank": look.rank.tolist(),
@@ -73,9 +70,7 @@ class Folder:
         trace, seconds = (self.path / f"{kind}/{name}.json" for kind in ("traces", "seconds"))
         if not all(file.is_file() for file in (*files, trace, seconds)):
             return None
-        with foreign_content(
-            trace, "the trace of a search", "delete it, and the prompt is searched again"
-        ):
+        with foreign_content(trace, "the trace of a search", "delete it, and the prompt is searched again"):
             content = read_json(trace)
             same = content.get("settings") == settings and content.get("prompt") == prompt
             return (content, read_json(seconds)) if same else None
@@ -142,13 +137,8 @@ def summarise(rows: list[dict], settings: dict, plan: SearchPlan, notes: list[st
         return float(min(sum(values) / count, max(values)))  # rounding must not put it above them
 
     means = {
-        "rewards": {
-            name: mean(row["pick"]["rewards"][name] for row in rows)
-            for name in rows[0]["pick"]["rewards"]
-        },
-        "spent_tflop": {
-            part: mean(row["spent_tflop"][part] for row in rows) for part in rows[0]["spent_tflop"]
-        },
+        "rewards": {name: mean(row["pick"]["rewards"][name] for row in rows) for name in rows[0]["pick"]["rewards"]},
+        "spent_tflop": {part: mean(row["spent_tflop"][part] for row in rows) for part in rows[0]["spent_tflop"]},
     }
     if "accepted" in rows[0]["pick"]:
         means["accepted"] = mean(row["pick"]["accepted"] for row in rows)

@@ -38,9 +38,7 @@ def search(
     plan = make_plan(sampler, verifiers, schedule, budget, unit, batches, prompts=len(prompts))
     ids = range(first_candidate, first_candidate + plan.candidates)
     for group in chunks(prompts, prompts_at_once(plan, batches)):
-        for result in search_prompts(
-            sampler, verifiers, plan.schedule, group, ids, seed=seed, batches=batches
-        ):
+        for result in search_prompts(sampler, verifiers, plan.schedule, group, ids, seed=seed, batches=batches):
             yield result, plan
 
 
@@ -76,15 +74,12 @@ def search_pipeline(
         raise BadInput("noise_aware: goes with one score, not with several")
     if odd := set(noise_aware or ()) - set(looks):
         raise BadInput(f"noise_aware: step {min(odd)} is not one of the looks {list(looks)}")
-    sampler = wrap_pipeline(
-        pipeline, steps=num_inference_steps, guidance=guidance_scale, height=height, width=width
-    )
+    sampler = wrap_pipeline(pipeline, steps=num_inference_steps, guidance=guidance_scale, height=height, width=width)
     schedule = Schedule(tuple(looks), tuple(keep))
     size, device = (sampler.height, sampler.width), sampler.device
     with torch.inference_mode(), _upcast(pipeline.vae):
         verifiers = [
-            FunctionVerifier(name, function, noise_aware, score_tflop, size, device)
-            for name, function in named.items()
+            FunctionVerifier(name, function, noise_aware, score_tflop, size, device) for name, function in named.items()
         ]
         results = search(
             sampler, verifiers, schedule, prompts, budget, unit, seed=seed,

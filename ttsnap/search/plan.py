@@ -120,9 +120,7 @@ def make_plan(
         raise BadInput(
             f"budget: {budget:g} {unit} per prompt starts more than {MOST_CANDIDATES} candidates; lower the budget"
         )
-    return SearchPlan(
-        schedule, candidates, best_of_n, budget, unit, costs, cost["decode"], measured
-    )
+    return SearchPlan(schedule, candidates, best_of_n, budget, unit, costs, cost["decode"], measured)
 
 
 def check_budget(budget: float, unit: str) -> None:

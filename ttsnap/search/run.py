@@ -74,11 +74,7 @@ def search_into(
     """
     levels = [_levels(reward, task, sampler) for reward in task.rewards]
     verifiers = [
-        RewardVerifier(
-            reward.name,
-            load_reward(reward.kind, device=str(sampler.device), **reward.options),
-            checkpoints,
-        )
+        RewardVerifier(reward.name, load_reward(reward.kind, device=str(sampler.device), **reward.options), checkpoints)
         for reward, checkpoints in zip(task.rewards, levels, strict=True)
     ]
     batches, folder = pick_batches(sampler, verifiers, batch_size), Folder(out)
@@ -114,11 +110,7 @@ def _levels(reward: SearchReward, task: SearchTask, sampler: Sampler) -> dict[in
 
 
 def describe(
-    task: SearchTask,
-    sampler: Sampler,
-    verifiers: Sequence[RewardVerifier],
-    levels: Sequence[Levels],
-    weights: str,
+    task: SearchTask, sampler: Sampler, verifiers: Sequence[RewardVerifier], levels: Sequence[Levels], weights: str
 ) -> dict:
     """Everything that the results depend on but the number of candidates, which follows from it."""
     modules = [reward_module(reward.kind) for reward in task.rewards]
@@ -146,8 +138,7 @@ def describe(
         "code": code(__name__, *modules),
         "options": [identity(reward.kind, dict(reward.options)) for reward in task.rewards],
         "checkpoints": [
-            {str(step): weights_digest(path) for step, path in sorted(checkpoints.items())}
-            for checkpoints in levels
+            {str(step): weights_digest(path) for step, path in sorted(checkpoints.items())} for checkpoints in levels
         ],
     }
 
@@ -170,9 +161,7 @@ def _search_unfinished(
         # A group is searched as a whole: alone, a prompt's last digits would not be the same.
         if all(folder.finished(prompt, digest) for prompt in group):
             continue
-        for result in search_prompts(
-            sampler, verifiers, plan.schedule, group, ids, seed=task.seed, batches=batches
-        ):
+        for result in search_prompts(sampler, verifiers, plan.schedule, group, ids, seed=task.seed, batches=batches):
             if not folder.finished(result.prompt, digest):
                 accepted = check and bool(check(result.image[None], [result.prompt])[0][0])
                 folder.save(result, trace(result, plan, digest, accepted))
@@ -202,9 +191,7 @@ def notes_on(plan: SearchPlan, method: str, verifiers: Sequence[RewardVerifier])
         )
     for verifier in verifiers if method == "ttsnap" else ():
         if missing := [step for step in looks if step not in verifier.levels]:
-            notes.append(
-                f"{verifier.name}: base reward at steps {missing}, which have no noise-aware checkpoint"
-            )
+            notes.append(f"{verifier.name}: base reward at steps {missing}, which have no noise-aware checkpoint")
     if plan.measured:
         notes.append(
             f"{plan.candidates} candidates fit {plan.budget:g} s per prompt by what was measured before the first "

@@ -82,9 +82,7 @@ class Seconds:
 
 
 @torch.inference_mode()
-def measure(
-    sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule, batches: Batches
-) -> dict:
+def measure(sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule, batches: Batches) -> dict:
     """Seconds, the slowest of REPEATS rounds after one that warms up.
 
     {"encode": of a prompt, "start": of a candidate's noise, "denoise" and "look": {candidates in a call: seconds},
@@ -94,10 +92,7 @@ def measure(
     most = max(batches.denoise.size, batches.look.size)
     for size in sorted({1, -(-most // 2), most}, reverse=True):
         clock = Clock(sampler.device)
-        rounds = [
-            read_size(sampler, verifiers, schedule, batches, size, clock)
-            for _ in range(REPEATS + 1)
-        ][1:]
+        rounds = [read_size(sampler, verifiers, schedule, batches, size, clock) for _ in range(REPEATS + 1)][1:]
         slowest = {part: max(seconds[part] for seconds in rounds) for part in rounds[0]}
         for part in ("denoise", "look"):
             limit = getattr(batches, part).size
@@ -109,12 +104,7 @@ def measure(
 
 @torch.inference_mode()
 def read_size(
-    sampler: Sampler,
-    verifiers: Sequence[Verifier],
-    schedule: Schedule,
-    batches: Batches,
-    size: int,
-    clock: Clock,
+    sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule, batches: Batches, size: int, clock: Clock
 ) -> dict[str, float]:
     """Do once what a search does, with `size` candidates or as many as a micro-batch takes; return seconds by part."""
     clock.lap("start")

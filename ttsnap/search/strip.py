@@ -56,8 +56,7 @@ def _order(result: SearchResult) -> list[int]:
 
 def _caption(result: SearchResult) -> str:
     rewards = ", ".join(
-        f"{result.units[name].label} {result.units[name].reported(value):.4g}"
-        for name, value in result.rewards.items()
+        f"{result.units[name].label} {result.units[name].reported(value):.4g}" for name, value in result.rewards.items()
     )
     return f"{len(result.looks[0].ids)} candidates; the pick is {result.pick}: {rewards}"
 

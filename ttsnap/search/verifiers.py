@@ -44,9 +44,7 @@ class Verifier:
 class RewardVerifier(Verifier):
     """A reward of `ttsnap.rewards`; `checkpoints` are its level checkpoints, step → file."""
 
-    def __init__(
-        self, name: str, reward: Reward, checkpoints: Mapping[int, str | Path] | None = None
-    ):
+    def __init__(self, name: str, reward: Reward, checkpoints: Mapping[int, str | Path] | None = None):
         self.name, self.version, self.made_from = name, reward.version, reward.made_from
         self.units = Units.from_json(reward.score_units.to_json(), name)
         self.weights = LevelWeights(reward, dict(checkpoints or {}))
@@ -102,7 +100,5 @@ class FunctionVerifier(Verifier):
         values = np.array(values, np.float32)  # a copy: the function may use this memory again
         values = values.reshape(-1)
         if len(values) != count:
-            raise BadInput(
-                f"{self.name}: gave {len(values)} values for {count} images; give one for each"
-            )
+            raise BadInput(f"{self.name}: gave {len(values)} values for {count} images; give one for each")
         return values

@@ -13,9 +13,7 @@ def check_together(config) -> None:
         raise ValueError("model.steps: 1 leaves nothing to prune; give at least 2")
     for split in ("validation", "test"):
         if getattr(config.prompts, split).candidates < 2:
-            raise ValueError(
-                f"prompts.{split}.candidates: 1 leaves nothing to choose from; give at least 2"
-            )
+            raise ValueError(f"prompts.{split}.candidates: 1 leaves nothing to choose from; give at least 2")
     _check_levels(config, last)
     if config.simulate.schedule != "fit":
         try:
@@ -29,19 +27,13 @@ def check_together(config) -> None:
 def _check_levels(config, last: int) -> None:
     for level in config.levels:
         if level >= last:
-            raise ValueError(
-                f"levels: {level} is not before the final step {last} (model.steps is {last + 1})"
-            )
+            raise ValueError(f"levels: {level} is not before the final step {last} (model.steps is {last + 1})")
     if sorted(set(config.levels), reverse=True) != config.levels:
-        raise ValueError(
-            f"levels: {config.levels} must descend, from clean to noisy, each level once"
-        )
+        raise ValueError(f"levels: {config.levels} must descend, from clean to noisy, each level once")
     for name, reward in config.rewards.items():
         for level in reward.finetune.lr_at:
             if level not in config.levels:
-                raise ValueError(
-                    f"rewards.{name}.finetune.lr_at: {level} is none of the levels {config.levels}"
-                )
+                raise ValueError(f"rewards.{name}.finetune.lr_at: {level} is none of the levels {config.levels}")
 
 
 def _check_budgets(config) -> None:
@@ -54,9 +46,7 @@ def _check_budgets(config) -> None:
         )
     if budgets.unit == "candidates":
         if budgets.last < 1:
-            raise ValueError(
-                f"simulate.budgets.last: {budgets.last:g} pays for no candidate; give 1 or more"
-            )
+            raise ValueError(f"simulate.budgets.last: {budgets.last:g} pays for no candidate; give 1 or more")
         for split in ("test", "validation") if fitted else ("test",):
             pool = getattr(config.prompts, split).candidates
             if budgets.first > pool:
@@ -75,9 +65,7 @@ def _check_search(config) -> None:
         )
     for name in search.rewards:
         if name not in config.rewards:
-            raise ValueError(
-                f"search.rewards: {name!r} is none of the rewards {', '.join(config.rewards)}"
-            )
+            raise ValueError(f"search.rewards: {name!r} is none of the rewards {', '.join(config.rewards)}")
     for key in ("rewards", "budgets"):
         values = getattr(search, key)
         if len(set(values)) < len(values):
@@ -86,6 +74,4 @@ def _check_search(config) -> None:
         if float(f"{budget:g}") != budget:  # it is a part of file names
             raise ValueError(f"search.budgets: {budget} has more than six digits; round it")
         if search.unit == "candidates" and not 1 <= budget <= MOST_CANDIDATES:
-            raise ValueError(
-                f"search.budgets: {budget:g} candidates; give 1 to {MOST_CANDIDATES}, or unit: tflop"
-            )
+            raise ValueError(f"search.budgets: {budget:g} candidates; give 1 to {MOST_CANDIDATES}, or unit: tflop")

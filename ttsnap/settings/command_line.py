@@ -103,9 +103,7 @@ def read_options(found: argparse.Namespace, model: type[Options]) -> Options:
         if not place:
             raise BadInput(message) from None
         option = "--" + "-".join(place)
-        raise BadInput(
-            f"{option if option in found.parser.options() else place[0]}: {message}"
-        ) from None
+        raise BadInput(f"{option if option in found.parser.options() else place[0]}: {message}") from None
 
 
 def option_name(model: type[Section], key: str) -> str:
@@ -128,9 +126,7 @@ def arguments(section: Section, leave_out: Iterable[str] = ()) -> list[str]:
 def _words(option: str, value: object) -> list[str]:
     if isinstance(value, Section):
         inner = arguments(value)
-        return [w.replace("--", f"{option}-", 1) if w.startswith("--") else w for w in inner] or [
-            option
-        ]
+        return [w.replace("--", f"{option}-", 1) if w.startswith("--") else w for w in inner] or [option]
     if isinstance(value, bool):
         return [option if value else option.replace("--", "--no-", 1)]
     if isinstance(value, dict):

@@ -30,8 +30,7 @@ class Config(Section):
         description="steps that get a noise-aware checkpoint; finetuned from the cleanest to the noisiest"
     )
     checker: Checker | None = Field(
-        None,
-        description="objective verdict reported beside every reward (shapes: geometry and colour)",
+        None, description="objective verdict reported beside every reward (shapes: geometry and colour)"
     )
     simulate: Simulate = Field(default_factory=Simulate, description="simulation")
     search: Search = Field(default_factory=Search, description="real search")

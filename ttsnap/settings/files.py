@@ -21,9 +21,7 @@ class EachKeyOnce(yaml.SafeLoader):
             first = seen.setdefault((key.tag, str(key.value)), key)
             if first is not key:
                 at = first.start_mark.line + 1
-                raise _Twice(
-                    None, None, f"{key.value} stands twice (also in line {at})", key.start_mark
-                )
+                raise _Twice(None, None, f"{key.value} stands twice (also in line {at})", key.start_mark)
         return node
 
 

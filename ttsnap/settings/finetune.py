@@ -13,33 +13,24 @@ class Lora(Section):
     """Low-rank adapters (peft) in place of full weights."""
 
     rank: Positive = Field(8, description="rank r of the update B·A")
-    alpha: Annotated[float, Field(gt=0)] = Field(
-        16, description="the update is scaled by alpha / rank"
-    )
+    alpha: Annotated[float, Field(gt=0)] = Field(16, description="the update is scaled by alpha / rank")
 
 
 class FinetuneLevel(Section):
     """Noise-aware finetuning of one reward for one level."""
 
     lr: Rate = Field(3e-6, description="learning rate of AdamW")
-    batch_size: Positive = Field(
-        100, description="images per process and forward pass; whole groups of one prompt"
-    )
+    batch_size: Positive = Field(100, description="images per process and forward pass; whole groups of one prompt")
     accumulate: Positive = Field(1, description="forward passes per process and optimiser step")
-    loss: Literal["mse", "preference"] = Field(
-        "mse", description="MSE, or Bradley–Terry over pairs of one prompt"
-    )
+    loss: Literal["mse", "preference"] = Field("mse", description="MSE, or Bradley–Terry over pairs of one prompt")
     temperature: Annotated[float, Field(gt=0)] = Field(0.5, description="of the preference loss")
     standardise: Literal["none", "batch", "prompt"] = Field(
-        "none",
-        description="standardise prediction and target over the batch or within each prompt before the loss",
+        "none", description="standardise prediction and target over the batch or within each prompt before the loss"
     )
     decay: Literal["linear", "cosine", "exponential", "constant"] = Field(
         "linear", description="learning-rate decay, down to half"
     )
-    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="share of the steps to warm up over"
-    )
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of the steps to warm up over")
     epochs: Positive = Field(1, description="passes over the images per level")
     lora: Lora | None = Field(None, description="train adapters instead of the full weights")
 
@@ -47,9 +38,7 @@ class FinetuneLevel(Section):
 class Finetune(FinetuneLevel):
     """Noise-aware finetuning of one reward (TTSnap, arXiv 2511.22242)."""
 
-    lr_at: dict[int, Rate] = Field(
-        default_factory=dict, description="another rate at single levels, e.g. {2: 1.0e-6}"
-    )
+    lr_at: dict[int, Rate] = Field(default_factory=dict, description="another rate at single levels, e.g. {2: 1.0e-6}")
 
     def at(self, level: int) -> FinetuneLevel:
         """The settings of one level."""

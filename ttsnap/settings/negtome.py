@@ -11,8 +11,7 @@ class NegToMe(Section):
     """Pushes the images of a group apart (NegToMe, arXiv 2412.01339), for diversity; null: as published."""
 
     group: Annotated[int, Field(ge=2)] = Field(
-        8,
-        description="candidates in a group, denoised at once; a candidate's image depends on its group",
+        8, description="candidates in a group, denoised at once; a candidate's image depends on its group"
     )
     alpha: Annotated[float, Field(gt=0)] | None = Field(
         None, description="how far to push: h ← (1+α)·h − α·h_ref; published: FLUX 1.2, SDXL 2.5"

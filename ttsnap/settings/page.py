@@ -73,9 +73,7 @@ def _type_name(field: dict) -> str:
     if field.get("type") == "array":
         return f"list of {_type_name(field['items'])}"
     if field.get("type") == "object":
-        values = field.get("additionalProperties") or next(
-            iter(field["patternProperties"].values())
-        )
+        values = field.get("additionalProperties") or next(iter(field["patternProperties"].values()))
         return f"name → {_type_name(values)}"
     signs = {"exclusiveMinimum": ">", "minimum": "≥", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {field[k]}" for k, sign in signs.items() if field.get(k, MOST) != MOST]

@@ -10,9 +10,7 @@ from ttsnap.settings.section import Section
 class Report(Section):
     """What the report shows."""
 
-    gallery: Annotated[int, Field(ge=0)] = Field(
-        6, description="test prompts shown as Tweedie strips"
-    )
+    gallery: Annotated[int, Field(ge=0)] = Field(6, description="test prompts shown as Tweedie strips")
     gallery_candidates: Annotated[int, Field(ge=2)] = Field(
         6, description="budget of the gallery, in candidates of best-of-N"
     )

@@ -16,9 +16,7 @@ class ScheduleSettings(Section):
     steps: list[Annotated[int, Field(ge=0, le=1000)]] = Field(
         list(PUBLISHED.looks), description="steps to look at, ascending"
     )
-    keep: list[Fraction] = Field(
-        list(PUBLISHED.keep), description="fraction α of the candidates to keep at each"
-    )
+    keep: list[Fraction] = Field(list(PUBLISHED.keep), description="fraction α of the candidates to keep at each")
 
     def fixed(self, num_steps: int, where: str) -> Schedule:
         """The schedule, or BadInput that begins with `where` if it does not suit a loop of `num_steps` steps."""

@@ -35,9 +35,7 @@ FAULTS = {
 class Section(BaseModel):
     """Typed keys: unknown ones are refused, and true, false, infinity where a number stands."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod

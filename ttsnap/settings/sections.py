@@ -17,9 +17,7 @@ class Prompts(Section):
     """One set of prompts."""
 
     file: str = Field(description="prompt file: .txt, .json (list), .jsonl or .csv")
-    candidates: Annotated[int, Field(gt=0, le=MOST_CANDIDATES)] = Field(
-        description="seeds started for each prompt"
-    )
+    candidates: Annotated[int, Field(gt=0, le=MOST_CANDIDATES)] = Field(description="seeds started for each prompt")
     shard_size: Positive = Field(16, description="prompts per job")
     limit: Positive | None = Field(None, description="use only the first so many prompts")
 
@@ -39,28 +37,20 @@ class RewardModel(Section):
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="what that class takes, e.g. path: embedded:shapes-clip"
     )
-    finetune: Finetune = Field(
-        default_factory=Finetune, description="how its noise-aware weights are made"
-    )
+    finetune: Finetune = Field(default_factory=Finetune, description="how its noise-aware weights are made")
 
 
 class Search(Section):
     """The real search of test prompts with best-of-N, TTSp and TTSnap, compared with the simulation."""
 
     rewards: list[Name] = Field(
-        default_factory=list,
-        description="rewards to search by, each alone; none: no real search",
+        default_factory=list, description="rewards to search by, each alone; none: no real search"
     )
-    unit: Unit = Field(
-        "candidates", description="what budgets count: candidates of best-of-N, or TFLOP"
-    )
-    budgets: list[Annotated[float, Field(gt=0)]] = Field(
-        [4], description="per prompt", min_length=1
-    )
+    unit: Unit = Field("candidates", description="what budgets count: candidates of best-of-N, or TFLOP")
+    budgets: list[Annotated[float, Field(gt=0)]] = Field([4], description="per prompt", min_length=1)
     prompts: Positive | None = Field(None, description="only the first so many test prompts")
     fresh: bool = Field(
-        True,
-        description="candidates that are not in the reward tensor: an independent check of the simulation",
+        True, description="candidates that are not in the reward tensor: an independent check of the simulation"
     )
 
 
@@ -69,6 +59,4 @@ class Limits(Section):
 
     mem_mb: Positive | None = Field(None, description="memory in MB; jobs that fail ask for more")
     runtime: Positive | None = Field(None, description="minutes; jobs that fail ask for more")
-    gpu: Annotated[int, Field(ge=0)] = Field(
-        1, description="0 where there are none: then nothing asks for one"
-    )
+    gpu: Annotated[int, Field(ge=0)] = Field(1, description="0 where there are none: then nothing asks for one")

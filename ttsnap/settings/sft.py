@@ -17,17 +17,11 @@ Noise = Literal["random", "assigned"]  # what a generator is finetuned on
 Way = Literal[("base", *get_args(Noise))]  # how a generator was made; base: the original one
 
 # Keys of the config that are options of a command as well
-PromptField = Annotated[
-    str, Field("prompt", description="name of the prompt in a line of pairs.jsonl")
-]
-ImageField = Annotated[
-    str, Field("image", description="name of the image path in a line of pairs.jsonl")
-]
+PromptField = Annotated[str, Field("prompt", description="name of the prompt in a line of pairs.jsonl")]
+ImageField = Annotated[str, Field("image", description="name of the image path in a line of pairs.jsonl")]
 SplitTaken = Annotated[Split, Field("train", description="split that targets are taken from")]
 First = Annotated[Count, Field(0, description="first target")]
-Fresh = Annotated[
-    int, Field(500, ge=16, le=MOST_IMAGES, description="fresh random-noise samples to look at")
-]
+Fresh = Annotated[int, Field(500, ge=16, le=MOST_IMAGES, description="fresh random-noise samples to look at")]
 Checked = Annotated[Checker | None, Field(None, description="objective verdict on fresh samples")]
 
 
@@ -35,9 +29,7 @@ class Gan(Section):
     """The class-conditional GAN that is trained when no model is named (hinge loss, Adam 2e-4, β 0.5/0.999)."""
 
     latent: Annotated[int, Field(ge=2)] = Field(64, description="length of the noise vector z")
-    width: Positive = Field(
-        32, description="channels of the last block; the first has 4 times so many"
-    )
+    width: Positive = Field(32, description="channels of the last block; the first has 4 times so many")
     epochs: Positive = Field(60, description="passes over the training images")
     batch_size: Annotated[int, Field(ge=2)] = Field(64, description="images per step")
     lr: Rate = Field(2e-4, description="learning rate of both networks")
@@ -52,20 +44,12 @@ class Assign(Section):
         description="where the noise may lie; auto: sphere for vectors, exp for latents; free: anywhere, use a prior",
     )
     patch: Positive = Field(2, description="side p of a patch, in latents")
-    optimiser: Optimiser = Field(
-        "lbfgs",
-        description="lbfgs (batched, a third of Adam's steps), or adam as published",
-    )
-    steps: Count = Field(
-        200, description="steps, each an evaluation with its gradient; lbfgs: at most"
-    )
+    optimiser: Optimiser = Field("lbfgs", description="lbfgs (batched, a third of Adam's steps), or adam as published")
+    steps: Count = Field(200, description="steps, each an evaluation with its gradient; lbfgs: at most")
     tolerance: Weight = Field(
-        2e-3,
-        description="lbfgs: a target is done when ten steps bring no more than this part of its whole gain",
+        2e-3, description="lbfgs: a target is done when ten steps bring no more than this part of its whole gain"
     )
-    lr: Rate = Field(
-        5e-2, description="learning rate of adam; published: 5e-2 for GANs, 5e-4 for SDXL Turbo"
-    )
+    lr: Rate = Field(5e-2, description="learning rate of adam; published: 5e-2 for GANs, 5e-4 for SDXL Turbo")
     latent: Weight = Field(1.0, description="weight of the MSE of latents (of images, for GANs)")
     pixel: Weight = Field(0.1, description="weight of the L1 of pixels")
     drift: Weight = Field(0.0, description="weight of MSE(z, ε)")
@@ -93,16 +77,12 @@ class Optimise(Section):
 class Train(Section):
     """The M-step: finetuning on assigned or random noise."""
 
-    lr: Rate = Field(
-        1e-4, description="learning rate of AdamW; published: 1e-4 for GANs, 1e-5 for SDXL Turbo"
-    )
+    lr: Rate = Field(1e-4, description="learning rate of AdamW; published: 1e-4 for GANs, 1e-5 for SDXL Turbo")
     epochs: Positive = Field(5, description="passes over the targets per cycle")
     batch_size: Positive = Field(32, description="targets per update, over all processes")
     latent: Weight = Field(1.0, description="weight of the MSE of latents (of images, for GANs)")
     pixel: Weight = Field(0.1, description="weight of the L1 of pixels")
-    preserve_latent: Weight = Field(
-        0.25, description="weight of the MSE to the original model on fresh random noise"
-    )
+    preserve_latent: Weight = Field(0.25, description="weight of the MSE to the original model on fresh random noise")
     preserve_pixel: Weight = Field(0.0, description="the same, L1 of pixels")
     clip: Rate = Field(1.0, description="largest norm of the gradient")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -115,9 +95,7 @@ class Train(Section):
 class Data(Section):
     """The targets."""
 
-    kind: Literal[*LABELLED, "pairs"] = Field(
-        BUNDLED, description="a labelled data set, or pairs of image and prompt"
-    )
+    kind: Literal[*LABELLED, "pairs"] = Field(BUNDLED, description="a labelled data set, or pairs of image and prompt")
     folder: str | None = Field(
         None,
         description=(
@@ -145,12 +123,9 @@ class Sft(Section):
     """The second method: assign noise to targets, finetune a one-step generator on it, reassign (`snakemake sft`)."""
 
     model: str | None = Field(
-        None,
-        description="one-step pipeline (SDXL Turbo, Hyper-SD 1.5) or GAN folder; none: train a GAN",
+        None, description="one-step pipeline (SDXL Turbo, Hyper-SD 1.5) or GAN folder; none: train a GAN"
     )
-    size: Positive | None = Field(
-        None, description="image side in pixels of a pipeline, e.g. 512 for SDXL Turbo"
-    )
+    size: Positive | None = Field(None, description="image side in pixels of a pipeline, e.g. 512 for SDXL Turbo")
     data: Data = Field(default_factory=Data, description="targets")
     gan: Gan = Field(default_factory=Gan, description="the GAN")
     assign: Assign = Field(default_factory=Assign, description="E-step")
@@ -159,8 +134,7 @@ class Sft(Section):
     seeds: list[Count] = Field([0, 1, 2], description="runs that the comparison is over")
     fresh: Fresh
     features: str | None = Field(
-        None,
-        description="CLIP folder whose image features are compared; none: a classifier trained on the data set",
+        None, description="CLIP folder whose image features are compared; none: a classifier trained on the data set"
     )
     checker: Checked
 

@@ -43,8 +43,7 @@ class Simulate(Section):
     budgets: Budgets = Field(default_factory=Budgets, description="budgets per prompt")
     draws: int = Field(100, gt=0, le=MOST_DRAWS, description="random subsets per prompt and budget")
     schedule: Literal["fit"] | ScheduleSettings = Field(
-        "fit",
-        description="fit: search on the validation prompts, for each reward and method; or a fixed one",
+        "fit", description="fit: search on the validation prompts, for each reward and method; or a fixed one"
     )
 
     @model_validator(mode="before")

@@ -41,9 +41,7 @@ def assign_targets(
     identity = _identity(generator, settings, seed) | (about or {})
     if start:
         same, again = ("seed", "size", "form", "patch"), "go on with the same ones"
-        check_same(
-            "the earlier assignment", start.made_from, "this one", identity, again, only=same
-        )
+        check_same("the earlier assignment", start.made_from, "this one", identity, again, only=same)
     blocks = _blocks_of_this_run(out, identity, mirror)
     done = {record["id"]: record["start"] for block in blocks for record in block.records}
     warm = {key: n for n, key in enumerate(start.keys)} if start else {}
@@ -62,9 +60,7 @@ def assign_targets(
     progress.close()
     blocks = records.read_blocks(out)
     lines = records.write_manifest(out, blocks, given if mirror else None)
-    records.write_lines(
-        out / "failures.jsonl", ({"index": f.index, "error": f.error} for f in failures)
-    )
+    records.write_lines(out / "failures.jsonl", ({"index": f.index, "error": f.error} for f in failures))
     summary = _summary(lines, blocks, failures, len(given) - assigned)
     summary |= {"repeated": len(repeated), "settings": identity}
     if lines:
@@ -116,9 +112,7 @@ def _difference(old: dict, new: dict) -> str:
     return f"holds assignments with {key} {old.get(key)}, now it is {new.get(key)}"
 
 
-def _new(
-    targets, is_done, given, repeated, failures, shape, progress
-) -> Iterator[tuple[Target, object]]:
+def _new(targets, is_done, given, repeated, failures, shape, progress) -> Iterator[tuple[Target, object]]:
     """The targets that are left to do, with their images; fills `given` and `repeated` (keys), and `failures`."""
     for target in targets:
         if isinstance(target, Failure):
@@ -185,9 +179,7 @@ def _warm_start(eps, targets, start, warm) -> torch.Tensor | None:
         return None
     shape = start.state.shape[1:]
     fresh = eps if shape == eps.shape[1:] else torch.eye(shape[-1]).expand(len(eps), *shape)
-    rows = [
-        start.state[warm[t.key]] if t.key in warm else fresh[n].cpu() for n, t in enumerate(targets)
-    ]
+    rows = [start.state[warm[t.key]] if t.key in warm else fresh[n].cpu() for n, t in enumerate(targets)]
     return torch.stack(rows).to(eps)
 
 

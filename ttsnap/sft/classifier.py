@@ -43,12 +43,7 @@ class Classifier(nn.Module):
 
 
 def train_classifier(
-    train: Images,
-    test: Images,
-    seed: int = 0,
-    device: str = "cpu",
-    epochs: int | None = None,
-    data: str = "",
+    train: Images, test: Images, seed: int = 0, device: str = "cpu", epochs: int | None = None, data: str = ""
 ) -> tuple[Classifier, dict]:
     """Train on one split, judge on the other; at least some 400 updates. Returns it and its figures.
 

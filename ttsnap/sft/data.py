@@ -108,9 +108,7 @@ def _cifar(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     for path in _cifar_files(folder, split):
         path, data = _read(path)
         if not data or len(data) % 3073:
-            raise BadInput(
-                f"{path}: {len(data)} bytes are not whole rows of 3073 (CIFAR-10 binary)"
-            )
+            raise BadInput(f"{path}: {len(data)} bytes are not whole rows of 3073 (CIFAR-10 binary)")
         parts.append(np.frombuffer(data, np.uint8).reshape(-1, 3073))
     rows = np.concatenate(parts)
     images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)

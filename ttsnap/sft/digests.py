@@ -15,18 +15,13 @@ def data_digest(name: str, folder: str | None, split: str) -> str:
     return _digest([name, split, contents(data_files(name, folder, split), times=True)])
 
 
-def pairs_digest(
-    path: str, root: str | None, prompt_field: str, image_field: str, start: int, limit: int
-) -> str:
+def pairs_digest(path: str, root: str | None, prompt_field: str, image_field: str, start: int, limit: int) -> str:
     """16 hex digits of `limit` pairs from `start` on: prompts, and names and bytes of the images.
 
     A line that is no pair counts as it stands; `ttsnap assign` says what is wrong with it.
     """
     folder = Path(root) if root else Path(path).parent
-    pairs = [
-        _pair(line, prompt_field, image_field)
-        for line in islice(pair_lines(path), start, start + limit)
-    ]
+    pairs = [_pair(line, prompt_field, image_field) for line in islice(pair_lines(path), start, start + limit)]
     images = [folder / pair[1] for pair in pairs if len(pair) == 2]
     return _digest([pairs, contents(images, times=True)])
 

@@ -67,20 +67,11 @@ class GanGenerator(nn.Module):
         super().__init__()
         if size % 4 or size < 4:
             raise BadInput(f"size {size}: the GAN makes images whose side is a multiple of 4")
-        self.config = dict(
-            kind=KIND,
-            channels=channels,
-            size=size,
-            latent=latent,
-            width=width,
-            classes=list(classes),
-        )
+        self.config = dict(kind=KIND, channels=channels, size=size, latent=latent, width=width, classes=list(classes))
         sides = (4 * width, 2 * width, width)
         self.start = nn.Linear(latent, sides[0] * (size // 4) ** 2)
         self.norms = nn.ModuleList(ClassNorm(c, len(classes)) for c in sides)
-        self.blocks = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(sides, sides[1:], strict=False)
-        )
+        self.blocks = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(sides, sides[1:], strict=False))
         self.last = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -116,9 +107,7 @@ def to_unit(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def train_gan(
-    data: Images, settings: dict, seed: int, device: str = "cpu"
-) -> tuple[GanGenerator, dict]:
+def train_gan(data: Images, settings: dict, seed: int, device: str = "cpu") -> tuple[GanGenerator, dict]:
     """Train both networks in turn with the hinge loss; returns the generator (its moving average) and figures.
 
     settings: the keys of `settings.sft.Gan`.
@@ -132,9 +121,7 @@ def train_gan(
     net = GanGenerator(channels, size, settings["latent"], settings["width"], data.classes)
     net = net.to(device)
     critic = Discriminator(channels, settings["width"], len(data.classes)).to(device)
-    optimisers = [
-        torch.optim.Adam(m.parameters(), settings["lr"], betas=(0.5, 0.999)) for m in (net, critic)
-    ]
+    optimisers = [torch.optim.Adam(m.parameters(), settings["lr"], betas=(0.5, 0.999)) for m in (net, critic)]
     kept, losses = deepcopy(net).requires_grad_(False), []
     average = Average(_floats(net), 0.999, warm_up=20)
     batch = min(settings["batch_size"], len(images))

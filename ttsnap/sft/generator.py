@@ -48,10 +48,7 @@ class Generator:
 
     def draw(self, seeds: Sequence[int]) -> torch.Tensor:
         """Gaussian noise [n, …], row i a function of seeds[i] alone."""
-        rows = [
-            torch.randn(self.noise_shape, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
-        ]
+        rows = [torch.randn(self.noise_shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(rows).to(self.device)
 
 

@@ -15,9 +15,7 @@ class OneStepGan(Generator):
     """The GAN of ttsnap.sft.gan; its latents are the images in [−1, 1]."""
 
     def __init__(self, folder: str | Path, device: str):
-        net = load_gan(folder).to(
-            device, memory_format=torch.channels_last
-        )  # twice as fast on CPUs
+        net = load_gan(folder).to(device, memory_format=torch.channels_last)  # twice as fast on CPUs
         self.module = net.requires_grad_(False)
         config = self.module.config
         self.noise_shape = (config["latent"],)

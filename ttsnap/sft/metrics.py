@@ -37,9 +37,7 @@ def generate_images(
     return torch.cat(parts)
 
 
-def reconstruction_figures(
-    images: torch.Tensor, targets: torch.Tensor, losses: list[float]
-) -> dict:
+def reconstruction_figures(images: torch.Tensor, targets: torch.Tensor, losses: list[float]) -> dict:
     """Of images and their targets [n, C, H, W] in [0, 1]: mean PSNR (dB), MSE, L1, and the mean objective."""
     mse = (images - targets).square().flatten(1).mean(1)
     return {

@@ -47,9 +47,7 @@ def optimise_prompts(
     with tqdm(total=len(prompts), initial=len(prompts) - len(todo), desc="optimize-noise") as bar:
         for first in range(0, len(todo), size):
             batch = todo[first : first + size]
-            for prompt, found in zip(
-                batch, _optimise(generator, reward, batch, settings, seed), strict=True
-            ):
+            for prompt, found in zip(batch, _optimise(generator, reward, batch, settings, seed), strict=True):
                 _write(out / file_name(prompt), found, about)
             bar.update(len(batch))
     return _summarise(out, about, settings["patch"])
@@ -60,16 +58,12 @@ def _finished(out: Path, prompt: str, about: dict) -> bool:
     path = out / file_name(prompt) / "metrics.json"
     if not path.exists():
         return False
-    with foreign_content(
-        path, "the figures of a prompt", "delete it, and the prompt is done again"
-    ):
+    with foreign_content(path, "the figures of a prompt", "delete it, and the prompt is done again"):
         metrics = read_json(path)
         return metrics["prompt"] == prompt and metrics["about"] == about
 
 
-def _optimise(
-    generator: Generator, reward: Reward, prompts: list[str], settings: Mapping, seed: int
-) -> list[dict]:
+def _optimise(generator: Generator, reward: Reward, prompts: list[str], settings: Mapping, seed: int) -> list[dict]:
     """Optimise a batch of prompts at once: {"images", "tensors", "metrics"} of each."""
     condition = generator.embed(prompts)
     eps = base_noise(generator, seed, prompts)

@@ -30,11 +30,7 @@ class Block:
 
 
 def write_block(
-    folder: str | Path,
-    tensors: dict[str, torch.Tensor],
-    settings: dict,
-    records: list,
-    history: list,
+    folder: str | Path, tensors: dict[str, torch.Tensor], settings: dict, records: list, history: list
 ) -> None:
     """Add a block to a dataset, whole or not at all, under the first free number."""
     folder = Path(folder) / "blocks"
@@ -71,9 +67,7 @@ def write_lines(path: str | Path, values: Iterable[dict]) -> None:
     write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
 
 
-def write_manifest(
-    folder: str | Path, blocks: list[Block], keys: set[str] | None = None
-) -> list[dict]:
+def write_manifest(folder: str | Path, blocks: list[Block], keys: set[str] | None = None) -> list[dict]:
     """Write manifest.jsonl from the blocks, by index; a target stands once, in its latest block. Returns the lines.
 
     keys: only these targets.
@@ -128,9 +122,7 @@ def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
                 sample = {key: value[row] for key, value in block.items()}
                 lines.append((line["id"], line["prompt"], float(line["loss"])))
             except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise BadInput(
-                    f"{manifest}, line {number + 1}: {type(error).__name__} {error}"
-                ) from None
+                raise BadInput(f"{manifest}, line {number + 1}: {type(error).__name__} {error}") from None
             tensors.append(sample)
     if not lines:
         raise BadInput(f"{', '.join(map(str, manifests))}: no sample in it")

@@ -56,9 +56,7 @@ def finetune_generator(
             f" the teacher takes {original.noise_shape}"
         )
     version = student.version
-    trainer = Trainer(
-        student, original, data, settings, noise=noise, seed=seed, processes=processes, about=about
-    )
+    trainer = Trainer(student, original, data, settings, noise=noise, seed=seed, processes=processes, about=about)
 
     def write_checkpoints(means: list[float]) -> None:
         names = ["best"] if means[-1] == min(means) else []
@@ -128,9 +126,7 @@ class Trainer:
         self.preserves = settings["preserve_latent"] > 0 or settings["preserve_pixel"] > 0
 
     def run(
-        self,
-        state: str | Path | None = None,
-        on_epoch: Callable[[list[float]], None] | None = None,
+        self, state: str | Path | None = None, on_epoch: Callable[[list[float]], None] | None = None
     ) -> dict[str, list[float]]:
         """Train all epochs; returns the losses of every update: {"total", "fit", "preserve"}.
 
@@ -141,9 +137,7 @@ class Trainer:
         epochs = self.settings["epochs"]
         plan = batches(len(self.data.keys), self.settings["batch_size"], epochs, self.seed)
         optimiser = torch.optim.AdamW(
-            self.parameters.values(),
-            lr=self.settings["lr"],
-            weight_decay=self.settings["weight_decay"],
+            self.parameters.values(), lr=self.settings["lr"], weight_decay=self.settings["weight_decay"]
         )
         run = TrainingRun(
             "sft",
@@ -191,9 +185,7 @@ class Trainer:
         images, latents = self._pixels(chosen), self.latents[chosen].to(self.device)
         weights = settings["latent"], settings["pixel"]
         with autocast(self.device):
-            fit = reconstruction(
-                self.generator, noise.to(self.device), condition, latents, images, *weights
-            ).sum()
+            fit = reconstruction(self.generator, noise.to(self.device), condition, latents, images, *weights).sum()
             preserve = torch.zeros_like(fit)
             if self.preserves:
                 random = self._draw(number, 1, len(batch))[mine].to(self.device)

@@ -12,9 +12,7 @@ RELATIONS = ("left of", "right of", "above", "below")
 
 _OBJECT = rf"an? ({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})"
 _RELATION = f"({'|'.join(RELATIONS)})"
-_CAPTION = re.compile(
-    rf"{_OBJECT}(?: {_RELATION} {_OBJECT}(?: and {_RELATION} {_OBJECT})?)?", re.IGNORECASE
-)
+_CAPTION = re.compile(rf"{_OBJECT}(?: {_RELATION} {_OBJECT}(?: and {_RELATION} {_OBJECT})?)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,7 @@ class Caption:
 
     def text(self) -> str:
         """The caption in words, e.g. "a red circle left of a blue square and above a green circle"."""
-        names = [
-            f"{'an' if COLOURS[c][0] in 'aeiou' else 'a'} {COLOURS[c]} {SHAPES[s]}"
-            for c, s in self.objects
-        ]
+        names = [f"{'an' if COLOURS[c][0] in 'aeiou' else 'a'} {COLOURS[c]} {SHAPES[s]}" for c, s in self.objects]
         text = names[0]
         for place, (relation, name) in enumerate(zip(self.relations, names[1:], strict=True)):
             text += f"{' and' if place else ''} {RELATIONS[relation]} {name}"
@@ -46,11 +41,7 @@ def parse(text: str) -> Caption | None:
     if match is None:
         return None
     words = [word and word.lower() for word in match.groups()]
-    objects = [
-        (COLOURS.index(words[at]), SHAPES.index(words[at + 1]))
-        for at in (0, 3, 6)
-        if words[at] is not None
-    ]
+    objects = [(COLOURS.index(words[at]), SHAPES.index(words[at + 1])) for at in (0, 3, 6) if words[at] is not None]
     relations = [RELATIONS.index(words[at]) for at in (2, 5) if words[at] is not None]
     return Caption(tuple(objects), tuple(relations))
 

@@ -34,9 +34,7 @@ def colour_map(images: np.ndarray) -> np.ndarray:
     A pixel is background + a·(colour − background); anti-aliased edges have a < 1. The colour with the least
     residual is taken, and the pixel belongs to the object when a > 0.5. images: [N,H,W,3] in [0,1].
     """
-    border = np.concatenate(
-        [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1
-    )
+    border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
     background = np.median(border, axis=1)  # [N,3]
     offset = images - background[:, None, None]
     where = np.nonzero((offset**2).sum(-1) > 0.15**2)  # elsewhere a cannot reach 0.5
@@ -61,9 +59,7 @@ def _fits(mask: np.ndarray) -> tuple[float, float, float]:
     v = (np.arange(h) + 0.5)[:, None] * 2 / h - 1
     u = np.abs((np.arange(w) + 0.5)[None] * 2 / w - 1)
     ideal = {CIRCLE: u**2 + v**2 <= 1, SQUARE: np.ones_like(mask), TRIANGLE: 2 * u <= v + 1}
-    return tuple(
-        float((mask & ideal[s]).sum() / (mask | ideal[s]).sum()) for s in (CIRCLE, SQUARE, TRIANGLE)
-    )
+    return tuple(float((mask & ideal[s]).sum() / (mask | ideal[s]).sum()) for s in (CIRCLE, SQUARE, TRIANGLE))
 
 
 def find(images: np.ndarray) -> list[list[Found]]:
@@ -134,9 +130,7 @@ def check(images: np.ndarray, prompts: list[str]) -> tuple[np.ndarray, np.ndarra
     judged = [
         judge(found, captions[prompt])
         for start in range(0, len(images), 512)
-        for found, prompt in zip(
-            find(images[start : start + 512]), prompts[start : start + 512], strict=True
-        )
+        for found, prompt in zip(find(images[start : start + 512]), prompts[start : start + 512], strict=True)
     ]
     accepted, fidelity = zip(*judged, strict=True) if judged else ((), ())
     return np.array(accepted, dtype=bool), np.array(fidelity, dtype=np.float32)

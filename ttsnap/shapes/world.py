@@ -61,9 +61,7 @@ def _sdf(kind: torch.Tensor, dx: torch.Tensor, dy: torch.Tensor, r: torch.Tensor
 def render(scenes: Scenes, device: str | torch.device = "cpu") -> torch.Tensor:
     """Draw the scenes with anti-aliased edges: float32 [N,3,64,64] in [0,1]; later objects lie on top."""
     axis = torch.arange(SIZE, dtype=torch.float32, device=device) + 0.5
-    as_tensor = {
-        name: torch.as_tensor(value, device=device) for name, value in vars(scenes).items()
-    }
+    as_tensor = {name: torch.as_tensor(value, device=device) for name, value in vars(scenes).items()}
     image = as_tensor["background"].float()[:, :, None, None].expand(-1, -1, SIZE, SIZE)
     for k in range(scenes.kind.shape[1]):
         x, y, r, kind = (as_tensor[n][:, k, None, None] for n in ("x", "y", "radius", "kind"))
@@ -91,9 +89,7 @@ def relation_offset(relation, dx, dy):
 
     dx, dy: second centre minus first centre, y pointing down.
     """
-    along = np.select(
-        [relation == 0, relation == 1, relation == 2, relation == 3], [dx, -dx, dy, -dy]
-    )
+    along = np.select([relation == 0, relation == 1, relation == 2, relation == 3], [dx, -dx, dy, -dy])
     aside = np.where(np.asarray(relation) < 2, np.abs(dy), np.abs(dx))
     return along, aside
 

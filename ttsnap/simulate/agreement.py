@@ -26,16 +26,12 @@ def read_search(folder: str | Path) -> dict:
     """{"summary", "seconds", "where"} of a folder of `ttsnap search`. Raises BadInput where none was finished there."""
     folder = Path(folder)
     if not (folder / "summary.json").is_file():
-        raise BadInput(
-            f"{folder}: no finished search here; `ttsnap search --out {folder}` ends with one"
-        )
+        raise BadInput(f"{folder}: no finished search here; `ttsnap search --out {folder}` ends with one")
     summary, seconds = (read_json(folder / f"{name}.json") for name in ("summary", "seconds"))
     if not all({"made_from", "units"} <= set(r) for r in summary["settings"]["rewards"]):
         raise BadInput(f"{folder}: by an earlier version of ttsnap; search again")
     if len(summary["prompts"]) != len(seconds["prompts"]):
-        raise BadInput(
-            f"{folder}: summary.json and seconds.json are of different runs; search again"
-        )
+        raise BadInput(f"{folder}: summary.json and seconds.json are of different runs; search again")
     return {"summary": summary, "seconds": seconds, "where": folder}
 
 
@@ -69,9 +65,7 @@ def join_searches(parts: Sequence[Mapping]) -> list[dict]:
     return [joined[key] for key in sorted(joined)]
 
 
-def compare(
-    searches: Sequence[Mapping], tensors: Sequence[RewardTensor], draws: int = 100, seed: int = 0
-) -> dict:
+def compare(searches: Sequence[Mapping], tensors: Sequence[RewardTensor], draws: int = 100, seed: int = 0) -> dict:
     """What `ttsnap compare-search --json` writes: a row for each method and budget.
 
     searches: of `join_searches`. tensors: one for each reward of the searches, whose first prompts
@@ -85,9 +79,7 @@ def compare(
     prompts = [row["prompt"] for row in first["prompts"]]
     for search in searches:
         if [row["prompt"] for row in search["prompts"]] != prompts:
-            raise BadInput(
-                "searches: not all of the same prompts; compare searches of the same ones"
-            )
+            raise BadInput("searches: not all of the same prompts; compare searches of the same ones")
     if tensors[0].prompts[: len(prompts)] != prompts:
         raise BadInput("tensors: they do not begin with the prompts that were searched")
     for search in searches:
@@ -127,12 +119,8 @@ def _check_made_alike(search: Mapping, first: Mapping, tensors: Sequence[RewardT
         made = {key: tensor.attrs[key] for key in ("reward_made_from",) if key in tensor.attrs}
         used = {"reward_made_from": reward["made_from"]}
         check_same(where, used, f"the tensor of {tensor.reward}", made, remedy, known=True)
-        versions = dict(
-            v.split(":") for v in tensor.attrs.get("level_versions", "").split(",") if v
-        )
-        check_same(
-            where, reward["levels"], f"the tensor of {tensor.reward}", versions, remedy, known=True
-        )
+        versions = dict(v.split(":") for v in tensor.attrs.get("level_versions", "").split(",") if v)
+        check_same(where, reward["levels"], f"the tensor of {tensor.reward}", versions, remedy, known=True)
 
 
 def _fresh(settings: Mapping, tensor: RewardTensor) -> bool:
@@ -149,10 +137,7 @@ def _row(search: Mapping, tensors, draws: int, seed: int) -> dict:
     measured = _measured(search)
     predicted = _predicted(settings, count, tensors, draws, seed)
     both = [name for name in measured if name in predicted and np.isfinite(predicted[name]).all()]
-    seconds = {
-        part: float(np.mean([row[part] for row in search["seconds"]]))
-        for part in search["seconds"][0]
-    }
+    seconds = {part: float(np.mean([row[part] for row in search["seconds"]])) for part in search["seconds"][0]}
     return {
         "method": settings["method"],
         "schedule": settings["schedule"],
@@ -191,27 +176,19 @@ def _predicted(settings: Mapping, count: int, tensors, draws: int, seed: int) ->
         prune = METHODS["ttsp" if method == "best_of_n" else method]
         by_prompt, _ = run_method(tensors, prune, schedule, counts, draws, seed)
     units = {tensor.reward: tensor.units for tensor in tensors}
-    return {
-        name: units.get(name, Units()).reported(values[0]) for name, values in by_prompt.items()
-    }
+    return {name: units.get(name, Units()).reported(values[0]) for name, values in by_prompt.items()}
 
 
 def _against_best_of_n(rows: list[dict], seed: int) -> None:
     """Add what each method reaches over best-of-N at its budget, paired by prompt: measured and predicted."""
     for row in rows:
-        base = next(
-            (r for r in rows if r["method"] == "best_of_n" and r["budget"] == row["budget"]), None
-        )
+        base = next((r for r in rows if r["method"] == "best_of_n" and r["budget"] == row["budget"]), None)
         if base is None or base is row:
             row["over_best_of_n"] = None
             continue
         pairs = zip(("measured", "predicted"), row["_values"], base["_values"], strict=True)
         row["over_best_of_n"] = {
-            kind: {
-                name: mean_with_interval(mine[name] - other[name], seed)
-                for name in mine
-                if name in other
-            }
+            kind: {name: mean_with_interval(mine[name] - other[name], seed) for name in mine if name in other}
             for kind, mine, other in pairs
         } | {part: row["seconds"][part] / base["seconds"][part] for part in ("total", "cpu")}
 

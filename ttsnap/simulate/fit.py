@@ -206,9 +206,7 @@ def _decide(finalists, fit, test, budgets, costs, method, seed, settings, incumb
     gains = {"fit": on_fit, "held_out": held_out, "held_out_realised": held_out_whole}
     share = (costs.spent(costs.within(budgets, chosen), chosen) / budgets).max()
     if costs.accounting == "exact" and share > 1.01:
-        notes.append(
-            f"whole survivors cost up to {share:.2f} × the budget; --accounting whole forbids it"
-        )
+        notes.append(f"whole survivors cost up to {share:.2f} × the budget; --accounting whole forbids it")
     return {"schedule": chosen.as_json(), "gain": gains, "fallback": False, "notes": notes}
 
 

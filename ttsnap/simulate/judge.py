@@ -7,14 +7,7 @@ from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.intervals import simpson_weights
 from ttsnap.pruning.ranks import ranks
 from ttsnap.pruning.schedule import Schedule, survivors
-from ttsnap.simulate.methods import (
-    base_looks,
-    name_by_rank,
-    noise_aware_looks,
-    prune_named,
-    readable_steps,
-    renaming,
-)
+from ttsnap.simulate.methods import base_looks, name_by_rank, noise_aware_looks, prune_named, readable_steps, renaming
 from ttsnap.simulate.montecarlo import best_of_n, draw_candidates
 
 LOOK_READERS = {"ttsnap": noise_aware_looks, "ttsp": base_looks}
@@ -37,9 +30,9 @@ class Judge:
             )
         self.budgets, self.costs, self.pool = np.asarray(budgets, float)[usable], costs, pool
         self.steps = readable_steps(tensor, noise_aware=method == "ttsnap")
-        looks = np.concatenate(
-            [LOOK_READERS[method](tensor, self.steps), tensor.base[:, :, -1:]], axis=2
-        ).transpose(2, 0, 1)
+        looks = np.concatenate([LOOK_READERS[method](tensor, self.steps), tensor.base[:, :, -1:]], axis=2).transpose(
+            2, 0, 1
+        )
         keys = [*self.steps, costs.num_steps - 1]
         self.names = dict(zip(keys, name_by_rank(ranks(looks)), strict=True))
         drawn = draw_candidates(rng, prompts, pool, draws, pool)

@@ -73,8 +73,7 @@ def load_method(text: str) -> tuple[str, Method]:
         return name, getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise BadInput(
-            f"--method: {text!r} is not NAME=MODULE:FUNCTION of a function that can be imported "
-            f"({error})"
+            f"--method: {text!r} is not NAME=MODULE:FUNCTION of a function that can be imported ({error})"
         ) from None
     finally:
         sys.path.pop(0)
@@ -122,9 +121,7 @@ def fallback_steps(tensor: RewardTensor, steps: Sequence[int]) -> list[int]:
     return [step for step in steps if step not in levels]
 
 
-def pruner(
-    looks: Sequence[np.ndarray], tensors: Sequence[RewardTensor], schedule: Schedule
-) -> Choose:
+def pruner(looks: Sequence[np.ndarray], tensors: Sequence[RewardTensor], schedule: Schedule) -> Choose:
     """The `choose` that prunes by `looks`, one float [P, C, k] per reward, and ends by the final reward.
 
     At look j it keeps max(1, round(n·α_j)) of n candidates. With several rewards it keeps those with the smallest
@@ -192,10 +189,7 @@ def _prune_by_sum(readings: list[np.ndarray]):
 
     def order(look: int, left: np.ndarray) -> np.ndarray:
         flat = left.reshape(len(left), -1)
-        among = [
-            ranks(-np.take_along_axis(places[look], flat, axis=1).reshape(left.shape))
-            for places in readings
-        ]
+        among = [ranks(-np.take_along_axis(places[look], flat, axis=1).reshape(left.shape)) for places in readings]
         return best_first(among)
 
     def start(drawn: np.ndarray):

@@ -90,17 +90,13 @@ def _best_of_n_curve(tensors, candidates, costs, draws, seed) -> Curve:
     spent = candidates * costs.best_of_n()
     if len(tensors) == 1:
         by_prompt = best_of_n(tensors[0], candidates)
-        by_draw = {
-            name: np.repeat(values.mean(1)[:, None], draws, 1) for name, values in by_prompt.items()
-        }
+        by_draw = {name: np.repeat(values.mean(1)[:, None], draws, 1) for name, values in by_prompt.items()}
         return Curve(Schedule(), candidates, spent, by_prompt, by_draw)
     values = run_method(tensors, ttsp, Schedule(), candidates, draws, seed)
     return Curve(Schedule(), candidates, spent, *values)
 
 
-def draw_candidates(
-    rng: np.random.Generator, prompts: int, pool: int, draws: int, most: int
-) -> np.ndarray:
+def draw_candidates(rng: np.random.Generator, prompts: int, pool: int, draws: int, most: int) -> np.ndarray:
     """int32 [prompts, draws, most]: candidates without replacement, in random order.
 
     One shuffle per draw, renamed by one shuffle per prompt: the sets of any two (prompt, draw) are
@@ -114,10 +110,7 @@ def draw_candidates(
 
 def _finals(tensors: Sequence[RewardTensor]) -> dict[str, np.ndarray]:
     """What is reported of a chosen image: float [P, C] of each reward, and the checker's verdict."""
-    finals = {
-        name: tensor.base[:, :, -1].astype(float)
-        for name, tensor in zip(names(tensors), tensors, strict=True)
-    }
+    finals = {name: tensor.base[:, :, -1].astype(float) for name, tensor in zip(names(tensors), tensors, strict=True)}
     verdicts = [tensor.accepted for tensor in tensors if tensor.accepted is not None]
     return finals | ({"accepted": verdicts[0][:, :, -1].astype(float)} if verdicts else {})
 
@@ -148,12 +141,7 @@ def _chance_of_rank(pool: int, n: int) -> np.ndarray:
 
 
 def run_method(
-    tensors: Sequence[RewardTensor],
-    method: Method,
-    schedule: Schedule,
-    candidates: np.ndarray,
-    draws: int,
-    seed: int,
+    tensors: Sequence[RewardTensor], method: Method, schedule: Schedule, candidates: np.ndarray, draws: int, seed: int
 ) -> tuple[dict, dict]:
     """The mean over what a method returns: by prompt {name: [B, P]} and by draw {name: [B, D]}.
 
@@ -203,9 +191,7 @@ def _choice(method: Method, tensors, schedule, rng) -> Choose:
             if "read-only" not in str(error):
                 raise
             name = getattr(method, "__name__", str(method))
-            raise BadInput(
-                f"method {name}: changes the tensors it is given; work on copies"
-            ) from None
+            raise BadInput(f"method {name}: changes the tensors it is given; work on copies") from None
 
     choose = watched(method, shared, schedule, rng)
     return lambda drawn, counts: watched(choose, drawn, counts)

@@ -77,11 +77,7 @@ def as_csv(methods: Mapping[str, Mapping[str, Sequence]]) -> str:
 
 
 def summarise(
-    curves: Mapping[str, Curve],
-    budgets: np.ndarray,
-    costs: Costs,
-    tensors: Sequence[RewardTensor],
-    seed: int = 0,
+    curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, tensors: Sequence[RewardTensor], seed: int = 0
 ) -> dict:
     """{"methods": …, "gain": …, "gain_difference": …, "notes": …} of `simulate`'s curves of `tensors`.
 
@@ -98,9 +94,7 @@ def summarise(
             continue
         gains[name], replicates[name] = _gain(sample, curves, name, rewards[0], budgets)
         if len(rewards) > 1:
-            gains[name]["by_reward"] = {
-                reward: _gain(sample, curves, name, reward, budgets)[0] for reward in rewards
-            }
+            gains[name]["by_reward"] = {reward: _gain(sample, curves, name, reward, budgets)[0] for reward in rewards}
         if gains[name]["value"] is None and not curves[name].unread:
             without.append(name)
     notes = _notes(curves, budgets, costs, pool)
@@ -115,8 +109,7 @@ def summarise(
         "reward": rewards[0],
         "unit": units[rewards[0]].label,
         "methods": {
-            name: _method(sample, curve, curves["best_of_n"], units, budgets)
-            for name, curve in curves.items()
+            name: _method(sample, curve, curves["best_of_n"], units, budgets) for name, curve in curves.items()
         },
         "gain": gains,
         "gain_difference": _difference(gains, replicates),
@@ -143,9 +136,7 @@ class _Resamples:
         return self.of_prompts @ curve.by_prompt[name].T, by_draw
 
 
-def _method(
-    sample: _Resamples, curve: Curve, bon: Curve, units: Mapping[str, Units], budgets
-) -> dict:
+def _method(sample: _Resamples, curve: Curve, bon: Curve, units: Mapping[str, Units], budgets) -> dict:
     def values(name: str) -> dict:
         over_prompts, over_draws = sample.replicates(curve, name)
         columns = dict(
@@ -229,8 +220,7 @@ def _limits(curve: Curve, budgets: np.ndarray, costs: Costs, pool: int) -> list[
     limits = []
     if none.any():
         limits.append(
-            f"budgets up to {budgets[none].max():g} are under the {charged:g} that one candidate "
-            "costs: not simulated"
+            f"budgets up to {budgets[none].max():g} are under the {charged:g} that one candidate costs: not simulated"
         )
     if (short := ~none & (budgets < finished)).any():
         limits.append(
@@ -239,8 +229,7 @@ def _limits(curve: Curve, budgets: np.ndarray, costs: Costs, pool: int) -> list[
         )
     if many.any():
         limits.append(
-            f"budgets from {budgets[many].min():g} pay for more than the {pool} candidates of "
-            "the pool: not simulated"
+            f"budgets from {budgets[many].min():g} pay for more than the {pool} candidates of the pool: not simulated"
         )
     return limits
 

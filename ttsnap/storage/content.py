@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-WHOLE = (
-    256 << 20
-)  # bytes; of a larger file only some blocks are read: hashing it would take longer than seconds
+WHOLE = 256 << 20  # bytes; of a larger file only some blocks are read: hashing it would take longer than seconds
 BLOCK, BLOCKS = 1 << 20, 64
 # What lies in a folder of weights and no library reads.
 NOTES = {".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".log"}

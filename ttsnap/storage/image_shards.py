@@ -40,9 +40,7 @@ class Shard:
 
 
 @contextlib.contextmanager
-def open_hdf5(
-    path: str | Path, broken: str = "truncated or damaged", missing: str = ""
-) -> Iterator[h5py.File]:
+def open_hdf5(path: str | Path, broken: str = "truncated or damaged", missing: str = "") -> Iterator[h5py.File]:
     """An HDF5 file open for reading; BadInput when it cannot be opened, or fails within the block.
 
     broken: what is said when its bytes are at fault; missing: what to do where there is no such file.
@@ -60,11 +58,7 @@ def open_hdf5(
 
 
 def write_shard(
-    path: str | Path,
-    prompts: list[str],
-    steps: list[int],
-    rows: Iterable[np.ndarray],
-    attributes: dict,
+    path: str | Path, prompts: list[str], steps: list[int], rows: Iterable[np.ndarray], attributes: dict
 ) -> None:
     """Write a shard, whole or not at all. `rows` gives uint8 [C,len(steps),H,W,3] per prompt, in order."""
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
@@ -78,13 +72,7 @@ def write_shard(
             if images is None:
                 shape, chunk = (len(prompts), *row.shape), (1, 1, 1, *row.shape[2:])
                 images = file.create_dataset(
-                    "images",
-                    shape,
-                    "u1",
-                    chunks=chunk,
-                    compression="gzip",
-                    compression_opts=1,
-                    fletcher32=True,
+                    "images", shape, "u1", chunks=chunk, compression="gzip", compression_opts=1, fletcher32=True
                 )
             need_room(temporary.parent, row.nbytes)
             images[number] = row
@@ -146,12 +134,9 @@ def read_shards(paths: Sequence[str | Path]) -> list[Shard]:
         again = "generate all shards alike"
         check_same(path, shard.attributes, paths[0], shards[0].attributes, again)
         if shard.candidates != shards[0].candidates:
-            raise BadInput(
-                f"{path}: {shard.candidates} candidates, {paths[0]} has {shards[0].candidates}; {again}"
-            )
+            raise BadInput(f"{path}: {shard.candidates} candidates, {paths[0]} has {shards[0].candidates}; {again}")
     prompts, digests = (
-        [value for shard in shards for value in getattr(shard, name)]
-        for name in ("prompts", "digests")
+        [value for shard in shards for value in getattr(shard, name)] for name in ("prompts", "digests")
     )
     check_once(prompts, digests, paths[-1])
     return shards

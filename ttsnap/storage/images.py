@@ -32,9 +32,7 @@ def read_rgb(path: str | Path, name: str = "") -> np.ndarray:
     except BadInput:
         raise
     except Exception as error:  # decoders raise whatever they like on foreign bytes
-        reason = (
-            why_unreadable(path, error) or f"not an image: cannot be decoded ({one_line(error)})"
-        )
+        reason = why_unreadable(path, error) or f"not an image: cannot be decoded ({one_line(error)})"
         raise BadInput(f"{name}: {reason}") from None
 
 

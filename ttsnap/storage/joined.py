@@ -10,9 +10,7 @@ from ttsnap.storage.scores import Scores, check_images, join_scores
 from ttsnap.storage.tensor import RewardTensor
 
 
-def join_tensor(
-    base: Sequence[str], noise_aware: Sequence[str] = (), accepted: Sequence[str] = ()
-) -> RewardTensor:
+def join_tensor(base: Sequence[str], noise_aware: Sequence[str] = (), accepted: Sequence[str] = ()) -> RewardTensor:
     """The tensor of score files: of the base reward, of the level checkpoints, of a checker.
 
     Raises BadInput unless all were read from the same images, and both rewards are one.
@@ -21,9 +19,7 @@ def join_tensor(
         return _join(base, noise_aware, accepted)
 
 
-def _join(
-    base_files: Sequence[str], aware_files: Sequence[str], checked_files: Sequence[str]
-) -> RewardTensor:
+def _join(base_files: Sequence[str], aware_files: Sequence[str], checked_files: Sequence[str]) -> RewardTensor:
     base = join_scores(base_files, "base")
     images, about = base.attributes["images"], base.attributes
     aware = join_scores(aware_files, "noise_aware") if aware_files else None

@@ -39,15 +39,11 @@ def read_labelled(images: Sequence[str], labels: Sequence[str], level: int) -> L
     without the level, and for labels of other images.
     """
     if len(images) != len(labels):
-        raise BadInput(
-            f"{len(images)} image shards and {len(labels)} label files; give one for each"
-        )
+        raise BadInput(f"{len(images)} image shards and {len(labels)} label files; give one for each")
     shards, scores = read_shards(images), join_scores(labels, "base")
     for shard in shards:
         if level not in shard.steps:
-            raise BadInput(
-                f"--level: {level}, but {shard.path} holds images of steps {shard.steps} only"
-            )
+            raise BadInput(f"--level: {level}, but {shard.path} holds images of steps {shard.steps} only")
     where = [(shard, p) for shard in shards for p in range(len(shard.prompts))]
     prompts, digests = [s.prompts[p] for s, p in where], [s.digests[p] for s, p in where]
     check_images(labels[0], scores, images[0], shards[0].attributes, prompts, digests)
@@ -75,6 +71,4 @@ def check_held_out(validation: Labelled, train: Labelled) -> None:
         apart_from=("images.seed",),
     )
     if same := overlap(train.prompts, validation.prompts):
-        raise BadInput(
-            f"--validation-images: {same[1][:60]!r} is also trained on, as {same[0][:60]!r}; hold it out"
-        )
+        raise BadInput(f"--validation-images: {same[1][:60]!r} is also trained on, as {same[0][:60]!r}; hold it out")

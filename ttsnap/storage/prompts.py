@@ -55,9 +55,7 @@ def read_entries(path: str | Path) -> list[str]:
     path = Path(path)
     readers = {".txt": _txt, ".json": _json, ".jsonl": _jsonl, ".csv": _csv}
     if path.suffix.lower() not in readers:
-        raise BadInput(
-            f"{path}: prompts come as .txt, .json (list), .jsonl or .csv, not {path.suffix!r}"
-        )
+        raise BadInput(f"{path}: prompts come as .txt, .json (list), .jsonl or .csv, not {path.suffix!r}")
     with reading(path, "cannot be read"):
         data = path.read_bytes()
     if data.startswith(BYTE_ORDER_MARKS):
@@ -130,9 +128,7 @@ def _json(path: Path, text: str) -> list[tuple[str, str]]:
     except ValueError as error:
         raise BadInput(f"{path}: {error}") from None
     except RecursionError:
-        raise BadInput(
-            f"{path}: nested too deep; a JSON prompt file is a list of strings"
-        ) from None
+        raise BadInput(f"{path}: nested too deep; a JSON prompt file is a list of strings") from None
     if not isinstance(value, list):
         raise BadInput(f"{path}: a JSON prompt file is a list of strings")
     for number, entry in enumerate(value):
@@ -148,9 +144,7 @@ def _jsonl(path: Path, text: str) -> Iterator[tuple[str, str]]:
         try:
             value = parse_json(line)
         except (ValueError, RecursionError) as error:
-            raise BadInput(
-                f"{path}, {place}: not JSON ({error}); each line is one object"
-            ) from None
+            raise BadInput(f"{path}, {place}: not JSON ({error}); each line is one object") from None
         if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
             near = _near(value) if isinstance(value, dict) and "prompt" not in value else ""
             raise BadInput(f'{path}, {place}: needs an object with a text under "prompt"{near}')
@@ -194,9 +188,7 @@ def _columns(path: Path, header: list[str]) -> list[str]:
         for mark, name in ((";", "semicolons"), ("\t", "tabs")):
             if "prompt" in [column.strip(' "').lower() for column in ",".join(header).split(mark)]:
                 raise BadInput(f"{path}: its fields are parted by {name}; save it with commas")
-        raise BadInput(
-            f'{path}: no column "prompt" (columns: {", ".join(header)[:200]}){_near(header)}'
-        )
+        raise BadInput(f'{path}: no column "prompt" (columns: {", ".join(header)[:200]}){_near(header)}')
     return header
 
 

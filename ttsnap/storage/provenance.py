@@ -64,6 +64,4 @@ def check_once(prompts: Iterable[str], digests: Iterable[str], where: object) ->
     """Raise BadInput where the images of a prompt come twice; a prompt may, with other images."""
     for (prompt, _), count in Counter(zip(prompts, digests, strict=True)).items():
         if count > 1:
-            raise BadInput(
-                f"{where}: the images of {prompt[:60]!r} come {count} times; give every file once"
-            )
+            raise BadInput(f"{where}: the images of {prompt[:60]!r} come {count} times; give every file once")

@@ -96,9 +96,7 @@ def _read_step(path: Path) -> np.ndarray:
     prompts, images, _ = map(int, NAME.fullmatch(path.name).groups())
     with reading(path, "not a YAML file", "fetch it again"):
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    if not isinstance(content, dict) or sorted(map(str, content)) != sorted(
-        map(str, range(prompts))
-    ):
+    if not isinstance(content, dict) or sorted(map(str, content)) != sorted(map(str, range(prompts))):
         raise BadInput(f"{path}: its keys are not the prompts 0..{prompts - 1}; fetch it again")
     by_prompt = {int(key): values for key, values in content.items()}
     for prompt, values in sorted(by_prompt.items()):

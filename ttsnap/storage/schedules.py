@@ -20,13 +20,10 @@ def read_schedule(path: str, num_steps: int) -> Schedule:
         fitted = content.get("settings", {}).get("num_steps", num_steps)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(
-            f"{path}: no schedule in it; it needs a key schedule with steps and keep, as "
-            "fit-schedule writes"
+            f"{path}: no schedule in it; it needs a key schedule with steps and keep, as fit-schedule writes"
         ) from None
     if fitted != num_steps:
-        raise BadInput(
-            f"{path}: fitted for {fitted} steps, here there are {num_steps}; fit it again"
-        )
+        raise BadInput(f"{path}: fitted for {fitted} steps, here there are {num_steps}; fit it again")
     return found.check(num_steps, path)
 
 

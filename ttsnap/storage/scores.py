@@ -94,24 +94,14 @@ def join_scores(paths: Sequence[str], kind: str) -> Scores:
             raise BadInput(f"{path}: holds {KINDS[found]}; expected {KINDS[kind]}")
         check_same(path, part.attributes, paths[0], first.attributes, "run score again")
         if part.steps != first.steps:
-            raise BadInput(
-                f"{path}: of steps {part.steps}, {paths[0]} of {first.steps}; run score again"
-            )
+            raise BadInput(f"{path}: of steps {part.steps}, {paths[0]} of {first.steps}; run score again")
     prompts = [prompt for part in parts for prompt in part.prompts]
     digests = [digest for part in parts for digest in part.digests]
     check_once(prompts, digests, paths[-1])
-    return Scores(
-        np.concatenate([part.values for part in parts]),
-        first.steps,
-        prompts,
-        first.attributes,
-        digests,
-    )
+    return Scores(np.concatenate([part.values for part in parts]), first.steps, prompts, first.attributes, digests)
 
 
-def check_images(
-    where: object, scores: Scores, other: object, images: dict, prompts: list, digests: list
-) -> None:
+def check_images(where: object, scores: Scores, other: object, images: dict, prompts: list, digests: list) -> None:
     """Raise BadInput unless scores were read from the images of `other`.
 
     images: what made those; prompts, digests: which they are.
@@ -122,6 +112,4 @@ def check_images(
     check_same(where, scores.attributes["images"], other, images, again)
     for prompt, ours, theirs in zip(prompts, scores.digests, digests, strict=True):
         if ours != theirs:
-            raise BadInput(
-                f"{where}: read from other images of {prompt[:60]!r} than {other}; {again}"
-            )
+            raise BadInput(f"{where}: read from other images of {prompt[:60]!r} than {other}; {again}")

@@ -117,9 +117,7 @@ def check_tensors(tensors: Sequence[RewardTensor]) -> None:
     first = tensors[0]
     for other in tensors[1:]:
         if other.base.shape != first.base.shape or other.prompts != first.prompts:
-            raise BadInput(
-                f"tensors: {names(tensors)} are not of the same prompts, candidates and steps"
-            )
+            raise BadInput(f"tensors: {names(tensors)} are not of the same prompts, candidates and steps")
         about = [images_record(tensor.attrs) for tensor in (other, first)]
         where = [f"tensor of {name}" for name in names([other, first])]
         again = "score the same images with both"

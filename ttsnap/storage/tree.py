@@ -34,9 +34,7 @@ class Tree:
 
     def images(self, prompt: int) -> np.ndarray:
         """uint8 [C,K,H,W,3] of one prompt. Raises BadInput for what is no image, or not of the first one's size."""
-        return np.array(
-            [[self._image((prompt, c, step)) for step in self.steps] for c in self.candidates]
-        )
+        return np.array([[self._image((prompt, c, step)) for step in self.steps] for c in self.candidates])
 
     def _image(self, place: tuple[int, int, int]) -> np.ndarray:
         path, (first, height, width) = self.files[place], self._first
@@ -56,10 +54,7 @@ class Tree:
 
 
 def export_shards(
-    paths: Sequence[str | Path],
-    folder: str | Path,
-    steps: Collection[int] | None = None,
-    limit: int | None = None,
+    paths: Sequence[str | Path], folder: str | Path, steps: Collection[int] | None = None, limit: int | None = None
 ) -> tuple[list[str], list[int]]:
     """Write the images of shards into the tree `folder`, and their prompts beside them; returns prompts and steps.
 
@@ -70,9 +65,7 @@ def export_shards(
     steps = sorted(set(steps or shards[0].steps))
     for shard in shards:
         if missing := set(steps) - set(shard.steps):
-            raise BadInput(
-                f"{shard.path}: holds no images of step {min(missing)}, only of {shard.steps}"
-            )
+            raise BadInput(f"{shard.path}: holds no images of step {min(missing)}, only of {shard.steps}")
     places = [(shard, at) for shard in shards for at in range(len(shard.prompts))][:limit]
     for number, (shard, at) in enumerate(tqdm(places, desc="export", unit="prompt")):
         for step in steps:

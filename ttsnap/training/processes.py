@@ -24,9 +24,7 @@ class Processes:
         if self.count > 1:
             flat = torch.cat([tensor.flatten() for tensor in tensors])
             dist.all_reduce(flat)
-            for tensor, total in zip(
-                tensors, flat.split([t.numel() for t in tensors]), strict=True
-            ):
+            for tensor, total in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
                 tensor.copy_(total.view_as(tensor))
 
     def gather(self, values: dict) -> dict:

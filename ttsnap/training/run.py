@@ -76,9 +76,7 @@ class TrainingRun:
         done, first = len(self.history), self.processes.first
         if done and first:
             print(f"{self.name}: goes on after update {done} of {len(plan)}", file=sys.stderr)
-        bar = tqdm(
-            plan[done:], self.name, len(plan), initial=done, mininterval=5, disable=not first
-        )
+        bar = tqdm(plan[done:], self.name, len(plan), initial=done, mininterval=5, disable=not first)
         for number, item in enumerate(bar, start=done + 1):
             yield number, item
             if time.monotonic() - self.saved > SAVE_EVERY:

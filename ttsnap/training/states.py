@@ -11,10 +11,7 @@ from ttsnap.storage.files import one_line, why_unreadable
 
 
 def read_state(
-    path: str | Path | None,
-    identity: str,
-    parts: tuple[str, ...],
-    parameters: Mapping[str, torch.Tensor],
+    path: str | Path | None, identity: str, parts: tuple[str, ...], parameters: Mapping[str, torch.Tensor]
 ) -> dict | None:
     """The state that the run `identity` saved at `path`: a table of its `parts`, tensors on the CPU.
 
@@ -36,8 +33,6 @@ def read_state(
     except Exception as error:  # torch raises whatever it likes on broken bytes
         if cause := why_unreadable(path, error):
             raise BadInput(f"{path}: {cause}") from None
-        note = (
-            f"{path}: a broken saved state ({one_line(error)}); training starts from its beginning"
-        )
+        note = f"{path}: a broken saved state ({one_line(error)}); training starts from its beginning"
         print(note, file=sys.stderr)
         return None

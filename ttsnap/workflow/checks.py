@@ -28,9 +28,7 @@ def check_files(config: Config) -> None:
     """
     check_model(config.model.path, "model.path")
     for name, reward in config.rewards.items():
-        check_options(
-            reward.kind, reward.options, f"rewards.{name}.kind", f"rewards.{name}.options."
-        )
+        check_options(reward.kind, reward.options, f"rewards.{name}.kind", f"rewards.{name}.options.")
     data = config.sft.data
     for key in ("model", "features", "data.folder", "data.file", "data.test_file"):
         at = data if key.startswith("data.") else config.sft

@@ -85,11 +85,7 @@ def slurm_jobs(folder: str) -> dict[str, str]:
     rows = [line.split("|", 3) for line in listed.splitlines()]
     # Snakemake names its jobs by the id of the run.
     named = re.compile(r"(.*_)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-    return {
-        row[0]: row[3]
-        for row in rows
-        if len(row) == 4 and row[1] == folder and named.fullmatch(row[2])
-    }
+    return {row[0]: row[3] for row in rows if len(row) == 4 and row[1] == folder and named.fullmatch(row[2])}
 
 
 def cancel_orphans(jobs: Iterable, folder: str) -> None:
@@ -101,9 +97,9 @@ def cancel_orphans(jobs: Iterable, folder: str) -> None:
     if not shutil.which("squeue"):
         return
     comments = {
-        "_wildcards_".join(
-            [f"rule_{job.name}", *(["_".join(job.wildcards)] if job.wildcards else [])]
-        ).replace(os.sep, "_")
+        "_wildcards_".join([f"rule_{job.name}", *(["_".join(job.wildcards)] if job.wildcards else [])]).replace(
+            os.sep, "_"
+        )
         for job in jobs
     }
     for attempt in range(60):

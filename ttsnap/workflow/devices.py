@@ -36,9 +36,7 @@ def visible() -> list[str]:
 def _installed() -> list[str]:
     """The numbers of all GPUs, by the driver's own tool; none where there is no such tool."""
     try:
-        listed = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True
-        )
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
     return re.findall(r"^GPU (\d+):", listed.stdout, re.MULTILINE)

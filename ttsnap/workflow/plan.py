@@ -35,13 +35,10 @@ class Plan:
         check_files(config)
         self.config = config
         self.shards = {
-            split: shards(config_prompts(config, split), getattr(config.prompts, split).shard_size)
-            for split in SPLITS
+            split: shards(config_prompts(config, split), getattr(config.prompts, split).shard_size) for split in SPLITS
         }
         self.weights = weights_digest(config.model.path)
-        self.reward_weights = {
-            name: identity(reward.kind, reward.options) for name, reward in config.rewards.items()
-        }
+        self.reward_weights = {name: identity(reward.kind, reward.options) for name, reward in config.rewards.items()}
         self.fits = config.simulate.schedule == "fit"
         self.pruned_by = [*config.rewards, *(["all"] if len(config.rewards) > 1 else [])]
         self.last_step = config.model.steps - 1

@@ -130,9 +130,7 @@ class SftPlan:
     def judge(self, classifier: str) -> str:
         """The words that name the judge of generated images: a CLIP, or the classifier of a labelled data set."""
         features = self.settings.features
-        return shlex.join(
-            ["--features", features] if features else ["--classifier", str(classifier)]
-        )
+        return shlex.join(["--features", features] if features else ["--classifier", str(classifier)])
 
     def compare_code(self) -> str:
         """A digest of the code behind a comparison: the checker's module is named at run time."""
