@@ -28,19 +28,17 @@ def planned(snakefile: Path, folder: Path, *words: str, **environment: str) -> s
     return {" ".join([job["rule"], *job["wildcards"].values()]) for job in jobs} - {"all"}
 
 
-class Jobs(logging.Handler):
-    """Prints the jobs of a run."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a record that is of a job."""
-        if hasattr(record, "rule_msg"):
-            job = {"rule": record.rule_name, "wildcards": dict(record.wildcards)}
-            print("JOB " + json.dumps(job), flush=True)
+def show(record: logging.LogRecord) -> bool:
+    """Print a record that is of a job; a filter, as Snakemake takes away the handlers that it did not add."""
+    if hasattr(record, "rule_msg"):
+        job = {"rule": record.rule_name, "wildcards": dict(record.wildcards)}
+        print("JOB " + json.dumps(job), flush=True)
+    return True
 
 
 if __name__ == "__main__":
     from snakemake.cli import main
     from snakemake.logging import logger
 
-    logger.addHandler(Jobs())
+    logger.addFilter(show)
     main(sys.argv[1:])

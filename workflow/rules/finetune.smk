@@ -39,7 +39,7 @@ rule finetune:
         " --out {output.checkpoint} --json {output.figures} --threads {threads} > {log} 2>&1"
 
 
-rule score_noise_aware:
+use rule score_base as score_noise_aware with:
     input:
         images=rules.generate.output,
         checkpoints=expand(rules.finetune.output.checkpoint, level=CONFIG.levels, allow_missing=True),
@@ -49,18 +49,7 @@ rule score_noise_aware:
         "results/logs/score/{split}/{shard}/{reward}.noise_aware.log",
     benchmark:
         "results/benchmarks/score/{split}/{shard}/{reward}.noise_aware.tsv"
-    conda:
-        "../../envs/diffusion.yaml"
-    resources:
-        **needs(8000, 120),
     params:
-        reward=PLAN.reward,
         checkpoints=lambda w, input: [f"--checkpoint {path}" for path in input.checkpoints],
-        weights=PLAN.reward_made_from,
-        code=PLAN.reward_code("score"),
     message:
         f"{{wildcards.split}} {{wildcards.shard}}: noise-aware {{wildcards.reward}} of levels {LEVELS}"
-    shell:
-        "python -m ttsnap.workflow.devices {resources.gpu}"
-        " python -m ttsnap score {input.images} --out {output} {params.reward} {params.checkpoints}"
-        " --threads {threads} > {log} 2>&1"

@@ -5,7 +5,36 @@ from ttsnap.workflow.report import ReportFacts
 config["of_report"] = ReportFacts(CONFIG, workflow)
 
 
-rule report_budget:
+rule report_levels:
+    input:
+        alignment=expand(rules.align.output, split="test", allow_missing=True),
+        level=expand(rules.finetune.output.figures, level=CONFIG.levels, allow_missing=True),
+    output:
+        page(
+            "levels.{reward}.html",
+            "levels",
+            "3 Noise-aware rewards",
+            reward="{reward}",
+            shows="table of levels",
+        ),
+    log:
+        "results/logs/report/levels.{reward}.log",
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        **needs(2000, 10, gpu=False),
+    params:
+        part="levels",
+        files=named_inputs,
+        out=lambda w, output: output[0],
+        code=report_code(),
+    message:
+        "report: the levels of {wildcards.reward}"
+    shell:
+        "python -m ttsnap report --part {params.part} {params.files} --out {params.out} > {log} 2>&1"
+
+
+use rule report_levels as report_budget with:
     input:
         simulation=rules.simulate.output.json,
     output:
@@ -17,23 +46,14 @@ rule report_budget:
         ),
     log:
         "results/logs/report/budget.{pruned_by}.log",
-    conda:
-        "../../envs/report.yaml"
-    resources:
-        **needs(2000, 10, gpu=False),
     params:
         part="budget",
-        files=named_inputs,
-        out=lambda w, output: output[0],
         draws=CONFIG.simulate.draws,
-        code=report_code(),
     message:
         "report: reward against budget, pruned by {wildcards.pruned_by}"
-    shell:
-        "python -m ttsnap report --part {params.part} {params.files} --out {params.out} >" " {log} 2>&1"
 
 
-use rule report_budget as report_gain with:
+use rule report_levels as report_gain with:
     input:
         simulation=rules.simulate.output.json,
         # None for all rewards together, and none where the config has a schedule of its own.
@@ -57,15 +77,12 @@ use rule report_budget as report_gain with:
         "results/logs/report/gain.{pruned_by}.log",
     params:
         part="gain",
-        files=named_inputs,
-        out=lambda w, output: output[0],
         schedules=lambda w, input: input.schedule,
-        code=report_code(),
     message:
         "report: gains and schedules, pruned by {wildcards.pruned_by}"
 
 
-use rule report_budget as report_cost with:
+use rule report_levels as report_cost with:
     input:
         simulation=rules.simulate.output.json,
         tensor=lambda w: expand(rules.tensor.output, split="test", reward=PLAN.tensors_of(w)),
@@ -80,15 +97,12 @@ use rule report_budget as report_cost with:
         "results/logs/report/cost.{pruned_by}.log",
     params:
         part="cost",
-        files=named_inputs,
-        out=lambda w, output: output[0],
         accounting=CONFIG.simulate.accounting,
-        code=report_code(),
     message:
         "report: where the compute goes, pruned by {wildcards.pruned_by}"
 
 
-use rule report_budget as report_tau with:
+use rule report_levels as report_tau with:
     input:
         alignment=expand(rules.align.output, split="test", allow_missing=True),
         simulation=expand(rules.simulate.output.json, pruned_by="{reward}"),
@@ -104,38 +118,12 @@ use rule report_budget as report_tau with:
         "results/logs/report/tau.{reward}.log",
     params:
         part="tau",
-        files=named_inputs,
-        out=lambda w, output: output[0],
         levels=CONFIG.levels,
-        code=report_code(),
     message:
         "report: Kendall's τ of each step, {wildcards.reward}"
 
 
-use rule report_budget as report_levels with:
-    input:
-        alignment=expand(rules.align.output, split="test", allow_missing=True),
-        level=expand(rules.finetune.output.figures, level=CONFIG.levels, allow_missing=True),
-    output:
-        page(
-            "levels.{reward}.html",
-            "levels",
-            "3 Noise-aware rewards",
-            reward="{reward}",
-            shows="table of levels",
-        ),
-    log:
-        "results/logs/report/levels.{reward}.log",
-    params:
-        part="levels",
-        files=named_inputs,
-        out=lambda w, output: output[0],
-        code=report_code(),
-    message:
-        "report: the levels of {wildcards.reward}"
-
-
-use rule report_budget as report_gallery with:
+use rule report_levels as report_gallery with:
     input:
         tensor=expand(rules.tensor.output, split="test", allow_missing=True),
         simulation=expand(rules.simulate.output.json, pruned_by="{reward}"),
@@ -154,16 +142,13 @@ use rule report_budget as report_gallery with:
         **needs(2000, 20, gpu=False),
     params:
         part=f"gallery --prompts {CONFIG.report.gallery} --candidates {CONFIG.report.gallery_candidates}",
-        files=named_inputs,
-        out=lambda w, output: output[0],
         prompts=CONFIG.report.gallery,
         candidates=CONFIG.report.gallery_candidates,
-        code=report_code(),
     message:
         "report: who was dropped where, {wildcards.reward}"
 
 
-use rule report_budget as report_search with:
+use rule report_levels as report_search with:
     input:
         comparison=rules.compare_search.output,
     output:
@@ -178,14 +163,11 @@ use rule report_budget as report_search with:
         "results/logs/report/search.{reward}.log",
     params:
         part="search",
-        files=named_inputs,
-        out=lambda w, output: output[0],
-        code=report_code(),
     message:
         "report: real searches, {wildcards.reward}"
 
 
-use rule report_budget as report_summary with:
+use rule report_levels as report_summary with:
     input:
         tensor=expand(rules.tensor.output, split="test", reward=CONFIG.rewards),
         simulation=expand(rules.simulate.output.json, pruned_by=PLAN.pruned_by),
@@ -204,8 +186,6 @@ use rule report_budget as report_summary with:
         "results/logs/report/summary.log",
     params:
         part="summary",
-        files=named_inputs,
         out=lambda w, output: os.path.dirname(output.summary),
-        code=report_code(),
     message:
         "report: the first page"

@@ -3,7 +3,7 @@
 
 rule score_base:
     input:
-        rules.generate.output,
+        images=rules.generate.output,
     output:
         "results/scores/{split}/{shard}/{reward}.base.h5",
     log:
@@ -16,13 +16,15 @@ rule score_base:
         **needs(8000, 120),
     params:
         reward=PLAN.reward,
+        checkpoints="",
         weights=PLAN.reward_made_from,
         code=PLAN.reward_code("score"),
     message:
         "{wildcards.split} {wildcards.shard}: base {wildcards.reward} of every step"
     shell:
         "python -m ttsnap.workflow.devices {resources.gpu}"
-        " python -m ttsnap score {input} --out {output} {params.reward} --threads {threads} > {log} 2>&1"
+        " python -m ttsnap score {input.images} --out {output} {params.reward} {params.checkpoints}"
+        " --threads {threads} > {log} 2>&1"
 
 
 rule label:

@@ -96,12 +96,7 @@ use rule assign as probe with:
         targets=lambda w: SFT_PLAN.targets(w.part),
         digest=lambda w: SFT_PLAN.digest(w.part),
         model=lambda w: SFT_PLAN.model(w.seed, w.way, w.cycle),
-        weights=SFT_PLAN.weights,
-        size=SFT_PLAN.size(),
         start="",
-        settings=words(SFT.assign),
-        out=subpath(output[0], parent=True),
-        code=code("ttsnap.commands.assign"),
     # Noise for the targets of a comparison, from their base noise, for any model alike
     message:
         "seed {wildcards.seed}, {wildcards.way} after cycle {wildcards.cycle}: noise for {wildcards.part}"
