@@ -1,4 +1,4 @@
-"""A value has one unit: that of its reward's class, from score to report, whatever the reward is called."""
+"""Values keep the unit of their reward's class from score to report, whatever the reward is called."""
 
 import json
 
@@ -9,6 +9,7 @@ import torch
 from ttsnap.cli import main
 from ttsnap.pruning.units import REWARD_UNITS, Units
 from ttsnap.rewards.base import Reward, load_reward
+from ttsnap.storage.files import write_json
 from ttsnap.storage.image_shards import write_shard
 from ttsnap.storage.tensor import RewardTensor, read_tensor, write_tensor
 
@@ -65,7 +66,7 @@ def measured(request, shard, tmp_path):
     return kind, name, tensor, shard[1]
 
 
-def test_tensors_hold_raw_values_and_say_their_units(measured):
+def test_tensors_hold_raw_values_and_their_units(measured):
     kind, name, path, brightness = measured
     tensor = read_tensor(path)
     raw = 2 * brightness + 0.5 if kind == "Thrice" else brightness
@@ -74,7 +75,7 @@ def test_tensors_hold_raw_values_and_say_their_units(measured):
     np.testing.assert_allclose(tensor.units.reported(tensor.base[:, :, -1]), reported(kind, brightness), atol=1e-5)
 
 
-def test_every_figure_is_reported_in_them(measured, shard, tmp_path):
+def test_every_figure_is_reported_in_these_units(measured, shard, tmp_path):
     """simulate, its CSV, align, fit-schedule at one budget, the gallery: all from one tensor."""
     kind, name, path, brightness = measured
     final = reported(kind, brightness)
@@ -109,8 +110,8 @@ def test_every_figure_is_reported_in_them(measured, shard, tmp_path):
     np.testing.assert_allclose(values, final[0, :3], atol=1e-5)
 
 
-def test_a_real_search_and_its_comparison_show_the_same(measured, tmp_path):
-    """The picks of a search hold scores; compare-search shows them as the simulation's are shown."""
+def test_a_real_search_and_its_comparison_report_the_same_units(measured, tmp_path):
+    """The picks of a search hold scores, which compare-search reports like those of the simulation."""
     kind, name, path, brightness = measured
     reward = load_reward(f"test_units:{kind}")
     picks = brightness.argmax(1)
@@ -131,10 +132,9 @@ def test_a_real_search_and_its_comparison_show_the_same(measured, tmp_path):
         "weights": "w", "checker": None, "rewards": [described],
     }  # fmt: skip
     summary = {"settings": settings, "candidates": CANDIDATES, "budget_tflop": 1.0, "notes": []}
-    (tmp_path / "found").mkdir()
     seconds = {"prompts": [{"total": 1.0, "cpu": 1.0}] * len(PROMPTS)}
-    for file, content in (("summary", summary | {"prompts": rows}), ("seconds", seconds)):
-        (tmp_path / f"found/{file}.json").write_text(json.dumps(content))
+    write_json(tmp_path / "found/summary.json", summary | {"prompts": rows})
+    write_json(tmp_path / "found/seconds.json", seconds)
     run("compare-search", tmp_path / "found", "--tensor", path, "--json", tmp_path / "c.json")
     compared = json.loads((tmp_path / "c.json").read_text())
     row = compared["rows"][0]
@@ -145,7 +145,7 @@ def test_a_real_search_and_its_comparison_show_the_same(measured, tmp_path):
 
 
 def test_the_units_of_the_published_rewards():
-    """ImageReward's score is normalised already; its raw values are so once, HPSv2's are × 100."""
+    """ImageReward's score is already normalised, its raw values are normalised once; HPSv2's are × 100."""
     from ttsnap.rewards.hps import HPSv2
     from ttsnap.rewards.imagereward import MEAN, STD, ImageReward
 
@@ -177,6 +177,6 @@ def test_imported_values_have_the_units_of_their_kind(tmp_path, folder, words, k
     assert tensor.units == units
 
 
-def test_a_tensor_without_units_is_reported_as_it_is(tmp_path):
+def test_a_tensor_without_units_is_reported_unchanged(tmp_path):
     write_tensor(tmp_path / "t.h5", RewardTensor(np.ones((1, 2, 3)), attrs={"reward": "hpsv2"}))
     assert read_tensor(tmp_path / "t.h5").units == Units(label="hpsv2")

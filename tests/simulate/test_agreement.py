@@ -1,4 +1,4 @@
-"""Real searches beside the simulation: made-up searches whose outcome is known."""
+"""Real searches beside the simulation: synthetic searches with a known outcome."""
 
 import json
 
@@ -14,6 +14,7 @@ from ttsnap.report.searches import search_page
 from ttsnap.simulate.agreement import compare, join_searches
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import best_of_n
+from ttsnap.storage.files import write_json
 from ttsnap.storage.tensor import RewardTensor, write_tensor
 
 PROMPTS, POOL, STEPS = 40, 12, 6
@@ -22,7 +23,7 @@ COSTS = Costs(1.0, 0.5, STEPS, "whole")
 
 
 def world(seed: int, prompts: int = PROMPTS) -> RewardTensor:
-    """A pool of candidates; the same prompts are as hard whatever the seed."""
+    """A pool of candidates; a prompt is equally hard under every seed."""
     hard = np.random.default_rng(99).normal(size=(prompts, 1, 1))
     rng = np.random.default_rng(seed)
     quality = rng.normal(size=(prompts, POOL, 1))
@@ -110,7 +111,7 @@ def test_one_prompt_has_no_interval():
     render("search", **search_page(result))
 
 
-def test_page_says_what_was_found():
+def test_page_states_the_result():
     result = compare(join_searches(searches(world(1))), [world(2)], draws=50)
     page = render("search", **search_page(result))
     assert "The search for real" in page and page.count("<table>") == 2
@@ -136,14 +137,13 @@ def test_searches_that_do_not_belong_together_are_refused():
 
 
 def test_command(tmp_path, capsys):
-    folders = []
-    for number, part in enumerate(searches(world(1))):
-        folders.append(str(tmp_path / str(number)))
-        (tmp_path / str(number)).mkdir()
+    parts = searches(world(1))
+    folders = [tmp_path / str(number) for number in range(len(parts))]
+    for folder, part in zip(folders, parts, strict=True):
         for name in ("summary", "seconds"):
-            (tmp_path / str(number) / f"{name}.json").write_text(json.dumps(part[name]))
+            write_json(folder / f"{name}.json", part[name])
     write_tensor(tmp_path / "t.h5", world(2))
-    words = ["compare-search", *folders, "--tensor", str(tmp_path / "t.h5")]
+    words = ["compare-search", *map(str, folders), "--tensor", str(tmp_path / "t.h5")]
     out = tmp_path / "c.json"
     assert main([*words, "--draws", "20", "--json", str(out)]) == 0
     assert json.loads(out.read_text())["compared"] == 12

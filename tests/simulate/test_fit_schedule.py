@@ -1,4 +1,4 @@
-"""Schedules that are fitted: better than guessed ones, never below best-of-N, reproducible."""
+"""Fitted schedules: better than guessed ones, never below best-of-N, reproducible."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from ttsnap.cli import main
 from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.schedule import Schedule
 from ttsnap.simulate.fit import Settings, fit_schedule, search
-from ttsnap.simulate.judge import Judge
+from ttsnap.simulate.judge import ScheduleJudge
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import summarise
 from ttsnap.storage.files import read_json
@@ -32,14 +32,14 @@ def example(prompts=40, candidates=60, steps=8, seed=0, noise=1.0) -> RewardTens
 
 def test_the_judge_agrees_with_the_simulator():
     tensor, schedule = example(), Schedule((1, 4), (0.5, 0.4))
-    judged = Judge(tensor, BUDGETS, COSTS, "ttsnap", 200, np.random.default_rng(0))(schedule)
+    judged = ScheduleJudge(tensor, BUDGETS, COSTS, "ttsnap", 200, np.random.default_rng(0))(schedule)
     curves = simulate([tensor], BUDGETS, COSTS, schedule, draws=200)
     simulated = summarise(curves, BUDGETS, COSTS, [tensor])["gain"]["ttsnap"]
     assert judged == pytest.approx(simulated["value"], abs=0.05)
 
 
 def test_search_finds_what_enumeration_finds():
-    judge = Judge(example(steps=5), BUDGETS, Costs(1.0, 0.2, 5), "ttsnap", 8,
+    judge = ScheduleJudge(example(steps=5), BUDGETS, Costs(1.0, 0.2, 5), "ttsnap", 8,
                   np.random.default_rng(0))  # fmt: skip
     found = judge(search(judge, SMALL, np.random.default_rng(1))[0])
     fractions = (0.2, 0.35, 0.5, 0.65, 0.8)
@@ -52,7 +52,7 @@ def test_search_finds_what_enumeration_finds():
     assert found >= max(map(judge, grid)) - 0.02
 
 
-def test_an_incumbent_stays_unless_another_clearly_gains_more():
+def test_an_incumbent_stays_unless_another_schedule_clearly_gains_more():
     tensors = example(), example(seed=1)
     best = fit_schedule(*tensors, BUDGETS, COSTS, "ttsnap", 0, SMALL)["schedule"]
     near = Schedule(tuple(best["steps"]), tuple(f + 0.001 for f in best["keep"]))
@@ -137,7 +137,7 @@ def test_only_steps_with_values_are_looked_at():
     tensor = example()
     tensor.noise_aware = None
     tensor.base[:, :, [0, 1, 2, 4, 6]] = np.nan
-    judge = Judge(tensor, BUDGETS, COSTS, "ttsnap", 4, np.random.default_rng(0))
+    judge = ScheduleJudge(tensor, BUDGETS, COSTS, "ttsnap", 4, np.random.default_rng(0))
     assert judge.steps == [3, 5]
     assert all(set(s.looks) <= {3, 5} for s in search(judge, SMALL, np.random.default_rng(0)))
 

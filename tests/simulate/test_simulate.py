@@ -50,7 +50,7 @@ def looks_by_hand(tensor, name, steps, prompt):
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("name", ["ttsp", "ttsnap", "oracle"])
 @pytest.mark.parametrize("rewards", [1, 2])
-def test_the_chosen_candidate_is_that_of_brute_force(name, ties, rewards):
+def test_the_chosen_candidate_matches_brute_force(name, ties, rewards):
     tensors = [example(seed=seed, ties=ties) for seed in range(rewards)]
     schedule = Schedule((0, 2, 3), (0.7, 0.5, 0.6))
     choose = METHODS[name](tensors, schedule, None)
@@ -87,7 +87,7 @@ def test_best_of_n_is_exact(ties):
 
 
 @given(st.integers(1, 400), st.data())
-def test_chances_of_best_of_n_are_those_of_the_formula(pool, data):
+def test_chances_of_best_of_n_follow_the_formula(pool, data):
     n = data.draw(st.integers(1, pool))
     chances = montecarlo._chance_of_rank(pool, n)
     exact = [math.comb(pool - 1 - r, n - 1) / math.comb(pool, n) for r in range(pool)]
@@ -96,13 +96,13 @@ def test_chances_of_best_of_n_are_those_of_the_formula(pool, data):
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=30))
-def test_ranks_are_those_of_a_stable_sort(values):
+def test_ranks_match_a_stable_sort(values):
     scores = np.array([values], np.float32)
     order = np.argsort(-scores[0], kind="stable")
     assert ranks(scores)[0, order].tolist() == list(range(len(values)))
 
 
-def test_draws_are_without_replacement_and_even():
+def test_draws_are_uniform_and_without_replacement():
     drawn = draw_candidates(np.random.default_rng(0), 50, 7, 200, 3)
     assert all(len(set(row)) == 3 for row in drawn.reshape(-1, 3).tolist())
     shares = np.bincount(drawn.ravel(), minlength=7) / drawn.size
@@ -123,8 +123,8 @@ def test_monte_carlo_agrees_with_enumeration():
 
 
 @pytest.mark.parametrize("rewards", [1, 2])
-def test_random_pruning_is_any_of_the_subsets_with_the_same_chance(rewards):
-    """Its mean is exactly that of the best of as many as survive, on a single prompt too."""
+def test_random_pruning_keeps_every_subset_with_the_same_chance(rewards):
+    """Its mean equals that of the best of as many as survive, on a single prompt too."""
     tensors = [example(1, 6, seed=seed, name=f"r{seed}") for seed in range(rewards)]
     costs = Costs(1.0, 0.5, 5)
     budget = np.array([costs.schedule(SCHEDULE) * 5.5, 40.0])
@@ -154,10 +154,10 @@ def test_a_method_that_cannot_read_a_step_is_left_out_and_says_so():
 def test_over_best_of_n_is_the_difference_of_the_two_curves():
     tensor, budgets, costs = example(8, 12, name="hpsv2"), np.array([8.0, 16.0]), Costs(1.0, 0.5, 5)
     curves = summarise(simulate([tensor], budgets, costs, SCHEDULE), budgets, costs, [tensor])["methods"]
-    own, bon = curves["ttsnap"], curves["best_of_n"]
-    np.testing.assert_allclose(own["over_best_of_n"], np.subtract(own["reward"], bon["reward"]))
-    ends = zip(own["over_best_of_n_low"], own["over_best_of_n"], own["over_best_of_n_high"], strict=True)
-    assert all(low <= value <= high for low, value, high in ends)
+    ttsnap_curve, bon = curves["ttsnap"], curves["best_of_n"]
+    over = [ttsnap_curve[f"over_best_of_n{end}"] for end in ("_low", "", "_high")]
+    np.testing.assert_allclose(over[1], np.subtract(ttsnap_curve["reward"], bon["reward"]))
+    assert all(low <= value <= high for low, value, high in zip(*over, strict=True))
     assert bon["over_best_of_n"] == bon["over_best_of_n_high"] == [0, 0]
 
 
@@ -166,7 +166,7 @@ def test_memory_is_bounded_by_blocks_of_draws(monkeypatch):
     arguments = [example(10, 40)], np.array([20.0, 60.0]), Costs(1.0, 0.5, 5), SCHEDULE
 
     def measured(block: int):
-        monkeypatch.setattr(montecarlo, "BLOCK", block)
+        monkeypatch.setattr(montecarlo, "DRAWN_AT_ONCE", block)
         tracemalloc.start()
         curve = simulate(*arguments, draws=4000)["oracle"]
         peak = tracemalloc.get_traced_memory()[1]
@@ -200,7 +200,7 @@ def test_whole_accounting_never_spends_more_than_the_budget(steps, budget, fract
     schedule = Schedule(tuple(sorted(steps)), (fraction,) * len(steps))
     costs = Costs(9.9, 1.2, 20, "whole")
     count = costs.within(budget, schedule)
-    assert count == Costs(9.9, 1.2, 20, "realised").within(budget, schedule), "its older name"
+    assert count == Costs(9.9, 1.2, 20, "realised").within(budget, schedule), "the former name"
     assert costs.spent(count, schedule) <= budget
     assert count <= Costs(9.9, 1.2, 20).within(budget, schedule)
     alive = [int(count), *survivors(int(count), schedule.keep)] if count else [0] * (1 + len(steps))
@@ -209,7 +209,7 @@ def test_whole_accounting_never_spends_more_than_the_budget(steps, budget, fract
 
 
 @given(st.lists(st.floats(0.1, 9), min_size=1, max_size=12))
-def test_simpson_is_that_of_scipy(gaps):
+def test_simpson_matches_scipy(gaps):
     x = np.cumsum([0.0, *gaps])
     y = np.sin(x)
     assert simpson_weights(x) @ y == pytest.approx(simpson(y, x=x), rel=1e-6, abs=1e-6)
@@ -223,7 +223,7 @@ def test_gain_word_for_word():
     assert np.isnan(gain(method, np.ones(3), budgets))
 
 
-def test_oracle_is_best_of_as_many_and_random_is_below():
+def test_oracle_equals_best_of_as_many_and_random_is_below():
     tensor, costs = example(40, 30, seed=2), Costs(1.0, 0.5, 5)
     curves = simulate([tensor], np.arange(8.0, 40, 4), costs, SCHEDULE, draws=200)
     exact = best_of_n(tensor, curves["oracle"].candidates)["clip"].mean(1)
@@ -262,7 +262,7 @@ def test_intervals_of_draws_cover_what_other_seeds_give_on_the_same_prompts():
     assert (ends[1] - ends[0]).mean() < (high - low).mean() / 2
 
 
-def test_a_method_of_ones_own_is_one_function():
+def test_a_custom_method_is_a_function():
     def first_drawn(tensors, schedule, rng):
         return lambda drawn, counts: np.repeat(drawn[None, :, :, 0], len(counts), axis=0)
 
@@ -311,11 +311,11 @@ def spoils_when_choosing(tensors, schedule, rng):
 
 
 @pytest.mark.parametrize("method", [spoils_rewards, spoils_when_choosing])
-def test_a_method_cannot_change_what_the_next_sees(method):
+def test_a_method_cannot_change_what_the_next_one_sees(method):
     tensor, budgets, costs = example(), np.array([8.0, 12.0]), Costs(1.0, 0.5, 5)
     before = tensor.base.copy(), tensor.accepted.copy()
     with pytest.raises(BadInput, match=f"{method.__name__}: changes the tensors.*work on copies"):
         simulate([tensor], budgets, costs, SCHEDULE, methods={"mine": method, **METHODS})
     np.testing.assert_array_equal(tensor.base, before[0])
     np.testing.assert_array_equal(tensor.accepted, before[1])
-    tensor.base[0, 0, 0] = 1  # one's own tensor stays one's own
+    tensor.base[0, 0, 0] = 1  # the caller's tensor stays writable

@@ -64,7 +64,7 @@ def test_a_schedule_of_each_method_from_a_file(tmp_path):
     assert curves["ttsnap"]["candidates"] != curves["best_of_n"]["candidates"]
 
 
-def test_the_fallback_is_said(tmp_path, capsys):
+def test_the_fallback_is_reported(tmp_path, capsys):
     status, result = run(tmp_path, example(10, 12), "--steps", "1,3")
     assert status == 0 and result["fallback_steps"] == [3]
     assert "base reward at steps [3]" in capsys.readouterr().err
@@ -72,7 +72,7 @@ def test_the_fallback_is_said(tmp_path, capsys):
     assert status == 0 and result["fallback_steps"] == [0, 2]
 
 
-def test_budgets_too_small_and_beyond_the_pool_are_said(tmp_path):
+def test_budgets_too_small_and_beyond_the_pool_are_reported(tmp_path):
     status, result = run(tmp_path, example(10, 12), "--budgets", "2,4,8,16,32,64,128")
     assert status == 0
     bon, ttsnap = result["methods"]["best_of_n"], result["methods"]["ttsnap"]
@@ -84,10 +84,10 @@ def test_budgets_too_small_and_beyond_the_pool_are_said(tmp_path):
     assert any("more than the 12 candidates" in note for note in result["notes"])
 
 
-def test_budgets_that_finish_no_candidate_are_said(tmp_path):
-    """One that goes all the way by this schedule costs 6.5 and is charged 3.375, by fractions."""
-    one = ["--steps", "0,2", "--keep", "0.5,0.5", "--budgets", "2,4,6,8,16"]
-    _, result = run(tmp_path, example(10, 12), *one)
+def test_budgets_that_finish_no_candidate_are_reported(tmp_path):
+    """A candidate that this schedule finishes costs 6.5, and is charged 3.375 by fractions."""
+    options = ["--steps", "0,2", "--keep", "0.5,0.5", "--budgets", "2,4,6,8,16"]
+    _, result = run(tmp_path, example(10, 12), *options)
     assert result["methods"]["ttsnap"]["candidates"][:3] == [0, 1, 1]
     assert [note for note in result["notes"] if note.startswith("ttsp, ttsnap, oracle, random: ")] == [
         "ttsp, ttsnap, oracle, random: budgets up to 2 are under the 3.375 that one candidate costs: not simulated",
@@ -95,13 +95,13 @@ def test_budgets_that_finish_no_candidate_are_said(tmp_path):
         "it is finished; --accounting whole leaves them out",
     ]
     for name in ("whole", "realised"):
-        _, result = run(tmp_path, example(10, 12), *one, "--accounting", name)
+        _, result = run(tmp_path, example(10, 12), *options, "--accounting", name)
         assert result["methods"]["ttsnap"]["candidates"][:3] == [0, 0, 0]
         assert any("up to 6 are under the 6.5 that one" in note for note in result["notes"])
         assert result["settings"]["accounting"] == name
 
 
-def test_a_step_that_has_nothing_to_read_names_those_that_have(tmp_path, capsys):
+def test_a_step_with_nothing_to_read_names_those_that_have(tmp_path, capsys):
     tensor = example()
     tensor.base[:, :, :-1] = np.nan
     assert run(tmp_path, tensor, "--steps", "0,3")[0] == 2
@@ -119,7 +119,7 @@ def test_a_step_that_has_nothing_to_read_names_those_that_have(tmp_path, capsys)
         ("drawn[None, :, :, 0] * 0 - 1", "it chose candidate -1"),
     ],
 )
-def test_a_method_of_ones_own_that_chooses_no_candidates(tmp_path, capsys, monkeypatch, chosen, says):
+def test_a_custom_method_that_chooses_no_candidates(tmp_path, capsys, monkeypatch, chosen, says):
     text = f"def mine(tensors, schedule, rng):\n    return lambda drawn, counts: {chosen}\n"
     (tmp_path / "odd_method.py").write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -194,7 +194,7 @@ def test_a_look_at_several_rewards_costs_them_all(tmp_path):
     assert status == 0 and result["settings"]["look_cost"] == 0.75
 
 
-def test_costs_have_to_be_given_somehow(tmp_path, capsys):
+def test_unknown_costs_have_to_be_given(tmp_path, capsys):
     assert run(tmp_path, RewardTensor(example().base))[0] == 2
     assert "--denoise-cost" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""What a search costs, and how many candidates a budget pays for."""
+"""The cost of a search, and how many candidates a budget pays for."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,19 +10,18 @@ from ttsnap.pruning.schedule import BEST_OF_N, Schedule
 
 Accounting = Literal["exact", "published", "whole", "realised"]
 ACCOUNTINGS = get_args(Accounting)
-MOST_COUNTED = 10**9  # beyond any pool, and exact as a float
+MOST_COUNTED = 10**9  # more than any pool, and exact as a float
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What one candidate costs: `denoise` and `look` in TFLOP (or any one unit, seconds too).
+    """The costs of one candidate: `denoise` per evaluation and `look`, in TFLOP (or another unit, such as seconds).
 
     accounting  "exact": every denoiser evaluation is charged, and a fraction of a candidate costs that fraction;
-                "whole": as exact, but each look keeps a whole number of survivors, as a real search does, and fewer
-                candidates start wherever these would cost more than the budget, which is never exceeded
-                ("realised" is the older name of the same);
-                "published": s_0 = 0, which leaves out one evaluation per candidate of a schedule; to reproduce
-                published figures only
+                "whole" (formerly "realised"): each look keeps a whole number of survivors, as a real search does,
+                and no more candidates start than stay within the budget;
+                "published": s_0 = 0, which leaves out one evaluation per candidate of a schedule; only to reproduce
+                the published figures
     """
 
     denoise: float
@@ -42,7 +41,7 @@ class Costs:
 
     @property
     def whole_survivors(self) -> bool:
-        """Whether candidates are counted so that whole survivors stay within the budget."""
+        """Whether whole survivors have to stay within the budget."""
         return self.accounting in ("whole", "realised")
 
     def best_of_n(self) -> float:
@@ -52,30 +51,25 @@ class Costs:
     def schedule(self, schedule: Schedule) -> float:
         """Per candidate: Σ_j a_j((s_j − s_{j−1})d + v) + a_{k+1}((S−1−s_k)d + v).
 
-        As `ttsp_cost` of TTSnap's code (arXiv 2511.22242, `simulation/ttsnap_sim.py`), but for s_0.
+        `ttsp_cost` of TTSnap's code (arXiv 2511.22242, `simulation/ttsnap_sim.py`), except for s_0.
         """
-        alive = np.concatenate([[1.0], np.cumprod(schedule.keep)])
-        return float(self._stretches(schedule) @ alive)
+        return float(self._stretches(schedule) @ np.cumprod([1.0, *schedule.keep]))
 
     def spent(self, candidates: int | np.ndarray, schedule: Schedule) -> np.ndarray:
-        """What so many candidates really cost, each look keeping a whole number of them."""
+        """The cost of starting `candidates`, when each look keeps a whole number of them."""
         alive = [np.asarray(candidates, float)]
         for fraction in schedule.keep:
             alive.append(np.maximum(1, np.rint(alive[-1] * fraction)))
         return (alive[0] > 0) * sum(a * c for a, c in zip(alive, self._stretches(schedule), strict=True))
 
     def within(self, budget: float | np.ndarray, schedule: Schedule = BEST_OF_N) -> np.ndarray:
-        """int, the shape of `budget`: how many candidates it pays for, MOST_COUNTED at most."""
+        """How many candidates the budget pays for, at most MOST_COUNTED: int, in the shape of `budget`."""
         count = np.floor(np.asarray(budget, float) / self.schedule(schedule))
         count = np.minimum(count, MOST_COUNTED).astype(int)
-        while self.whole_survivors:
-            over = self.spent(count, schedule) > budget
-            if not over.any():
-                break
+        while self.whole_survivors and (over := self.spent(count, schedule) > budget).any():
             count = count - over
         return count
 
     def _stretches(self, schedule: Schedule) -> np.ndarray:
         start = 0 if self.accounting == "published" and schedule.looks else -1
-        steps = [start, *schedule.looks, self.num_steps - 1]
-        return np.diff(steps) * self.denoise + self.look
+        return np.diff([start, *schedule.looks, self.num_steps - 1]) * self.denoise + self.look

@@ -3,14 +3,14 @@
 import numpy as np
 
 RESAMPLES = 1000
-LEVEL = 0.95
+TAIL = 50 * (1 - 0.95)  # per cent on either side of a 95 % interval
 
 
 def simpson_weights(x: np.ndarray) -> np.ndarray:
     """Weights w such that w @ y is Simpson's area of y over the points x (any spacing).
 
-    An even number of points takes Cartwright's correction for the last stretch, as `scipy.integrate.simpson` does;
-    two points give the trapezium, one or none the area 0.
+    For an even number of points the last interval takes Cartwright's correction, as in `scipy.integrate.simpson`.
+    Two points give the trapezoid rule, fewer the area 0.
     """
     x = np.asarray(x, float)
     weights, gaps = np.zeros(len(x)), np.diff(x)
@@ -30,7 +30,7 @@ def simpson_weights(x: np.ndarray) -> np.ndarray:
 def gain(method: np.ndarray, best_of_n: np.ndarray, budgets: np.ndarray) -> np.ndarray:
     """Ω = (A_method − A_bon)/A_bon of mean rewards [..., budgets]; NaN where A_bon is not positive.
 
-    A is the area of reward − best-of-N's reward at the smallest budget, as `evaluate` of TTSnap's code has it.
+    A is the area of (reward − best-of-N's reward at the smallest budget), as in `evaluate` of TTSnap's code.
     """
     weights = simpson_weights(budgets)
     start = best_of_n[..., :1]
@@ -39,25 +39,24 @@ def gain(method: np.ndarray, best_of_n: np.ndarray, budgets: np.ndarray) -> np.n
     return np.where(rises, (area - area_bon) / np.where(rises, area_bon, 1.0), np.nan)
 
 
-def resampling(rng: np.random.Generator, count: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """float [resamples, count]: each row the weights of a bootstrap sample of `count` items."""
-    picks = rng.integers(count, size=(resamples, count))
-    picks += count * np.arange(resamples)[:, None]
-    return np.bincount(picks.ravel(), minlength=resamples * count).reshape(resamples, -1) / count
+def resampling(rng: np.random.Generator, count: int) -> np.ndarray:
+    """float [RESAMPLES, count]: each row holds the weights of a bootstrap sample of `count` items."""
+    picks = rng.integers(count, size=(RESAMPLES, count))
+    picks += count * np.arange(RESAMPLES)[:, None]
+    return np.bincount(picks.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, -1) / count
 
 
-def interval(replicates: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """The percentile interval over the first axis: (low, high); NaN if any replicate is."""
-    tail = 50 * (1 - level)
-    low, high = np.percentile(replicates, [tail, 100 - tail], axis=0)
+def interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % percentile interval over the first axis, (low, high); NaN if any replicate is NaN."""
+    low, high = np.percentile(replicates, [TAIL, 100 - TAIL], axis=0)
     return low, high
 
 
 def mean_with_interval(values: np.ndarray, seed: int = 0) -> dict:
-    """{"value", "low", "high"} of the mean of [P] values, NaN left out; None where all are.
+    """{"value", "low", "high"}: the mean of the finite values among [P], None if there are none, and its interval.
 
-    The same seed resamples equal numbers of values alike, so that differences are paired. One value alone has no
-    interval: low and high are None.
+    The same seed gives equal numbers of values the same resamples, so that differences are paired. With fewer than two
+    values low and high are None.
     """
     values = values[np.isfinite(values)]
     if len(values) < 2:

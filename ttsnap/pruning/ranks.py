@@ -6,7 +6,7 @@ import numpy as np
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
-    """int32, same shape [..., C]: 0 for the highest score; of equal scores the first is higher."""
+    """int32 [..., C], the shape of the scores: 0 for the highest; the first of equal scores ranks higher."""
     bits = (0.0 - scores.astype(np.float32)).view(np.int32)
     ascending = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
     places = np.arange(scores.shape[-1])
@@ -17,9 +17,9 @@ def ranks(scores: np.ndarray) -> np.ndarray:
 
 
 def best_first(places: Sequence[np.ndarray]) -> np.ndarray:
-    """int, same shape [..., n]: the positions of n candidates from best to worst.
+    """int [..., n]: the positions of n candidates from best to worst.
 
-    places: the `ranks` of each reward among these n. With several rewards the order is that of the sum of ranks,
-    and the first reward decides between equal sums (`ttsp_multi` of TTSnap's code, arXiv 2511.22242).
+    places: for each reward its `ranks` [..., n]. Several rewards order by the sum of ranks, and the first reward breaks
+    ties (`ttsp_multi` of TTSnap's code, arXiv 2511.22242).
     """
     return np.argsort(sum(places) * places[0].shape[-1] + places[0], axis=-1)

@@ -5,22 +5,19 @@ from dataclasses import dataclass
 
 from ttsnap.errors import BadInput
 
-# The methods of a real search, in the order they are shown.
+# Methods of a real search, in the order of display
 REAL_METHODS = ("best_of_n", "ttsp", "ttsnap")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Looks at the denoising steps s_1 < … < s_k, which keep the fractions α_1 … α_k of the candidates.
-
-    No look at all is best-of-N.
-    """
+    """Looks at the denoising steps s_1 < … < s_k keep the fractions α_1 … α_k of the candidates; none is best-of-N."""
 
     looks: tuple[int, ...] = ()
     keep: tuple[float, ...] = ()
 
     def check(self, num_steps: int, where: str = "schedule") -> "Schedule":
-        """Return self, or raise `BadInput` if it does not suit a loop of `num_steps` steps."""
+        """Return self; raise BadInput if it does not fit a loop of `num_steps` steps."""
         if len(self.looks) != len(self.keep):
             raise BadInput(
                 f"{where}: {len(self.looks)} steps but {len(self.keep)} keep fractions; give one fraction for each step"
@@ -39,22 +36,22 @@ class Schedule:
         return self
 
     def as_json(self) -> dict:
-        """{"steps", "keep"}, as schedules stand in files; `from_json` reads it."""
+        """{"steps", "keep"}, the form in files; `from_json` reads it."""
         return {"steps": list(self.looks), "keep": list(self.keep)}
 
     @classmethod
     def from_json(cls, values: Mapping) -> "Schedule":
-        """The schedule of {"steps", "keep"}."""
+        """The inverse of `as_json`."""
         return cls(tuple(values["steps"]), tuple(values["keep"]))
 
 
 BEST_OF_N = Schedule()
-# The schedule of TTSnap (arXiv 2511.22242) for FLUX.1-dev and ImageReward, whose loop has 20 steps.
+# TTSnap (arXiv 2511.22242), FLUX.1-dev with ImageReward, 20 steps
 PUBLISHED = Schedule((2, 6, 11), (0.4, 0.4, 0.5))
 
 
 def survivors(candidates: int, keep: tuple[float, ...]) -> list[int]:
-    """How many are left after each look: max(1, round(n·α_j)), halves to even."""
+    """How many are left after each look: max(1, round(n·α_j)), halves rounded to even."""
     left = []
     for fraction in keep:
         candidates = max(1, round(candidates * fraction))

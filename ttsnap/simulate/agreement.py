@@ -1,9 +1,9 @@
-"""What real searches measured, beside what the simulation on the reward tensor predicted for them.
+"""Measurements of real searches beside the predictions of a simulation on the reward tensor.
 
-NumPy only. A search is what `ttsnap search` wrote about some prompts: its summary and its seconds.
-Intervals are 95 % percentile bootstraps over prompts. The difference measured − predicted is paired
-by prompt: the prompt's real draw of candidates against the mean over draws from the tensor's pool, so
-that its interval covers the luck of the real draw, and includes 0 where the two agree.
+NumPy only. A search is what `ttsnap search` wrote about some prompts: its summary and its seconds. Intervals are 95 %
+percentile bootstraps over prompts. The difference measured − predicted is paired by prompt: the prompt's real draw of
+candidates against the mean over draws from the tensor's pool. Its interval therefore covers the luck of the real draw,
+and includes 0 where the two agree.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from ttsnap.storage.tensor import RewardTensor, check_tensors, names
 
 
 def read_search(folder: str | Path) -> dict:
-    """{"summary", "seconds", "where"} of a folder of `ttsnap search`. Raises BadInput where none was finished there."""
+    """{"summary", "seconds", "where"} of a folder of `ttsnap search`. Raises BadInput unless its search is finished."""
     folder = Path(folder)
     if not (folder / "summary.json").is_file():
         raise BadInput(f"{folder}: no finished search here; `ttsnap search --out {folder}` ends with one")
@@ -36,20 +36,18 @@ def read_search(folder: str | Path) -> dict:
 
 
 def join_searches(parts: Sequence[Mapping]) -> list[dict]:
-    """The searches of shards as one per method and budget, in the order of the shards.
+    """Join the searches of all shards into one per method and budget, in the order of the shards.
 
-    parts: each as `read_search` returns it. Returns {"settings", "candidates",
-    "budget_tflop", "prompts": rows, "seconds": rows, "notes"}, sorted by budget and method.
+    parts: as `read_search` returns them. Returns {"settings", "candidates", "budget_tflop", "prompts": rows, "seconds":
+    rows, "notes"}, sorted by budget and method.
     """
     joined: dict[tuple, dict] = {}
     for part in parts:
-        summary = part["summary"]
-        key = (summary["settings"]["budget"], REAL_METHODS.index(summary["settings"]["method"]))
-        if key not in joined:
-            joined[key] = {**summary, "prompts": [], "seconds": []}
-        whole = joined[key]
+        summary, settings = part["summary"], part["summary"]["settings"]
+        key = (settings["budget"], REAL_METHODS.index(settings["method"]))
+        whole = joined.setdefault(key, {**summary, "prompts": [], "seconds": []})
         check_same(
-            part["where"], summary["settings"], "the searches before it", whole["settings"],
+            part["where"], settings, "the searches before it", whole["settings"],
             "compare searches made alike", apart_from=("code",),
         )  # fmt: skip
         if summary["candidates"] != whole["candidates"]:
@@ -66,38 +64,41 @@ def join_searches(parts: Sequence[Mapping]) -> list[dict]:
 
 
 def compare(searches: Sequence[Mapping], tensors: Sequence[RewardTensor], draws: int = 100, seed: int = 0) -> dict:
-    """What `ttsnap compare-search --json` writes: a row for each method and budget.
+    """The content of `ttsnap compare-search --json`: a row for each method and budget.
 
-    searches: of `join_searches`. tensors: one for each reward of the searches, whose first prompts
-    are those that were searched. Raises BadInput when they are of other prompts or rewards.
+    searches: from `join_searches`. tensors: one for each reward of the searches; the prompts that were searched come
+    first. Raises BadInput for other prompts or rewards.
     """
     check_tensors(tensors)
     first = searches[0]
-    rewards = [reward["name"] for reward in first["settings"]["rewards"]]
+    settings, prompts = first["settings"], [row["prompt"] for row in first["prompts"]]
+    rewards = [reward["name"] for reward in settings["rewards"]]
     if names(tensors) != rewards:
         raise BadInput(f"tensors: they hold {names(tensors)}, the searches went by {rewards}")
-    prompts = [row["prompt"] for row in first["prompts"]]
-    for search in searches:
-        if [row["prompt"] for row in search["prompts"]] != prompts:
-            raise BadInput("searches: not all of the same prompts; compare searches of the same ones")
+    if any([row["prompt"] for row in search["prompts"]] != prompts for search in searches):
+        raise BadInput("searches: not all of the same prompts; compare searches of the same ones")
     if tensors[0].prompts[: len(prompts)] != prompts:
         raise BadInput("tensors: they do not begin with the prompts that were searched")
     for search in searches:
-        _check_made_alike(search, first, tensors)
+        _check_made_alike(search["settings"], settings, tensors)
     tensors = [tensor.select(slice(0, len(prompts))) for tensor in tensors]
-    rows = [_row(search, tensors, draws, seed) for search in searches]
-    _against_best_of_n(rows, seed)
-    for row in rows:
-        row["differs"] = [name for name, mean in row["difference"].items() if _excludes_0(mean)]
-        del row["_values"]
+    outcomes = [(_measured(search), _predicted(search, tensors, draws, seed)) for search in searches]
+    rows = [_row(search, *outcome, seed) for search, outcome in zip(searches, outcomes, strict=True)]
+    best_of_n_at = {row["budget"]: i for i, row in enumerate(rows) if row["method"] == "best_of_n"}
+    for i, row in enumerate(rows):
+        base = best_of_n_at.get(row["budget"], i)
+        row["over_best_of_n"] = None if base == i else _over(outcomes[i], outcomes[base], row, rows[base], seed)
+        ends = {name: (mean["low"], mean["high"]) for name, mean in row["difference"].items()}
+        row["differs"] = [name for name, (low, high) in ends.items() if low is not None and not low <= 0 <= high]
+    other_seed = settings["seed"] != tensors[0].attrs.get("seed", settings["seed"])
     return {
         "rewards": rewards,
         "unit": tensors[0].units.label,
-        "budget_unit": first["settings"]["budget_unit"],
+        "budget_unit": settings["budget_unit"],
         "prompts": len(prompts),
         "pool": tensors[0].base.shape[1],
-        "fresh": _fresh(first["settings"], tensors[0]),
-        "first_candidate": first["settings"]["first_candidate"],
+        "fresh": other_seed or settings["first_candidate"] > int(max(tensors[0].candidates)),
+        "first_candidate": settings["first_candidate"],
         "draws": draws,
         "rows": rows,
         "compared": sum(len(row["difference"]) for row in rows),
@@ -106,70 +107,59 @@ def compare(searches: Sequence[Mapping], tensors: Sequence[RewardTensor], draws:
     }
 
 
-def _check_made_alike(search: Mapping, first: Mapping, tensors: Sequence[RewardTensor]) -> None:
-    """Raise BadInput unless a search was with the model and the rewards of the first, and of the tensors."""
-    mine, remedy = search["settings"], "compare what was made alike"
-    where = f"search by {mine['method']}, budget {mine['budget']:g}"
+def _check_made_alike(settings: Mapping, first: Mapping, tensors: Sequence[RewardTensor]) -> None:
+    """Raise BadInput unless a search used the model and the rewards of the first one and of the tensors."""
+    remedy, where = "compare what was made alike", f"search by {settings['method']}, budget {settings['budget']:g}"
     keys = ("budget_unit", "sampler", "weights", "seed", "first_candidate", "checker")
-    check_same(where, mine, "the first search", first["settings"], remedy, only=keys)
+    check_same(where, settings, "the first search", first, remedy, only=keys)
     images = images_record(tensors[0].attrs)
     other = {"seed", "dtype"}  # of a check by other candidates, on another machine
-    check_same(where, mine["sampler"], "the tensor", images, remedy, apart_from=other, known=True)
-    for reward, tensor in zip(mine["rewards"], tensors, strict=True):
-        made = {key: tensor.attrs[key] for key in ("reward_made_from",) if key in tensor.attrs}
+    check_same(where, settings["sampler"], "the tensor", images, remedy, apart_from=other, known=True)
+    for reward, tensor in zip(settings["rewards"], tensors, strict=True):
+        about = f"the tensor of {tensor.reward}"
         used = {"reward_made_from": reward["made_from"]}
-        check_same(where, used, f"the tensor of {tensor.reward}", made, remedy, known=True)
+        check_same(where, used, about, tensor.attrs, remedy, only=("reward_made_from",), known=True)
         versions = dict(v.split(":") for v in tensor.attrs.get("level_versions", "").split(",") if v)
-        check_same(where, reward["levels"], f"the tensor of {tensor.reward}", versions, remedy, known=True)
+        check_same(where, reward["levels"], about, versions, remedy, known=True)
 
 
-def _fresh(settings: Mapping, tensor: RewardTensor) -> bool:
-    """Whether no candidate of a search is in the tensor."""
-    other_seed = settings["seed"] != tensor.attrs.get("seed", settings["seed"])
-    return other_seed or settings["first_candidate"] > int(max(tensor.candidates))
+def _means(by_prompt: Mapping[str, np.ndarray], seed: int) -> dict:
+    return {name: mean_with_interval(values, seed) for name, values in by_prompt.items()}
 
 
-def _row(search: Mapping, tensors, draws: int, seed: int) -> dict:
-    def means(by_prompt: dict) -> dict:
-        return {name: mean_with_interval(values, seed) for name, values in by_prompt.items()}
-
-    settings, count = search["settings"], search["candidates"]
-    measured = _measured(search)
-    predicted = _predicted(settings, count, tensors, draws, seed)
+def _row(search: Mapping, measured: Mapping, predicted: Mapping, seed: int) -> dict:
+    settings, prompts, seconds = search["settings"], search["prompts"], search["seconds"]
     both = [name for name in measured if name in predicted and np.isfinite(predicted[name]).all()]
-    seconds = {part: float(np.mean([row[part] for row in search["seconds"]])) for part in search["seconds"][0]}
     return {
         "method": settings["method"],
         "schedule": settings["schedule"],
         "budget": settings["budget"],
         "budget_tflop": search["budget_tflop"],
-        "candidates": count,
-        "spent_tflop": float(np.mean([row["spent_tflop"] for row in search["prompts"]])),
-        "most_spent_tflop": max(row["spent_tflop"] for row in search["prompts"]),
-        "seconds": seconds,
-        "measured": means(measured),
-        "predicted": means({name: predicted[name] for name in both}),
-        "difference": means({name: measured[name] - predicted[name] for name in both}),
-        "_values": (measured, predicted),
+        "candidates": search["candidates"],
+        "spent_tflop": float(np.mean([row["spent_tflop"] for row in prompts])),
+        "most_spent_tflop": max(row["spent_tflop"] for row in prompts),
+        "seconds": {part: float(np.mean([row[part] for row in seconds])) for part in seconds[0]},
+        "measured": _means(measured, seed),
+        "predicted": _means({name: predicted[name] for name in both}, seed),
+        "difference": _means({name: measured[name] - predicted[name] for name in both}, seed),
     }
 
 
 def _measured(search: Mapping) -> dict[str, np.ndarray]:
-    """{reward: [P] of the picks, in reporting units, "accepted": [P]}."""
+    """{reward: [P], the picks in reporting units, "accepted": [P]}."""
     rows, values = search["prompts"], {}
     for reward in search["settings"]["rewards"]:
-        units = Units.from_json(reward["units"], reward["name"])
         picks = np.array([row["rewards"][reward["name"]] for row in rows])
-        values[reward["name"]] = units.reported(picks)
+        values[reward["name"]] = Units.from_json(reward["units"], reward["name"]).reported(picks)
     if "accepted" in rows[0]:
         values["accepted"] = np.array([float(row["accepted"]) for row in rows])
     return values
 
 
-def _predicted(settings: Mapping, count: int, tensors, draws: int, seed: int) -> dict:
-    """The same by the simulation: each prompt's mean over draws; NaN where the pool is too small."""
-    schedule, method = Schedule.from_json(settings["schedule"]), settings["method"]
-    counts = np.array([count])
+def _predicted(search: Mapping, tensors: Sequence[RewardTensor], draws: int, seed: int) -> dict[str, np.ndarray]:
+    """The same from the simulation: each prompt's mean over draws, NaN where the pool is too small."""
+    schedule, method = Schedule.from_json(search["settings"]["schedule"]), search["settings"]["method"]
+    counts = np.array([search["candidates"]])
     if method == "best_of_n" and len(tensors) == 1:
         by_prompt = best_of_n(tensors[0], counts)
     else:
@@ -179,19 +169,9 @@ def _predicted(settings: Mapping, count: int, tensors, draws: int, seed: int) ->
     return {name: units.get(name, Units()).reported(values[0]) for name, values in by_prompt.items()}
 
 
-def _against_best_of_n(rows: list[dict], seed: int) -> None:
-    """Add what each method reaches over best-of-N at its budget, paired by prompt: measured and predicted."""
-    for row in rows:
-        base = next((r for r in rows if r["method"] == "best_of_n" and r["budget"] == row["budget"]), None)
-        if base is None or base is row:
-            row["over_best_of_n"] = None
-            continue
-        pairs = zip(("measured", "predicted"), row["_values"], base["_values"], strict=True)
-        row["over_best_of_n"] = {
-            kind: {name: mean_with_interval(mine[name] - other[name], seed) for name in mine if name in other}
-            for kind, mine, other in pairs
-        } | {part: row["seconds"][part] / base["seconds"][part] for part in ("total", "cpu")}
-
-
-def _excludes_0(mean: dict) -> bool:
-    return mean["low"] is not None and (mean["low"] > 0 or mean["high"] < 0)
+def _over(outcome: tuple, base_outcome: tuple, row: Mapping, base_row: Mapping, seed: int) -> dict:
+    """The advantage over best-of-N at the same budget, measured and predicted, paired by prompt; ratios of seconds."""
+    over = {}
+    for kind, ours, base in zip(("measured", "predicted"), outcome, base_outcome, strict=True):
+        over[kind] = _means({name: ours[name] - base[name] for name in ours if name in base}, seed)
+    return over | {part: row["seconds"][part] / base_row["seconds"][part] for part in ("total", "cpu")}

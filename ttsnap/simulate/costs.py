@@ -1,4 +1,4 @@
-"""What a candidate of a reward tensor costs."""
+"""The costs of a reward tensor's candidates."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,19 @@ from ttsnap.storage.tensor import RewardTensor
 def costs_of(
     tensors: Sequence[RewardTensor], denoise: float | None = None, look: float | None = None, accounting: str = "exact"
 ) -> Costs:
-    """The costs given in TFLOP; those that are not, from the attributes of the first tensor.
+    """Costs in TFLOP: those given, otherwise the attributes of the first tensor.
 
-    Then a look also reads the rewards of the other tensors. Raises BadInput where a cost is neither given nor known.
+    A look then also includes the rewards of the other tensors. Raises BadInput for a cost that is neither given nor
+    known.
     """
-    values = []
-    for name, value in (("denoise", denoise), ("look", look)):
-        attribute = f"{name}_tflop"
-        value = tensors[0].attrs.get(attribute) if value is None else value
+
+    def known(name: str) -> float:
+        value = tensors[0].attrs.get(f"{name}_tflop")
         if not isinstance(value, int | float):
-            raise BadInput(f"--{name}-cost: not given, and the tensor has no {attribute}; give it in TFLOP")
-        values.append(float(value))
+            raise BadInput(f"--{name}-cost: not given, and the tensor has no {name}_tflop; give it in TFLOP")
+        return float(value)
+
+    denoise = known("denoise") if denoise is None else denoise
     if look is None:
-        values[1] += sum(other.attrs.get("reward_tflop", 0) for other in tensors[1:])
-    return Costs(*values, len(tensors[0].steps), accounting)
+        look = known("look") + sum(other.attrs.get("reward_tflop", 0) for other in tensors[1:])
+    return Costs(float(denoise), float(look), len(tensors[0].steps), accounting)

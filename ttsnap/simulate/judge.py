@@ -1,4 +1,7 @@
-"""Judges pruning schedules on a reward tensor, thousands of them, by what they gain over best-of-N."""
+"""Judges thousands of pruning schedules on a reward tensor by their gain over best-of-N."""
+
+from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,10 +16,10 @@ from ttsnap.simulate.montecarlo import best_of_n, draw_candidates
 LOOK_READERS = {"ttsnap": noise_aware_looks, "ttsp": base_looks}
 
 
-class Judge:
+class ScheduleJudge:
     """Judges schedules by their gain over the budgets, all on the same draws.
 
-    Only budgets that best-of-N can be simulated at count; a schedule must suit all of those.
+    Only budgets at which best-of-N can be simulated count; a schedule must suit all of them.
     """
 
     def __init__(self, tensor, budgets, costs: Costs, method: str, draws: int, rng):
@@ -30,58 +33,47 @@ class Judge:
             )
         self.budgets, self.costs, self.pool = np.asarray(budgets, float)[usable], costs, pool
         self.steps = readable_steps(tensor, noise_aware=method == "ttsnap")
-        looks = np.concatenate([LOOK_READERS[method](tensor, self.steps), tensor.base[:, :, -1:]], axis=2).transpose(
-            2, 0, 1
-        )
-        keys = [*self.steps, costs.num_steps - 1]
-        self.names = dict(zip(keys, name_by_rank(ranks(looks)), strict=True))
+        looks = np.concatenate([LOOK_READERS[method](tensor, self.steps), tensor.base[:, :, -1:]], axis=2)
+        final = costs.num_steps - 1
+        names = name_by_rank(ranks(looks.transpose(2, 0, 1)))
+        self.names = dict(zip([*self.steps, final], names, strict=True))
         drawn = draw_candidates(rng, prompts, pool, draws, pool)
         self.drawn = drawn + np.arange(0, prompts * pool, pool, dtype=np.int32)[:, None, None]
-        self.reward = renaming(self.names[keys[-1]], tensor.base[:, :, -1].ravel().astype(float))
+        self.reward = renaming(self.names[final], tensor.base[:, :, -1].ravel().astype(float))
         curve = best_of_n(tensor, bon[usable])[tensor.reward]
         weights = simpson_weights(self.budgets)
         self.weights = weights / weights.sum() if len(weights) > 1 else np.ones(1)
         area = self.weights @ (curve - curve[0]).mean(1)
         self.best_of_n, self.area = self.weights @ curve, area if area > 0 else 1.0
-        self.first, self.tables, self.known = {}, {}, {}
+        self.known: dict[Schedule, float] = {}
+        self._first = cache(lambda step: self.names[step].take(self.drawn))
+        self._table = cache(lambda step, following: renaming(self.names[step], self.names[following]))
 
     @property
     def evaluated(self) -> int:
-        """How many schedules were judged."""
+        """How many schedules have been judged."""
         return len(self.known)
 
     def __call__(self, schedule: Schedule) -> float:
-        """Ω on the judge's draws (at one budget the gain in reward) less two standard errors; −inf if unsuited."""
+        """Ω (at a single budget the gain in reward) less two standard errors; −inf for an unsuitable schedule."""
         if schedule not in self.known:
             gains = self.gains(schedule)
             self.known[schedule] = -np.inf if gains is None else low_end(gains)
         return self.known[schedule]
 
     def gains(self, schedule: Schedule) -> np.ndarray | None:
-        """What each prompt gains, [P], in the unit of Ω; None if the schedule does not suit."""
+        """The gain of each prompt [P], in the unit of Ω; None for an unsuitable schedule."""
         counts = self.costs.within(self.budgets, schedule)
         if counts.min() < 1 or counts.max() > self.pool or not {*schedule.looks} <= {*self.steps}:
             return None
         path = [*schedule.looks, self.costs.num_steps - 1]
-        if path[0] not in self.first:
-            self.first[path[0]] = self.names[path[0]].take(self.drawn)
-        tables = [self._table(*pair) for pair in zip(path, path[1:], strict=False)]
+        first, tables = self._first(path[0]), [self._table(*pair) for pair in pairwise(path)]
         unique, place = np.unique(counts, return_inverse=True)
-        means = np.array([self._means(path[0], tables, n, schedule.keep) for n in unique.tolist()])
+        chosen = [prune_named(first[:, :, :n], tables, survivors(n, schedule.keep)) for n in unique.tolist()]
+        means = np.array([self.reward.take(names).mean(1) for names in chosen])
         return (self.weights @ means[place] - self.best_of_n) / self.area
-
-    def _means(self, first: int, tables: list[np.ndarray], n: int, keep: tuple) -> np.ndarray:
-        """The mean reward of each prompt [P] with n candidates."""
-        left = self.first[first][:, :, :n]
-        chosen = self.reward.take(prune_named(left, tables, survivors(n, keep)))
-        return chosen.reshape(len(left), -1).mean(1)
-
-    def _table(self, step: int, following: int) -> np.ndarray:
-        if (step, following) not in self.tables:
-            self.tables[step, following] = renaming(self.names[step], self.names[following])
-        return self.tables[step, following]
 
 
 def low_end(gains: np.ndarray) -> float:
-    """Their mean less two standard errors."""
+    """The mean less two standard errors."""
     return gains.mean() - 2 * gains.std() / len(gains) ** 0.5

@@ -1,18 +1,16 @@
 """The search methods on a reward tensor: best-of-N with pruning (TTSnap, arXiv 2511.22242).
 
-A method is one function `method(tensors, schedule, rng) -> choose`, where
-`choose(drawn int [P, D, N], counts) -> chosen int [len(counts), P, D]` is given the indices of N
-different candidates for each of P prompts and D draws, and returns, for each n of `counts`, the
-index of the one whose image it would return if it started with the first n of them.
-`tensors` are the rewards (`RewardTensor`, one or several). To add a method, write such a function
-and give it to `simulate(..., methods={**METHODS, "mine": mine})`; if it prunes by a score that you
-compute, `pruner` does the rest.
+A method is a function `method(tensors, schedule, rng) -> choose`, where `tensors` are the rewards (one `RewardTensor`
+or several) and `choose(drawn int [P, D, N], counts) -> chosen int [len(counts), P, D]` gets the indices of N different
+candidates for each of P prompts and D draws. For each n of `counts` it returns the index of the candidate whose image
+the search would return if it started with the first n of them. To add a method, write such a function and pass it to
+`simulate(..., methods={**METHODS, "mine": mine})`; if it prunes by a score that you compute, `pruner` does the rest.
 """
 
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from ttsnap.storage.tensor import RewardTensor
 
 
 class Unread(BadInput):
-    """A method would look at a step at which the tensor has nothing that it could read."""
+    """The tensor has no reward that a method could read at one of its looks."""
 
 
 Choose = Callable[[np.ndarray, Sequence[int]], np.ndarray]
@@ -38,7 +36,7 @@ def ttsp(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choos
 
 
 def ttsnap(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
-    """Prune by the noise-aware reward, by the base reward at steps that have none."""
+    """Prune by the noise-aware reward, or by the base reward at steps without one."""
     return pruner([noise_aware_looks(t, schedule.looks) for t in tensors], tensors, schedule)
 
 
@@ -49,7 +47,7 @@ def oracle(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Cho
 
 
 def random(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
-    """Prune at random: the floor. As candidates are drawn in random order, the first of them survive."""
+    """Prune at random: the floor. Candidates come in random order, so the first ones survive."""
     best = pruner([t.base[:, :, :0] for t in tensors], tensors, Schedule())
 
     def choose(drawn: np.ndarray, counts: Sequence[int]) -> np.ndarray:
@@ -62,9 +60,9 @@ METHODS: dict[str, Method] = {"ttsp": ttsp, "ttsnap": ttsnap, "oracle": oracle, 
 
 
 def load_method(text: str) -> tuple[str, Method]:
-    """The name and the function of NAME=MODULE:FUNCTION; modules of the working folder are found too.
+    """The name and the function of NAME=MODULE:FUNCTION; the module may be in the working folder.
 
-    Raises BadInput for what is not so written, or cannot be imported.
+    Raises BadInput if the text has another form or the function cannot be imported.
     """
     name, _, place = text.partition("=")
     module, _, function = place.partition(":")
@@ -80,26 +78,23 @@ def load_method(text: str) -> tuple[str, Method]:
 
 
 def base_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
-    """float32 [P, C, k]: the base reward at `steps`; `Unread` at a step that was not read."""
+    """float32 [P, C, k]: the base reward at `steps`. Raises Unread for a step without one."""
     _check_readable(tensor, steps, noise_aware=False)
     return tensor.base[:, :, list(steps)]
 
 
 def noise_aware_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
-    """float32 [P, C, k]: the noise-aware reward at `steps`, base where a step has none; `Unread` where
-    neither was read.
-    """
+    """float32 [P, C, k]: the noise-aware reward at `steps`, or base. Raises Unread for a step with neither."""
     _check_readable(tensor, steps, noise_aware=True)
-    missing = fallback_steps(tensor, steps)
-    looks = np.empty((*tensor.base.shape[:2], len(steps)), np.float32)
+    looks, levels = tensor.base[:, :, list(steps)], set(tensor.levels)
     for look, step in enumerate(steps):
-        kind = tensor.base if step in missing else tensor.noise_aware
-        looks[:, :, look] = kind[:, :, step]
+        if step in levels:
+            looks[:, :, look] = tensor.noise_aware[:, :, step]
     return looks
 
 
 def readable_steps(tensor: RewardTensor, noise_aware: bool) -> list[int]:
-    """Steps before the final one that have a base reward, or with `noise_aware` a reward of either kind."""
+    """Steps before the final one with a base reward, or with `noise_aware` a reward of either kind."""
     steps = set(tensor.base_steps) | set(tensor.levels if noise_aware else ())
     return sorted(steps - {len(tensor.steps) - 1})
 
@@ -116,16 +111,16 @@ def _check_readable(tensor: RewardTensor, steps: Sequence[int], noise_aware: boo
 
 
 def fallback_steps(tensor: RewardTensor, steps: Sequence[int]) -> list[int]:
-    """Those of `steps` that have no noise-aware reward, so that TTSnap reads the base reward."""
+    """Those of `steps` without a noise-aware reward, where TTSnap reads the base reward."""
     levels = set(tensor.levels)
     return [step for step in steps if step not in levels]
 
 
 def pruner(looks: Sequence[np.ndarray], tensors: Sequence[RewardTensor], schedule: Schedule) -> Choose:
-    """The `choose` that prunes by `looks`, one float [P, C, k] per reward, and ends by the final reward.
+    """The `choose` that prunes by `looks`, one float [P, C, k] per reward, and picks by the final reward.
 
-    At look j it keeps max(1, round(n·α_j)) of n candidates. With several rewards it keeps those with the smallest
-    sum of ranks among the candidates still there, and the first reward decides between equal sums.
+    Look j keeps max(1, round(n·α_j)) of n candidates. Several rewards go by the sum of ranks among the candidates still
+    in the search, with ties broken by the first reward.
     """
     readings = [
         ranks(np.concatenate([look, t.base[:, :, -1:]], axis=2).transpose(2, 0, 1))
@@ -141,9 +136,9 @@ def pruner(looks: Sequence[np.ndarray], tensors: Sequence[RewardTensor], schedul
 
 
 def name_by_rank(places: np.ndarray) -> np.ndarray:
-    """int32 [..., P·C]: a name p·C + rank for each candidate, from the ranks [..., P, C].
+    """int32 [..., P·C]: the name p·C + rank of each candidate, from ranks [..., P, C].
 
-    To keep the best candidates of a prompt is then to keep the smallest names.
+    Keeping the best candidates of a prompt then means keeping the smallest names.
     """
     prompts, pool = places.shape[-2:]
     row = np.arange(0, prompts * pool, pool, dtype=np.int32)[:, None]
@@ -151,16 +146,16 @@ def name_by_rank(places: np.ndarray) -> np.ndarray:
 
 
 def renaming(names: np.ndarray, following: np.ndarray) -> np.ndarray:
-    """int32 [P·C]: the table from the candidates' names at one look to any other value of theirs."""
+    """int32 [P·C]: a lookup table from the candidates' names at one look to another value of each."""
     table = np.empty_like(following)
     table[names] = following
     return table
 
 
 def prune_named(left: np.ndarray, tables: Sequence[np.ndarray], keep: Sequence[int]) -> np.ndarray:
-    """int32 [P, D]: the final name of the one that is left of the names [P, D, n] at the first look.
+    """int32 [P, D]: the final name of the winner among the names [P, D, n] at the first look.
 
-    `tables` rename from each look to the next and from the last look to the end.
+    tables: renamings from each look to the next, and from the last look to the end; keep: survivors of each look.
     """
     for table, count in zip(tables, keep, strict=True):
         if count < left.shape[2]:
@@ -170,7 +165,7 @@ def prune_named(left: np.ndarray, tables: Sequence[np.ndarray], keep: Sequence[i
 
 
 def _prune_by_one(places: np.ndarray):
-    """One reward; `places` int32 [k+1, P, C] are its ranks at each look and at the end."""
+    """For one reward, whose ranks at each look and at the end are `places` int32 [k+1, P, C]."""
     prompts, pool = places.shape[1:]
     names = name_by_rank(places)
     tables = [renaming(*pair) for pair in pairwise(names)]
@@ -185,20 +180,14 @@ def _prune_by_one(places: np.ndarray):
 
 
 def _prune_by_sum(readings: list[np.ndarray]):
-    """Several rewards; each int32 [k+1, P, C], its ranks at each look and at the end."""
+    """For several rewards: the ranks of each at each look and at the end, int32 [k+1, P, C]."""
 
-    def order(look: int, left: np.ndarray) -> np.ndarray:
-        flat = left.reshape(len(left), -1)
-        among = [ranks(-np.take_along_axis(places[look], flat, axis=1).reshape(left.shape)) for places in readings]
-        return best_first(among)
+    def prune(drawn: np.ndarray, n: int, keep: list[int]) -> np.ndarray:
+        left = drawn[:, :, :n]
+        for look, count in enumerate([*keep, 1]):
+            flat = left.reshape(len(left), -1)
+            among = [ranks(-np.take_along_axis(places[look], flat, axis=1).reshape(left.shape)) for places in readings]
+            left = np.take_along_axis(left, best_first(among)[:, :, :count], axis=2)
+        return left[:, :, 0]
 
-    def start(drawn: np.ndarray):
-        def prune(n: int, keep: list[int]) -> np.ndarray:
-            left = drawn[:, :, :n]
-            for look, count in enumerate([*keep, 1]):
-                left = np.take_along_axis(left, order(look, left)[:, :, :count], axis=2)
-            return left[:, :, 0]
-
-        return prune
-
-    return start
+    return lambda drawn: partial(prune, drawn)

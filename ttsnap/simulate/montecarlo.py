@@ -1,6 +1,6 @@
 """Monte Carlo over draws of candidates: reward against budget for each method (TTSnap, arXiv 2511.22242).
 
-`simulate` gives the curves; `ttsnap.simulate.summary.summarise` adds intervals and gains.
+`simulate` returns the curves; `ttsnap.simulate.summary.summarise` adds intervals and gains.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +10,11 @@ import numpy as np
 
 from ttsnap.errors import BadInput
 from ttsnap.pruning.costs import Costs
-from ttsnap.pruning.schedule import Schedule
+from ttsnap.pruning.schedule import BEST_OF_N, Schedule
 from ttsnap.simulate.methods import METHODS, Choose, Method, Unread, noise_aware_looks, ttsp
 from ttsnap.storage.tensor import REWARDS, RewardTensor, check_tensors, names
 
-BLOCK = 4_000_000  # candidates drawn at a time: bounds the memory
+DRAWN_AT_ONCE = 4_000_000  # candidates; bounds the memory
 
 
 @dataclass
@@ -22,10 +22,10 @@ class Curve:
     """One method over B budgets; NaN where it cannot be simulated.
 
     candidates  int [B], how many start
-    spent       float [B], what they cost, each look keeping a whole number of them
-    by_prompt   {name: float [B, P]}, the mean over draws of each reward by its name, and `accepted`
+    spent       float [B], their cost, each look keeping a whole number of them
+    by_prompt   {name: float [B, P]}, the mean over draws of each reward, and of `accepted`
     by_draw     {name: float [B, D]}, the mean over prompts
-    unread      why there is no value at all, where a step of the schedule has nothing for the method
+    unread      why no value exists, if the method can read nothing at a step of the schedule
     """
 
     schedule: Schedule
@@ -49,10 +49,9 @@ def simulate(
 ) -> dict[str, Curve]:
     """Best-of-N and each of `methods` at each budget, every method on the same draws.
 
-    `schedules` gives some methods another schedule than `schedule`; budgets [B] and `costs` are in the same unit.
-    A method that cannot read a step (TTSp, where there are noise-aware rewards alone) has a curve
-    without values that says so. Raises `BadInput` for a schedule that does not suit the tensors, a
-    step at which they have no reward of any kind, and budgets that pay for nothing.
+    schedules: those of methods that do not follow `schedule`. Budgets [B] and costs have the same unit. A method that
+    cannot read a step (TTSp, where only noise-aware rewards exist) has a curve without values that says so. Raises
+    BadInput for a schedule that does not fit the tensors, a step without any reward, and budgets that pay for nothing.
     """
     check_tensors(tensors)
     if draws < 1:
@@ -61,7 +60,7 @@ def simulate(
     for name, schedule in by_method.items():
         schedule.check(costs.num_steps, f"schedule of {name}")
         for tensor in tensors:
-            noise_aware_looks(tensor, schedule.looks)  # raises where there is nothing to read
+            noise_aware_looks(tensor, schedule.looks)  # raises for a step without any reward
     affordable = costs.within(budgets)
     if not affordable.any():
         raise BadInput(
@@ -72,7 +71,7 @@ def simulate(
     for name, method in methods.items():
         schedule = by_method[name]
         if not schedule.looks and method is METHODS.get(name):
-            curves[name] = curves["best_of_n"]  # drops nobody: best-of-N, and exactly so
+            curves[name] = curves["best_of_n"]  # drops nothing
             continue
         counts = costs.within(budgets, schedule)
         unread = ""
@@ -80,27 +79,26 @@ def simulate(
             values = run_method(tensors, method, schedule, counts, draws, seed)
         except Unread as error:
             unread = str(error)
-            values = run_method(tensors, ttsp, Schedule(), 0 * counts, draws, seed)
+            values = run_method(tensors, ttsp, BEST_OF_N, 0 * counts, draws, seed)  # all NaN
         curves[name] = Curve(schedule, counts, costs.spent(counts, schedule), *values, unread)
     return curves
 
 
 def _best_of_n_curve(tensors, candidates, costs, draws, seed) -> Curve:
-    """Exact for one reward; the best rank sum of several has no closed form and is drawn."""
-    spent = candidates * costs.best_of_n()
+    """Exact for one reward; drawn for the rank sum of several, which has no closed form."""
     if len(tensors) == 1:
         by_prompt = best_of_n(tensors[0], candidates)
         by_draw = {name: np.repeat(values.mean(1)[:, None], draws, 1) for name, values in by_prompt.items()}
-        return Curve(Schedule(), candidates, spent, by_prompt, by_draw)
-    values = run_method(tensors, ttsp, Schedule(), candidates, draws, seed)
-    return Curve(Schedule(), candidates, spent, *values)
+    else:
+        by_prompt, by_draw = run_method(tensors, ttsp, BEST_OF_N, candidates, draws, seed)
+    return Curve(BEST_OF_N, candidates, candidates * costs.best_of_n(), by_prompt, by_draw)
 
 
 def draw_candidates(rng: np.random.Generator, prompts: int, pool: int, draws: int, most: int) -> np.ndarray:
     """int32 [prompts, draws, most]: candidates without replacement, in random order.
 
-    One shuffle per draw, renamed by one shuffle per prompt: the sets of any two (prompt, draw) are
-    independent, at P + D shuffles rather than P·D.
+    One shuffle per draw, renamed by one shuffle per prompt: the sets of any two (prompt, draw) pairs are independent,
+    with P + D shuffles instead of P·D.
     """
     ids = np.arange(pool, dtype=np.int32)
     names = rng.permuted(np.tile(ids, (prompts, 1)), axis=1)
@@ -109,7 +107,7 @@ def draw_candidates(rng: np.random.Generator, prompts: int, pool: int, draws: in
 
 
 def _finals(tensors: Sequence[RewardTensor]) -> dict[str, np.ndarray]:
-    """What is reported of a chosen image: float [P, C] of each reward, and the checker's verdict."""
+    """The reported values of a chosen image, float [P, C]: each reward and the checker's verdict."""
     finals = {name: tensor.base[:, :, -1].astype(float) for name, tensor in zip(names(tensors), tensors, strict=True)}
     verdicts = [tensor.accepted for tensor in tensors if tensor.accepted is not None]
     return finals | ({"accepted": verdicts[0][:, :, -1].astype(float)} if verdicts else {})
@@ -129,10 +127,7 @@ def best_of_n(tensor: RewardTensor, candidates: np.ndarray) -> dict[str, np.ndar
 
 
 def _chance_of_rank(pool: int, n: int) -> np.ndarray:
-    """float [pool]: the chance that the r-th best of the pool is the best of n drawn.
-
-    C(pool−1−r, n−1)/C(pool, n), by its recurrence in r.
-    """
+    """float [pool]: the chance that the r-th best of the pool is the best of n drawn, C(pool−1−r, n−1)/C(pool, n)."""
     if not 1 <= n <= pool:
         return np.full(pool, np.nan)
     r = np.arange(pool - 1)
@@ -143,9 +138,9 @@ def _chance_of_rank(pool: int, n: int) -> np.ndarray:
 def run_method(
     tensors: Sequence[RewardTensor], method: Method, schedule: Schedule, candidates: np.ndarray, draws: int, seed: int
 ) -> tuple[dict, dict]:
-    """The mean over what a method returns: by prompt {name: [B, P]} and by draw {name: [B, D]}.
+    """The mean value of the candidates that a method returns: by prompt {name: [B, P]} and by draw {name: [B, D]}.
 
-    `candidates` int [B]. Raises `Unread` for a step at which the tensors have nothing to read.
+    candidates: int [B]. Raises Unread for a step at which the method can read nothing.
     """
     prompts, pool = tensors[0].base.shape[:2]
     finals = _finals(tensors)
@@ -160,11 +155,10 @@ def run_method(
     place = np.searchsorted(counts, candidates[possible])
     sums = {name: np.zeros((len(counts), prompts)) for name in finals}
     row = np.arange(0, prompts * pool, pool)[:, None]
-    block = max(1, BLOCK // (prompts * int(counts[-1])))
+    block = max(1, DRAWN_AT_ONCE // (prompts * int(counts[-1])))
     for start in range(0, draws, block):
         size = min(block, draws - start)
-        chosen = choose(draw_candidates(rng, prompts, pool, size, int(counts[-1])), counts)
-        chosen = _checked(chosen, (len(counts), prompts, size), pool, method) + row
+        chosen = choose(draw_candidates(rng, prompts, pool, size, int(counts[-1])), counts) + row
         for name, final in finals.items():
             values = final.take(chosen)
             sums[name] += values.sum(2)
@@ -174,15 +168,15 @@ def run_method(
     return by_prompt, by_draw
 
 
-def _choice(method: Method, tensors, schedule, rng) -> Choose:
-    """The method's `choose`, which cannot change what other methods see of the tensors."""
+def _choice(method: Method, tensors: Sequence[RewardTensor], schedule: Schedule, rng: np.random.Generator) -> Choose:
+    """The method's `choose`, checked, with read-only tensors. Raises BadInput if it breaks the rules for methods."""
     shared = [replace(t, prompts=list(t.prompts), attrs=dict(t.attrs)) for t in tensors]
     for tensor in shared:
         for name in (*REWARDS, "accepted"):
             if (values := getattr(tensor, name)) is not None:
-                view = values.view()
-                view.flags.writeable = False
-                setattr(tensor, name, view)
+                setattr(tensor, name, values.view())
+                getattr(tensor, name).flags.writeable = False
+    title, pool = f"method {getattr(method, '__name__', method)}", tensors[0].base.shape[1]
 
     def watched(function: Callable, *arguments):
         try:
@@ -190,24 +184,23 @@ def _choice(method: Method, tensors, schedule, rng) -> Choose:
         except ValueError as error:
             if "read-only" not in str(error):
                 raise
-            name = getattr(method, "__name__", str(method))
-            raise BadInput(f"method {name}: changes the tensors it is given; work on copies") from None
+            raise BadInput(f"{title}: changes the tensors it is given; work on copies") from None
 
     choose = watched(method, shared, schedule, rng)
-    return lambda drawn, counts: watched(choose, drawn, counts)
 
+    def checked(drawn: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        chosen, shape = np.asarray(watched(choose, drawn, counts)), (len(counts), *drawn.shape[:2])
+        if chosen.shape != shape or chosen.dtype.kind not in "iu":
+            raise BadInput(
+                f"{title}: it chose {chosen.dtype} {list(chosen.shape)}; it must choose whole numbers "
+                f"{list(shape)}, one for each count, prompt and draw"
+            )
+        low, high = chosen.min(), chosen.max()
+        if low < 0 or high >= pool:
+            raise BadInput(
+                f"{title}: it chose candidate {low if low < 0 else high}, "
+                f"which is none of 0..{pool - 1}; it must choose among those drawn"
+            )
+        return chosen
 
-def _checked(chosen: object, shape: tuple, pool: int, method: Method) -> np.ndarray:
-    """What a method chose. Raises `BadInput` unless it is what `ttsnap.simulate.methods` asks of a method."""
-    chosen, name = np.asarray(chosen), getattr(method, "__name__", str(method))
-    if chosen.shape != shape or chosen.dtype.kind not in "iu":
-        raise BadInput(
-            f"method {name}: it chose {chosen.dtype} {list(chosen.shape)}; it must choose whole numbers "
-            f"{list(shape)}, one for each count, prompt and draw"
-        )
-    if chosen.min() < 0 or chosen.max() >= pool:
-        raise BadInput(
-            f"method {name}: it chose candidate {chosen.min() if chosen.min() < 0 else chosen.max()}, "
-            f"which is none of 0..{pool - 1}; it must choose among those drawn"
-        )
-    return chosen
+    return checked

@@ -1,9 +1,8 @@
-"""A simulation as `ttsnap simulate` writes it: the curves of each method with intervals, gains and notes.
+"""A simulation as `ttsnap simulate` writes it: each method's curves with intervals, gains and notes.
 
-Intervals are 95 % percentile bootstraps of the mean. `low`/`high` resample the prompts: as every
-prompt has its draws, they cover the draws as well as the choice of prompts. `low_draws`/
-`high_draws` resample the draws alone: what another seed would give on the same prompts. With one
-prompt both resample the draws.
+Intervals are 95 % percentile bootstraps of the mean. `low`/`high` resample the prompts together with their draws, and
+so cover both. `low_draws`/`high_draws` resample the draws alone: what another seed would give on the same prompts. With
+one prompt both resample the draws.
 """
 
 import csv
@@ -20,6 +19,9 @@ from ttsnap.simulate.methods import METHODS, Method, fallback_steps
 from ttsnap.simulate.montecarlo import Curve, simulate
 from ttsnap.storage.tensor import RewardTensor, sources
 
+ENDS = ("value", "low", "high", "low_draws", "high_draws")
+OVER = ("over_best_of_n", "over_best_of_n_low", "over_best_of_n_high")
+
 
 def simulate_prompts(
     tensors: Sequence[RewardTensor],
@@ -33,16 +35,14 @@ def simulate_prompts(
     draws: int = 50,
     seed: int = 0,
 ) -> dict:
-    """What `ttsnap simulate --json` writes of some prompts of the tensors; the arguments are those of `simulate`.
+    """The content of `ttsnap simulate --json` for some prompts of the tensors; arguments as for `simulate`.
 
-    `summarise`, and "made_from": the tensors, "fallback_steps": where TTSnap read the base reward, "schedules": by
-    method, "settings".
+    Adds to `summarise` "made_from" (the tensors), "fallback_steps" (where TTSnap read the base reward), "schedules" (by
+    method) and "settings".
     """
     selected = [tensor.select(prompts) for tensor in tensors]
-    curves = simulate(
-        selected, budgets, costs, schedule,
-        schedules=schedules, methods=methods, draws=draws, seed=seed,
-    )  # fmt: skip
+    how = {"schedules": schedules, "methods": methods, "draws": draws, "seed": seed}
+    curves = simulate(selected, budgets, costs, schedule, **how)
     result = summarise(curves, budgets, costs, selected, seed)
     fallback = sorted({s for tensor in selected for s in fallback_steps(tensor, schedule.looks)})
     if fallback:
@@ -64,10 +64,9 @@ def simulate_prompts(
 
 
 def as_csv(methods: Mapping[str, Mapping[str, Sequence]]) -> str:
-    """The curves of a result's `methods`: one line per method and budget; an empty field where there is no value."""
+    """The curves of a result's `methods`: one line per method and budget, empty fields for missing values."""
     text = io.StringIO()
-    first = next(iter(methods.values()))
-    columns = [key for key in first if key != "by_reward"]
+    columns = [key for key in next(iter(methods.values())) if key != "by_reward"]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["method", *columns])
     for name, curve in methods.items():
@@ -79,26 +78,23 @@ def as_csv(methods: Mapping[str, Mapping[str, Sequence]]) -> str:
 def summarise(
     curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, tensors: Sequence[RewardTensor], seed: int = 0
 ) -> dict:
-    """{"methods": …, "gain": …, "gain_difference": …, "notes": …} of `simulate`'s curves of `tensors`.
+    """{"methods": …, "gain": …, "gain_difference": …, "notes": …} of the curves that `simulate` drew from `tensors`.
 
-    Rewards are in their reporting units, gains Ω fractions; None where there is no value.
-    With several rewards `reward` and `gain` are of the first, `by_reward` has them all.
+    Rewards are in reporting units, gains Ω are fractions, missing values are None. With several rewards `reward` and
+    `gain` are those of the first, and `by_reward` has them all.
     """
     budgets = np.asarray(budgets, float)
     sample = _Resamples(curves, seed)
     units = {tensor.reward: tensor.units for tensor in tensors}
-    rewards, pool = list(units), tensors[0].base.shape[1]
-    gains, replicates, without = {}, {}, []
-    for name in curves:
-        if name == "best_of_n":
-            continue
-        gains[name], replicates[name] = _gain(sample, curves, name, rewards[0], budgets)
-        if len(rewards) > 1:
-            gains[name]["by_reward"] = {reward: _gain(sample, curves, name, reward, budgets)[0] for reward in rewards}
-        if gains[name]["value"] is None and not curves[name].unread:
-            without.append(name)
-    notes = _notes(curves, budgets, costs, pool)
-    if without:
+    rewards, bon = list(units), curves["best_of_n"]
+    gains, replicates = {}, {}
+    for name, curve in curves.items():
+        if name != "best_of_n":
+            gains[name], replicates[name] = _gain(sample, curve, bon, rewards[0], budgets)
+            if len(rewards) > 1:
+                gains[name]["by_reward"] = {r: _gain(sample, curve, bon, r, budgets)[0] for r in rewards}
+    notes = _notes(curves, budgets, costs, tensors[0].base.shape[1])
+    if without := [name for name, gain in gains.items() if gain["value"] is None and not curves[name].unread]:
         notes.append(
             f"{', '.join(without)}: no gain can be stated: it needs two or more budgets that it and "
             "best-of-N can be simulated at, and a best-of-N reward that rises over them"
@@ -108,9 +104,7 @@ def summarise(
     return {
         "reward": rewards[0],
         "unit": units[rewards[0]].label,
-        "methods": {
-            name: _method(sample, curve, curves["best_of_n"], units, budgets) for name, curve in curves.items()
-        },
+        "methods": {name: _method(sample, curve, bon, units, budgets) for name, curve in curves.items()},
         "gain": gains,
         "gain_difference": _difference(gains, replicates),
         "notes": notes,
@@ -121,93 +115,76 @@ class _Resamples:
     """One set of bootstrap weights for all methods, so that differences are paired."""
 
     def __init__(self, curves: Mapping[str, Curve], seed: int):
-        rng = np.random.default_rng([seed, 2])
-        curve = next(iter(curves.values()))
-        self.prompts = next(iter(curve.by_prompt.values())).shape[1]
-        draws = next(iter(curve.by_draw.values())).shape[1]
-        self.of_prompts = resampling(rng, self.prompts)
-        self.of_draws = resampling(rng, draws)
+        rng, curve = np.random.default_rng([seed, 2]), next(iter(curves.values()))
+        self.prompts, draws = (next(iter(v.values())).shape[1] for v in (curve.by_prompt, curve.by_draw))
+        self.prompt_weights, self.draw_weights = resampling(rng, self.prompts), resampling(rng, draws)
 
     def replicates(self, curve: Curve, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """float [R, B] twice: the mean under resampled prompts, under resampled draws."""
-        by_draw = self.of_draws @ curve.by_draw[name].T
-        if self.prompts == 1:
-            return by_draw, by_draw
-        return self.of_prompts @ curve.by_prompt[name].T, by_draw
+        """float [R, B] twice: the mean under resampled prompts and under resampled draws."""
+        by_draw = self.draw_weights @ curve.by_draw[name].T
+        return by_draw if self.prompts == 1 else self.prompt_weights @ curve.by_prompt[name].T, by_draw
 
 
-def _method(sample: _Resamples, curve: Curve, bon: Curve, units: Mapping[str, Units], budgets) -> dict:
-    def values(name: str) -> dict:
-        over_prompts, over_draws = sample.replicates(curve, name)
-        columns = dict(
-            zip(
-                ("value", "low", "high", "low_draws", "high_draws"),
-                (curve.by_prompt[name].mean(1), *interval(over_prompts), *interval(over_draws)),
-                strict=True,
-            )
-        )
+def _method(sample: _Resamples, curve: Curve, bon: Curve, units: Mapping[str, Units], budgets: np.ndarray) -> dict:
+    intervals = {}
+    for name, values in curve.by_prompt.items():
         reported = units.get(name, Units()).reported
-        return {key: _plain(reported(column)) for key, column in columns.items()}
-
-    intervals = {name: values(name) for name in curve.by_prompt}
-    first_name, first_units = next(iter(units.items()))
-    first = intervals[first_name]
-    result = {"budget": budgets.tolist(), "reward": first["value"], **first}
-    del result["value"]
-    result |= {"candidates": curve.candidates.tolist(), "spent": curve.spent.tolist()}
-    result |= _over(sample, curve, bon, first_name, first_units.scale)
+        columns = _with_intervals(values.mean(1), *sample.replicates(curve, name))
+        intervals[name] = {key: _plain(reported(column)) for key, column in columns.items()}
+    first = next(iter(units))
+    value, *ends = intervals[first].items()
+    result = {
+        "budget": budgets.tolist(),
+        "reward": value[1],
+        **dict(ends),
+        "candidates": curve.candidates.tolist(),
+        "spent": curve.spent.tolist(),
+    }
+    # The advantage over best-of-N, paired, in reporting units
+    mean = (curve.by_prompt[first] - bon.by_prompt[first]).mean(1)
+    gap = np.subtract(*(sample.replicates(each, first)[0] for each in (curve, bon)))
+    for key, column in zip(OVER, (mean, *interval(gap)), strict=True):
+        result[key] = _plain(column * units[first].scale)
     if "accepted" in intervals:
         checked = intervals["accepted"]
-        result["accepted"] = checked["value"]
-        result |= {f"accepted_{end}": checked[end] for end in ("low", "high")}
+        result |= {"accepted": checked["value"], "accepted_low": checked["low"], "accepted_high": checked["high"]}
     if len(units) > 1:
         result["by_reward"] = {name: intervals[name] for name in units}
     return result
 
 
-def _over(sample: _Resamples, curve: Curve, bon: Curve, reward: str, scale: float) -> dict:
-    """What a method reaches over best-of-N at each budget, paired: a difference in reporting units."""
-    mean = (curve.by_prompt[reward] - bon.by_prompt[reward]).mean(1)
-    pair = [sample.replicates(each, reward)[0] for each in (curve, bon)]
-    keys = ("over_best_of_n", "over_best_of_n_low", "over_best_of_n_high")
-    columns = (mean, *interval(pair[0] - pair[1]))
-    return {key: _plain(column * scale) for key, column in zip(keys, columns, strict=True)}
+def _with_intervals(value: np.ndarray, over_prompts: np.ndarray, over_draws: np.ndarray) -> dict[str, np.ndarray]:
+    """A value and the ends of its two intervals, by ENDS."""
+    return dict(zip(ENDS, (value, *interval(over_prompts), *interval(over_draws)), strict=True))
 
 
-def _gain(
-    sample: _Resamples, curves: Mapping[str, Curve], name: str, reward: str, budgets: np.ndarray
-) -> tuple[dict, np.ndarray]:
-    """Ω over the budgets that both can be simulated at, with intervals; and its replicates."""
-    method, bon = curves[name], curves["best_of_n"]
-    means = [curve.by_prompt[reward].mean(1) for curve in (method, bon)]
+def _gain(sample: _Resamples, curve: Curve, bon: Curve, reward: str, budgets: np.ndarray) -> tuple[dict, np.ndarray]:
+    """Ω, with intervals, over the budgets at which both can be simulated; and its replicates."""
+    means = [each.by_prompt[reward].mean(1) for each in (curve, bon)]
     both = np.isfinite(means).all(0)
     if both.sum() < 2:
-        return dict.fromkeys(("value", "low", "high", "low_draws", "high_draws")), np.array([])
-    pairs = zip(sample.replicates(method, reward), sample.replicates(bon, reward), strict=True)
-    over_prompts, over_draws = (gain(m[:, both], b[:, both], budgets[both]) for m, b in pairs)
-    value = gain(means[0][both], means[1][both], budgets[both])
-    ends = [*interval(over_prompts), *interval(over_draws)]
-    keys = ("value", "low", "high", "low_draws", "high_draws")
-    result = dict(zip(keys, _plain(np.array([value, *ends])), strict=True))
-    return result | {"budgets": [budgets[both][0], budgets[both][-1]]}, over_prompts
+        return dict.fromkeys(ENDS), np.array([])
+    pairs = (means, *zip(sample.replicates(curve, reward), sample.replicates(bon, reward), strict=True))
+    gains = [gain(method[..., both], base[..., both], budgets[both]) for method, base in pairs]
+    result = {key: _plain(value[None])[0] for key, value in _with_intervals(*gains).items()}
+    return result | {"budgets": [budgets[both][0], budgets[both][-1]]}, gains[1]
 
 
 def _difference(gains: dict, replicates: dict) -> dict:
-    """What TTSnap gains over TTSp, paired: Ω(ttsnap) − Ω(ttsp)."""
+    """The gain of TTSnap over TTSp, paired: Ω(ttsnap) − Ω(ttsp)."""
     if any(gains.get(name, {}).get("value") is None for name in ("ttsnap", "ttsp")):
         return {}
-    low, high = interval(replicates["ttsnap"] - replicates["ttsp"])
     value = gains["ttsnap"]["value"] - gains["ttsp"]["value"]
-    values = _plain(np.array([value, low, high]))
-    return {"ttsnap_minus_ttsp": dict(zip(("value", "low", "high"), values, strict=True))}
+    ends = interval(replicates["ttsnap"] - replicates["ttsp"])
+    return {"ttsnap_minus_ttsp": dict(zip(ENDS, _plain(np.array([value, *ends])), strict=False))}
 
 
 def _notes(curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, pool: int) -> list[str]:
-    """What cannot be simulated and why: a line for all the methods that it is true of."""
+    """What cannot be simulated and why, a line for all methods that share the reason."""
     methods: dict[str, list[str]] = {}
     for name, curve in curves.items():
-        for text in _limits(curve, budgets, costs, pool):
-            methods.setdefault(text, []).append(name)
+        for limit in _limits(curve, budgets, costs, pool):
+            methods.setdefault(limit, []).append(name)
     return [f"{', '.join(names)}: {text}" for text, names in methods.items()]
 
 
