@@ -1,4 +1,4 @@
-"""What a person is told in a line: the two errors, with the thing at fault and what to do, notices, “did you mean”."""
+"""The two errors and the notices, one line each for the user, and “did you mean”."""
 
 import contextlib
 import difflib
@@ -12,22 +12,20 @@ class TtsnapError(Exception):
 
 
 class BadInput(TtsnapError):
-    """A file, option or config key that has to be changed by the person who gave it (exit status 2)."""
+    """A file, option or config key that the user must change (exit status 2)."""
 
 
 @contextlib.contextmanager
 def foreign_content(name: object, what: str, remedy: str) -> Iterator[None]:
-    """Within the block, what the content of a file makes a reader stumble over becomes a BadInput of one line.
+    """Turn any error that a file's content causes within the block into a one-line BadInput.
 
-    For formats that can be wrong in more ways than a reader can ask for: a type, a shape, a missing key. Not for what
-    the system says of the file (an OSError with a number: permission, lock, full disk).
+    For formats that can be wrong in more ways than a reader can check: types, shapes, missing keys. Errors of the
+    operating system (an OSError with a number: permission, lock, full disk) pass through.
     """
     try:
         yield
-    except TtsnapError:
-        raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, TtsnapError) or (isinstance(error, OSError) and error.errno):
             raise
         text = (str(error).splitlines() or [""])[0][:200]
         raise BadInput(f"{name}: not {what} ({type(error).__name__}: {text}); {remedy}") from error
@@ -48,7 +46,7 @@ def reads(what: str, remedy: str) -> Callable:
 
 
 def did_you_mean(word: object, known: Iterable[object]) -> str:
-    """ "; did you mean flux-dev?" for what ends an error message; "" where nothing is near `word`."""
+    """ "; did you mean flux-dev?" to end an error message with; "" when nothing is close to `word`."""
     if not isinstance(word, str):
         return ""
     names = {str(name).lower(): str(name) for name in known}
@@ -59,15 +57,15 @@ def did_you_mean(word: object, known: Iterable[object]) -> str:
 
 
 class Notice(UserWarning):
-    """What a person should know of a run that goes on all the same."""
+    """Something the user should know about a run that continues."""
 
 
 class CutPrompt(Notice):
-    """A prompt is longer than what reads it can take; its end has no effect."""
+    """A prompt is longer than its reader can take; its end has no effect."""
 
 
 def warn_cut(prompt: str, tokens: int, limit: int, reader: str) -> None:
-    """Warn that `reader` reads only the first `limit` of a prompt's `tokens`; nothing where they are no more."""
+    """Warn when a prompt has more `tokens` than the `limit` that `reader` reads."""
     if tokens > limit:
         short = prompt if len(prompt) <= 60 else f"{prompt[:40]} … {prompt[-16:]}"
         message = CutPrompt(f"prompt {short!r} has {tokens} tokens; {reader} reads the first {limit}")

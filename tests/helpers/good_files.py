@@ -43,7 +43,7 @@ def make(folder: Path) -> dict[str, Path]:
 
 
 def _scores(path: Path, images: Path, values: np.ndarray, about: dict) -> None:
-    scores = Scores.of_shard(read_shard(images), values, list(range(STEPS)), about)
+    scores = Scores.from_shard(read_shard(images), values, list(range(STEPS)), about)
     write_scores(path, scores)
 
 

@@ -18,5 +18,5 @@ def write_training(folder, name: str, groups, reward, step: int = 3) -> None:
     write_shard(folder / f"{name}.h5", groups.prompts, [step], iter(images), {})
     labels = {"kind": "base", "made_from": reward.made_from}
     shard, targets = read_shard(folder / f"{name}.h5"), groups.targets[:, :, None]
-    scores = Scores.of_shard(shard, targets, [step], labels)
+    scores = Scores.from_shard(shard, targets, [step], labels)
     write_scores(folder / f"{name}.labels.h5", scores)

@@ -74,7 +74,7 @@ def test_checker_tolerates_what_an_autoencoder_does():
     assert accepted.mean() > 0.9
 
 
-def test_checker_names_a_prompt_that_is_no_caption():
+def test_checker_names_a_prompt_that_is_not_a_caption():
     with pytest.raises(ValueError, match="a cat"):
         check(np.zeros((1, 64, 64, 3), np.uint8), ["a cat"])
 

@@ -1,4 +1,4 @@
-"""The digests of targets: what is read, by content; no time, no neighbour, no order of files counts."""
+"""The digests of targets cover the content that is read, and no times, neighbouring files or their order."""
 
 import gzip
 import json
@@ -64,14 +64,14 @@ READ = {
 
 
 @pytest.mark.parametrize("change", NOT_READ)
-def test_what_is_not_read_changes_nothing(pairs, change):
+def test_data_that_is_not_read_does_not_count(pairs, change):
     before = digest(pairs)
     NOT_READ[change](pairs)
     assert digest(pairs) == before
 
 
 @pytest.mark.parametrize("change", READ)
-def test_what_is_read_changes_it(pairs, change):
+def test_data_that_is_read_counts(pairs, change):
     before, others = digest(pairs), digest(pairs, start=2)
     READ[change](pairs)
     assert digest(pairs) != before
@@ -79,7 +79,7 @@ def test_what_is_read_changes_it(pairs, change):
         assert digest(pairs, start=2) == others
 
 
-def test_the_place_of_the_data_does_not_count(pairs, tmp_path):
+def test_the_location_of_the_data_does_not_count(pairs, tmp_path):
     moved = tmp_path / "moved"
     moved.mkdir()
     for name in ("pictures", "1.png", "3.png", "pairs.jsonl"):
@@ -95,7 +95,7 @@ def test_the_place_of_the_data_does_not_count(pairs, tmp_path):
      b'{"prompt": "a", "image": "\\u0000"}', b'{"prompt": "a", "image": "\\ud800"}',
      b'{"prompt": "a", "image": "pipe"}', b'{"prompt": "a", "image": "pictures"}'],
 )  # fmt: skip
-def test_a_line_that_is_no_pair_has_a_digest_too(pairs, line):
+def test_a_malformed_line_has_a_digest_too(pairs, line):
     os.mkfifo(pairs / "pipe")
     (pairs / "pairs.jsonl").write_bytes(line + b"\n\n" + line)
     assert len(pair_lines(str(pairs / "pairs.jsonl"))) == 2
@@ -115,7 +115,7 @@ def mnist(tmp_path):
     return tmp_path
 
 
-def test_a_labelled_data_set_is_the_files_of_its_split(mnist):
+def test_the_digest_of_a_data_set_covers_the_files_of_its_split(mnist):
     assert len(load_images("mnist", mnist).images) == 2
     before = data_digest("mnist", str(mnist), "train")
     (mnist / "notes.txt").write_text("x")
@@ -126,7 +126,7 @@ def test_a_labelled_data_set_is_the_files_of_its_split(mnist):
     assert data_digest("mnist", str(mnist), "train") != before
 
 
-def test_the_files_named_are_those_that_are_read(mnist, monkeypatch):
+def test_data_files_names_the_files_that_are_read(mnist, monkeypatch):
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
         (mnist / f"{name}.gz").write_bytes(gzip.compress((mnist / name).read_bytes()))
         (mnist / name).unlink()

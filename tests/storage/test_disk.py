@@ -1,4 +1,4 @@
-"""A full disk and a folder that cannot be written: one line that says so, and no half file."""
+"""A full disk and a read-only folder are reported in one line, and leave no partial file."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ WRITERS = {
 
 @needs_root
 @pytest.mark.parametrize("what", WRITERS)
-def test_a_full_disk_is_said_and_leaves_the_old_file(disk, what):
+def test_a_full_disk_is_reported_and_leaves_the_old_file(disk, what):
     path = disk / "folder" / "file"
     write_text(path, "old")
     with pytest.raises(TtsnapError, match="disk of .* is full; make room"):
@@ -68,7 +68,7 @@ def test_a_full_disk_is_said_and_leaves_the_old_file(disk, what):
 
 
 @needs_root
-def test_a_read_only_folder_is_said(disk):
+def test_a_read_only_folder_is_reported(disk):
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     with pytest.raises(TtsnapError, match="cannot be written .Read-only file system"):
         write_text(disk / "new" / "file", "x")
@@ -77,7 +77,7 @@ def test_a_read_only_folder_is_said(disk):
 
 
 @needs_root
-def test_a_command_says_it_in_one_line_and_fails(disk, tmp_path):
+def test_a_command_reports_it_in_one_line_and_fails(disk, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red circle\n")
     (disk / "filler").write_bytes(b"x" * (5 << 20))
     run = subprocess.run(
@@ -89,7 +89,7 @@ def test_a_command_says_it_in_one_line_and_fails(disk, tmp_path):
     assert run.stderr == (f"ttsnap shard: {disk}/0000.jsonl: the disk of {disk} is full; make room and run it again\n")
 
 
-def test_other_errors_stay_what_they_are(tmp_path):
+def test_other_errors_pass_through(tmp_path):
     with pytest.raises(ZeroDivisionError), replacing(tmp_path / "file") as temporary:
         temporary.write_text("half")
         raise ZeroDivisionError

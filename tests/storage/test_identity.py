@@ -1,4 +1,4 @@
-"""What a model, a reward or a data set is: its files by content, so that an edit in place makes it another."""
+"""Models, rewards and data sets are identified by the content of their files, so that any edit in place shows."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from ttsnap.storage.code_digest import PACKAGE, module_file, sources
 
 @pytest.fixture
 def pipeline(tmp_path):
-    """A copy of the embedded pipeline in a folder of our own, with a LoRA beside it."""
+    """A copy of the embedded pipeline, with a LoRA in its folder."""
     folder = shutil.copytree(resolve("embedded:shapes-sdxl"), tmp_path / "mine")
     (folder / "my_lora.safetensors").write_bytes(b"adapters")
     return folder
@@ -30,7 +30,7 @@ READ = (
 
 
 @pytest.mark.parametrize("name", READ)
-def test_an_edit_of_any_file_that_is_read_makes_another_model(pipeline, name):
+def test_an_edit_of_any_file_that_is_read_changes_the_version(pipeline, name):
     before = weights_digest(pipeline), model_version(pipeline)
     data = bytearray((pipeline / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -41,7 +41,7 @@ def test_an_edit_of_any_file_that_is_read_makes_another_model(pipeline, name):
     assert after[0] != before[0] and after[1] != before[1]
 
 
-def test_another_place_time_or_note_makes_the_same_model(pipeline, tmp_path):
+def test_location_time_and_notes_do_not_count(pipeline, tmp_path):
     version = model_version(pipeline)
     assert version == weights_digest(pipeline) and version.startswith("mine@") and len(version) == 17
     copy = shutil.copytree(pipeline, tmp_path / "other" / "mine", copy_function=shutil.copyfile)
@@ -55,7 +55,7 @@ def test_another_place_time_or_note_makes_the_same_model(pipeline, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "renamed", "linked"])
-def test_which_files_there_are_counts(pipeline, tmp_path, change):
+def test_the_set_of_files_counts(pipeline, tmp_path, change):
     before = model_version(pipeline)
     if change == "added":
         (pipeline / "tokenizer/merges.txt").write_text("a b\n")
@@ -71,7 +71,7 @@ def test_which_files_there_are_counts(pipeline, tmp_path, change):
     assert model_version(pipeline) != before
 
 
-def test_of_a_large_file_blocks_are_read_and_its_time_counts(tmp_path, monkeypatch):
+def test_a_large_file_is_sampled_and_its_time_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(identity, "WHOLE", 1000)
     monkeypatch.setattr(identity, "BLOCK", 10)
     monkeypatch.setattr(identity, "BLOCKS", 4)
@@ -93,13 +93,13 @@ def test_of_a_large_file_blocks_are_read_and_its_time_counts(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("text", ["", "v2.1", "gelu", "no/such-model", "0.25", "a/b/c"])
-def test_what_is_no_file_is_itself(text, monkeypatch):
+def test_other_text_stands_for_itself(text, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert weights_digest(text) == model_version(text) == text
 
 
-def test_a_hub_id_is_the_commit_in_the_cache(tmp_path, monkeypatch):
+def test_a_hub_id_is_identified_by_the_commit_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     home = tmp_path / "models--some--model"
     (home / "refs").mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_a_hub_id_is_the_commit_in_the_cache(tmp_path, monkeypatch):
         assert weights_digest("some/model") == f"some/model@{commit[:12]}"
 
 
-def test_a_downloaded_hub_id_is_its_files(tmp_path, monkeypatch):
+def test_a_downloaded_hub_id_is_identified_by_its_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "models/sdxl-turbo"
     folder.mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_a_downloaded_hub_id_is_its_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["vocab.json", "tokenizer.json", "merges.txt", "config.json", "head"])
-def test_a_reward_is_all_it_is_made_with(tmp_path, name):
+def test_the_identity_of_a_reward_covers_its_files_and_options(tmp_path, name):
     folder = shutil.copytree(resolve("embedded:shapes-clip"), tmp_path / "clip")
     head = shutil.copy(resolve("embedded:shapes-aesthetic/head.safetensors"), tmp_path / "h.safetensors")
     options = {"path": str(folder), "head": str(head)}
@@ -134,7 +134,7 @@ def test_a_reward_is_all_it_is_made_with(tmp_path, name):
     assert reward_identity("aesthetic", options | {"activation": "relu"}) != before
 
 
-def test_a_reward_without_options_is_its_default_files(tmp_path, monkeypatch):
+def test_the_identity_of_a_reward_covers_its_default_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models/ImageReward").mkdir(parents=True)
     found = []
@@ -152,7 +152,7 @@ def test_versions_of_rewards_name_every_file(tmp_path):
     assert found == f"{model_version(resolve('embedded:shapes-clip'))}+{model_version(head)}"
 
 
-def test_a_gan_is_its_weights_and_not_the_figures_beside_them(gan, tmp_path):
+def test_the_version_of_a_gan_covers_its_weights_but_not_its_figures(gan, tmp_path):
     from ttsnap.sft.generators import load_generator
 
     folder = shutil.copytree(gan, tmp_path / "gan")
@@ -192,8 +192,8 @@ def test_code_follows_relative_imports_and_packages(tmp_path, monkeypatch):
         ("finetune", "finetune"),
     ],
 )
-def test_commands_that_keep_results_ask_what_they_were_made_with(command, room):
-    """Each that takes over what an earlier run left compares the code and the files behind it."""
+def test_commands_that_reuse_results_compare_what_made_them(command, room):
+    """Each command that reuses the results of an earlier run compares the code and files behind them."""
     module = f"ttsnap.commands.{command.replace('-', '_')}"
     beside = (module_file(module), *(PACKAGE / room).glob("*.py"))
     text = "".join(path.read_text() for path in sources(module) if path in beside)

@@ -33,7 +33,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png(kind: int, bits: int, rows: bytes, *more: bytes) -> bytes:
-    """A PNG of SIDE × SIDE as its specification writes it, for what Pillow does not write."""
+    """A PNG of SIDE × SIDE, for modes that Pillow does not write."""
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, bits, kind, 0, 0, 0))
     width = len(rows) // SIDE
     lines = b"".join(b"\0" + rows[at : at + width] for at in range(0, len(rows), width))
@@ -131,7 +131,7 @@ def place(tmp_path):
 
 @pytest.mark.parametrize("read", [targets_of, tree_of])
 @pytest.mark.parametrize("mode", GOOD)
-def test_every_mode_is_read_as_it_is_seen(place, mode, read):
+def test_every_mode_is_read_as_a_viewer_shows_it(place, mode, read):
     write, expected = GOOD[mode]
     write(place)
     assert np.array_equal(read(place), expected)
@@ -181,7 +181,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("harm", BAD)
-def test_what_is_no_still_image_is_refused_in_one_line(place, harm):
+def test_anything_but_a_still_image_is_refused_in_one_line(place, harm):
     write, says = BAD[harm]
     write(place)
     with warnings.catch_warnings():
@@ -195,7 +195,7 @@ def test_what_is_no_still_image_is_refused_in_one_line(place, harm):
 
 
 def test_import_images_and_assign_agree(place, tmp_path, capfd):
-    """The commands themselves, on an image that each mode would have read wrong."""
+    """The commands themselves, on an image that is easily misread."""
     GOOD["16 bits of grey, one clear"][0](place)
     (tmp_path / "prompts.json").write_text('["a ramp"]')
     words = ["import-images", str(tmp_path / "tree"), "--prompts", str(tmp_path / "prompts.json")]
@@ -207,8 +207,8 @@ def test_import_images_and_assign_agree(place, tmp_path, capfd):
     assert "Warning" not in (error := capfd.readouterr().err) and "s00.png" in error
 
 
-def test_sizes_are_compared_as_seen(tmp_path):
-    """One image on its side and one upright: of one size once both are turned."""
+def test_sizes_are_compared_after_rotation(tmp_path):
+    """An image on its side and an upright one have the same size after rotation."""
     tall = Image.fromarray(COLOURS[:, :8])
     exif = Image.Exif()
     exif[0x0112] = 6

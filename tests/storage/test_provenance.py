@@ -1,4 +1,4 @@
-"""What does not belong together is refused, by whoever would combine it, in one line that names both."""
+"""Files that do not match are refused by any command that would combine them, in one line that names both."""
 
 import json
 
@@ -22,7 +22,7 @@ STEPS, CANDIDATES = [0, 1, 3], 3
 
 
 class Bright(Reward):
-    """Mean brightness by two linear layers, so that it can have adapters; cheap to open."""
+    """Mean brightness through two linear layers, which can have adapters; cheap to open."""
 
     image_size, mean, std = 8, (0.0,) * 3, (1.0,) * 3
 
@@ -84,7 +84,7 @@ def refused(capsys, *says: str) -> None:
         assert words in error, error
 
 
-def test_what_belongs_together_becomes_a_tensor(files, tmp_path):
+def test_matching_scores_become_a_tensor(files, tmp_path):
     run("tensor", "--base", files["base"], "--noise-aware", files["aware"], "--accepted",
         files["checks"], "--out", tmp_path / "t.h5")  # fmt: skip
     tensor = read_tensor(tmp_path / "t.h5")
@@ -162,7 +162,7 @@ LORA = {"rank": 2, "alpha": 4.0}
     ],
 )
 @pytest.mark.parametrize("reader", ["score", "LevelWeights"])
-def test_checkpoints_that_do_not_belong_together(files, tmp_path, capsys, first, second, says, reader):
+def test_checkpoints_that_do_not_match_are_refused(files, tmp_path, capsys, first, second, says, reader):
     from ttsnap.errors import BadInput
     from ttsnap.rewards.levels import LevelWeights, by_level, check_noise_levels
 
@@ -201,7 +201,7 @@ FINETUNE = {
 
 
 @pytest.mark.parametrize("case", [None, *FINETUNE])
-def test_finetune_refuses_what_does_not_belong_together(files, tmp_path, capsys, case):
+def test_finetune_refuses_inputs_that_do_not_match(files, tmp_path, capsys, case):
     changed, says = FINETUNE.get(case, ({}, ""))
     held_out = changed.get("validation", {})
     words = ["--level", 1, "--kind", KIND, "--out", tmp_path / "l.safetensors"]
@@ -250,7 +250,7 @@ def test_tensors_of_other_images_are_not_searched_together(tmp_path, capsys, cha
     refused(capsys, says)
 
 
-def test_a_schedule_fitted_for_other_steps(tmp_path, capsys):
+def test_a_schedule_fitted_for_other_steps_is_refused(tmp_path, capsys):
     fitted = {"schedule": {"steps": [1], "keep": [0.5]}, "settings": {"num_steps": 20}}
     write_json(tmp_path / "s.json", fitted)
     words = ["--budgets", "10,20", "--schedule", tmp_path / "s.json"]
@@ -292,7 +292,7 @@ def results(tmp_path):
         ("summary", {"simulation": "simulate", "tensor": "tensor"}, {"alignment": "align"}),
     ],
 )
-def test_a_report_of_results_of_two_tensors(results, tmp_path, capsys, part, mine, other):
+def test_a_report_on_two_tensors_is_refused(results, tmp_path, capsys, part, mine, other):
     out = tmp_path / "out"
     words = [word for key, name in mine.items() for word in (f"--{key}", results["mine"][name])]
 
@@ -319,8 +319,8 @@ def test_the_first_difference_is_named():
 
 
 @pytest.mark.parametrize("noise", ["assigned", "random"])
-def test_noise_that_was_assigned_for_another_model(manifest, gan, tmp_path, capsys, noise):
-    """Direct SFT reads just the targets, so for it any assignment will do."""
+def test_noise_assigned_for_another_model_is_refused(manifest, gan, tmp_path, capsys, noise):
+    """SFT on random noise reads only the targets, so it accepts any assignment."""
     from ttsnap.sft.gan import GanGenerator, save_gan
 
     torch.manual_seed(1)
@@ -345,7 +345,7 @@ def test_assignments_of_other_settings_do_not_join(manifest, gan, tmp_path, caps
     refused(capsys, "the earlier assignment: made with", says)
 
 
-def test_a_classifier_of_another_data_set(manifest, gan, tmp_path, capsys):
+def test_a_classifier_of_another_data_set_is_refused(manifest, gan, tmp_path, capsys):
     from ttsnap.sft.classifier import Classifier, save_classifier
 
     save_classifier(Classifier(1, 10, "mnist"), tmp_path / "c.safetensors")
@@ -355,7 +355,7 @@ def test_a_classifier_of_another_data_set(manifest, gan, tmp_path, capsys):
     refused(capsys, "was trained on mnist, --data is digits")
 
 
-def test_comparisons_with_two_original_models(tmp_path, capsys):
+def test_comparisons_with_two_original_models_are_refused(tmp_path, capsys):
     for name, base in (("base.0", "a@1"), ("random.1", "a@2")):
         way, cycle = name.split(".")
         about = {"way": way, "cycle": int(cycle), "seed": 0, "base": base, "judge": "j"}
@@ -369,7 +369,7 @@ def test_comparisons_with_two_original_models(tmp_path, capsys):
     refused(capsys, "made with base a@2", "with a@1")
 
 
-def test_published_values_of_two_models(tmp_path, capsys):
+def test_published_values_of_two_models_are_refused(tmp_path, capsys):
     for name in ("flux_imr_val_base", "sdxl_imr_val_naft"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "p1_i2_s00.yaml").write_text("0: [0.1, 0.2]\n")

@@ -61,38 +61,29 @@ def test_a_tensor_without_noise_aware_reward(tmp_path):
     assert back.select(slice(1, 3)).prompts == ["prompt 1", "prompt 2"]
 
 
-def truncated(path):
-    path.write_bytes(path.read_bytes()[:-200])
+def edited(change, mode="a"):
+    def edit(path):
+        with h5py.File(path, mode) as file:
+            change(file)
+
+    return edit
 
 
-def not_hdf5(path):
-    path.write_text("prompt,reward\n")
+SPOILS = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-200]),
+    "not HDF5": lambda path: path.write_text("prompt,reward\n"),
+    "foreign": edited(lambda file: file.create_dataset("base", data=np.zeros((1, 1, 1))), mode="w"),
+    "another version": edited(lambda file: file.attrs.update(schema_version=99)),
+    "without base": edited(lambda file: file.pop("base")),
+    "missing": lambda path: path.unlink(),
+}
 
 
-def foreign(path):
-    with h5py.File(path, "w") as file:
-        file["base"] = np.zeros((1, 1, 1))
-
-
-def other_version(path):
-    with h5py.File(path, "a") as file:
-        file.attrs["schema_version"] = 99
-
-
-def without_base(path):
-    with h5py.File(path, "a") as file:
-        del file["base"]
-
-
-def missing(path):
-    path.unlink()
-
-
-@pytest.mark.parametrize("spoil", [truncated, not_hdf5, foreign, other_version, without_base, missing])
-def test_a_file_that_is_no_tensor_is_one_line_naming_it(tmp_path, spoil):
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_file_that_is_not_a_tensor_is_refused_in_one_line(tmp_path, spoil):
     path = tmp_path / "r.h5"
     write_tensor(path, example())
-    spoil(path)
+    SPOILS[spoil](path)
     with pytest.raises(BadInput, match="r.h5") as error:
         read_tensor(path)
     assert "\n" not in str(error.value)
@@ -103,8 +94,7 @@ def test_a_file_that_is_no_tensor_is_one_line_naming_it(tmp_path, spoil):
 def test_a_value_that_is_not_finite_names_the_prompt(tmp_path, name, value):
     path = tmp_path / "r.h5"
     write_tensor(path, example())
-    with h5py.File(path, "a") as file:
-        file[name][1, 2, 0] = value
+    edited(lambda file: file[name].__setitem__((1, 2, 0), value))(path)
     with pytest.raises(BadInput, match=f"r.h5: {name} is .* prompt 1, candidate 2, step 0"):
         read_tensor(path)
     spoilt = example()
@@ -114,19 +104,20 @@ def test_a_value_that_is_not_finite_names_the_prompt(tmp_path, name, value):
     assert not (tmp_path / "new.h5").exists()
 
 
-def test_wrong_shapes_and_no_final_reward(tmp_path):
-    base = example().base
-    with pytest.raises(BadInput, match="noise_aware has shape"):
-        write_tensor(tmp_path / "r.h5", RewardTensor(base, base[:, :2]))
-    with pytest.raises(BadInput, match="2 prompts for 3"):
-        write_tensor(tmp_path / "r.h5", RewardTensor(base, prompts=["a", "b"]))
-    with pytest.raises(BadInput, match="not prompts × candidates × steps"):
-        write_tensor(tmp_path / "r.h5", RewardTensor(base[:, :0]))
-    with pytest.raises(BadInput, match="not prompts × candidates × steps"):
-        write_tensor(tmp_path / "r.h5", RewardTensor(base[0]))
-    base[:, :, -1] = np.nan
-    with pytest.raises(BadInput, match="last step"):
-        write_tensor(tmp_path / "r.h5", RewardTensor(base))
+BASE = example().base
+WRONG = {
+    "noise_aware has shape": RewardTensor(BASE, BASE[:, :2]),
+    "2 prompts for 3": RewardTensor(BASE, prompts=["a", "b"]),
+    "shape .3, 0, 5., not prompts × candidates × steps": RewardTensor(BASE[:, :0]),
+    "shape .4, 5., not prompts × candidates × steps": RewardTensor(BASE[0]),
+    "no value at the last step": RewardTensor(np.where(np.arange(5) == 4, np.nan, BASE)),
+}
+
+
+@pytest.mark.parametrize("says", WRONG)
+def test_wrong_shapes_and_a_missing_final_reward_are_refused(tmp_path, says):
+    with pytest.raises(BadInput, match=says):
+        write_tensor(tmp_path / "r.h5", WRONG[says])
 
 
 def import_values(tmp_path, *options):

@@ -1,4 +1,4 @@
-"""Each reader says why a file cannot be read; that it be deleted or made again is said of broken bytes alone."""
+"""Each reader reports why a file cannot be read, and suggests deleting or remaking it only for broken bytes."""
 
 import contextlib
 import errno
@@ -116,14 +116,14 @@ DESTROYS = re.compile("delete|damaged|truncated|again|not a|broken|fetch")
 
 @pytest.fixture
 def folder():
-    """A folder that any user may look into, unlike pytest's."""
+    """A folder that any user may read, unlike pytest's."""
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         yield Path(name)
 
 
 def prepare(folder: Path, reader: str):
-    """A good file of a reader, and the call that reads it."""
+    """A good file for a reader, and the call that reads it."""
     name, write, read = READERS[reader]
     path = folder / name
     path.parent.mkdir(exist_ok=True)
@@ -145,7 +145,7 @@ def says(read) -> str:
 
 @contextlib.contextmanager
 def forbidden(path: Path):
-    """Without the right to read a file, which root has of any file until it is another user."""
+    """Without permission to read the file; root drops to another user for that."""
     path.chmod(0)
     if root := os.geteuid() == 0:
         os.seteuid(65534)
@@ -158,7 +158,7 @@ def forbidden(path: Path):
 
 @contextlib.contextmanager
 def used_up(path: Path):
-    """With no file descriptor left."""
+    """With no file descriptors left."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
@@ -190,7 +190,7 @@ CAUSES = {
 
 @pytest.mark.parametrize("cause", CAUSES)
 @pytest.mark.parametrize("reader", READERS)
-def test_the_cause_is_named_and_nothing_is_to_be_deleted(folder, reader, cause):
+def test_the_cause_is_named_without_advice_to_delete(folder, reader, cause):
     if cause == "missing" and reader in ("blocks", "state", "values"):
         pytest.skip("none there is fine")
     path, read = prepare(folder, reader)
@@ -202,7 +202,7 @@ def test_the_cause_is_named_and_nothing_is_to_be_deleted(folder, reader, cause):
         assert not DESTROYS.search(line.split(": ", 1)[1].replace("run it again", "")), line
 
 
-def test_images_that_may_not_be_seen_are_not_called_missing(folder):
+def test_unreadable_folders_are_not_called_missing(folder):
     for candidate in ("id000", "id001"):
         path = folder / "p0000" / candidate / "s00.png"
         path.parent.mkdir(parents=True)
@@ -215,7 +215,7 @@ def test_images_that_may_not_be_seen_are_not_called_missing(folder):
 
 
 @pytest.mark.parametrize("reader", HDF5)
-def test_a_file_that_another_process_has_locked_is_not_called_broken(folder, reader):
+def test_a_locked_file_is_not_called_broken(folder, reader):
     path, read = prepare(folder, reader)
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -224,7 +224,7 @@ def test_a_file_that_another_process_has_locked_is_not_called_broken(folder, rea
     read()
 
 
-def test_a_real_writer_in_another_process_is_named(folder):
+def test_a_real_writer_in_another_process_is_reported(folder):
     path, read = prepare(folder, "tensor")
     code = "import h5py, sys; f = h5py.File(sys.argv[1], 'r+'); print(1, flush=True); input()"
     words = [sys.executable, "-c", code, str(path)]
@@ -254,13 +254,13 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("reader", BROKEN)
-def test_broken_bytes_are_called_broken_and_what_to_do_is_said(folder, reader):
+def test_broken_bytes_are_reported_with_a_remedy(folder, reader):
     path, read = prepare(folder, reader)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     assert re.search(BROKEN[reader], line := says(read)), line
 
 
-def test_a_persons_own_file_is_not_to_be_deleted(folder):
+def test_no_advice_to_delete_a_users_file(folder):
     (folder / "mine.h5").write_text("my thesis")
     line = says(lambda: read_shard(folder / "mine.h5"))
     assert line.endswith("mine.h5: not an HDF5 file; name one that ttsnap wrote")
@@ -271,7 +271,7 @@ def test_a_persons_own_file_is_not_to_be_deleted(folder):
 
 
 @pytest.mark.parametrize("harm", [lambda data: data[:50], lambda data: b"", lambda data: b"<html>"])
-def test_training_starts_again_from_a_broken_state_and_says_so(folder, harm, capsys):
+def test_training_restarts_after_a_broken_state_with_a_note(folder, harm, capsys):
     path, read = prepare(folder, "state")
     assert read()["history"] == [1.0]
     path.write_bytes(harm(path.read_bytes()))
@@ -305,7 +305,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_what_libraries_raise_is_understood(folder, kind):
+def test_errors_of_libraries_are_recognised(folder, kind):
     error, words = ERRORS[kind]
     path = folder / "whole"
     path.write_text("all there")
@@ -319,7 +319,7 @@ def test_what_libraries_raise_is_understood(folder, kind):
     assert shutil.os.path.exists(path)
 
 
-def test_other_errors_are_of_the_bytes(folder):
+def test_other_errors_mean_bad_bytes(folder):
     (folder / "whole").write_text("all there")
     assert why_unreadable(folder / "whole", ValueError("no JSON")) is None
 

@@ -1,1 +1,1 @@
-"""The shapes world: a small real text-to-image task with an objective checker, and the models trained on it."""
+"""The shapes world: a small text-to-image task with an objective checker."""

@@ -1,4 +1,4 @@
-"""Captions of the shapes world: what they may say, how they are read back, which are held out."""
+"""Captions of the shapes world: their grammar, a parser, and which are held out."""
 
 import hashlib
 import re
@@ -17,10 +17,10 @@ _CAPTION = re.compile(rf"{_OBJECT}(?: {_RELATION} {_OBJECT}(?: and {_RELATION} {
 
 @dataclass(frozen=True)
 class Caption:
-    """What a caption says.
+    """A parsed caption.
 
     objects: one to three distinct (colour index, shape index).
-    relations: for each object after the first, the index in RELATIONS that the first has to it.
+    relations: for each object after the first, the index in RELATIONS of the first object's relation to it.
     """
 
     objects: tuple[tuple[int, int], ...]
@@ -36,7 +36,7 @@ class Caption:
 
 
 def parse(text: str) -> Caption | None:
-    """Read a caption back; None when `text` is not a sentence of the shapes world."""
+    """Parse a caption; None when `text` is not a sentence of the shapes world."""
     match = _CAPTION.fullmatch(" ".join(text.split()))
     if match is None:
         return None
@@ -47,7 +47,7 @@ def parse(text: str) -> Caption | None:
 
 
 def held_out(text: str) -> bool:
-    """Whether a caption is kept out of all training: a fixed seventh, by hash, of those with 2 or 3 objects."""
+    """Whether a caption is held out of all training: by hash, a seventh of those with 2 or 3 objects."""
     caption = parse(text)
     if caption is None or len(caption.objects) < 2:
         return False
@@ -55,7 +55,7 @@ def held_out(text: str) -> bool:
 
 
 def random_caption(rng: np.random.Generator, objects: int, part: str = "train") -> Caption:
-    """Draw a caption with that many objects from `part`: "train", "held_out" or "any"."""
+    """Draw a caption with so many objects from `part`: "train", "held_out" or "any"."""
     while True:
         chosen = rng.choice(len(COLOURS) * len(SHAPES), size=objects, replace=False)
         relations = tuple(int(r) for r in rng.integers(len(RELATIONS), size=objects - 1))

@@ -1,4 +1,4 @@
-"""An objective verdict: does this image show its caption? By colour and geometry alone, no learned part."""
+"""Decide from colour and geometry alone, without a learned model, whether an image shows its caption."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ from ttsnap.shapes.world import CIRCLE, PALETTE, SQUARE, TRIANGLE, relation_offs
 
 MIN_AREA = 8  # pixels; smaller specks are not objects
 MIN_FIT = 0.82  # overlap (IoU) with the ideal outline
-MIN_SIDE, MAX_ASPECT = 8, 1.35  # pixels; longer over shorter side
+MIN_SIDE, MAX_ASPECT = 8, 1.35  # pixels of the shorter side; longer over shorter side
 MIN_OFFSET = 4.0  # pixels between centres for a relation to hold
-FLOOR = 0.1  # the least a part contributes to the fidelity
+FLOOR = 0.1  # the least that a part contributes to the fidelity
 
 
 @dataclass(frozen=True)
 class Found:
     """One connected patch of one colour."""
 
-    colour: int  # index in COLOURS, or len(COLOURS) for a colour of no name
+    colour: int  # index in COLOURS, or len(COLOURS) for an unnamed colour
     x: float
     y: float
     area: int
@@ -29,10 +29,10 @@ class Found:
 
 
 def colour_map(images: np.ndarray) -> np.ndarray:
-    """The colour index of each pixel: [N,64,64], -1 for background, 6 for a colour of no name.
+    """The colour index of each pixel: [N,H,W], -1 for background, 6 for an unnamed colour.
 
-    A pixel is background + a·(colour − background); anti-aliased edges have a < 1. The colour with the least
-    residual is taken, and the pixel belongs to the object when a > 0.5. images: [N,H,W,3] in [0,1].
+    A pixel is background + a·(colour − background), with a < 1 at anti-aliased edges. It takes the colour with the
+    least residual, and belongs to the object when a > 0.5. images: [N,H,W,3] in [0,1].
     """
     border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
     background = np.median(border, axis=1)  # [N,3]
@@ -54,7 +54,7 @@ def colour_map(images: np.ndarray) -> np.ndarray:
 
 
 def _fits(mask: np.ndarray) -> tuple[float, float, float]:
-    """IoU of a mask, cut to its box, with the circle, square and triangle that fill that box."""
+    """IoU of a mask, cropped to its box, with the circle, square and triangle that fill the box."""
     h, w = mask.shape
     v = (np.arange(h) + 0.5)[:, None] * 2 / h - 1
     u = np.abs((np.arange(w) + 0.5)[None] * 2 / w - 1)
@@ -84,7 +84,7 @@ def find(images: np.ndarray) -> list[list[Found]]:
 
 
 def judge(found: list[Found], caption: Caption) -> tuple[bool, float]:
-    """Verdict and fidelity of one image's objects, as `check` defines them."""
+    """Verdict and fidelity of the objects of one image, as defined in `check`."""
     free, parts, places, good = list(found), [], [], True
     for colour, shape in caption.objects:
         same = [f for f in free if f.colour == colour]
@@ -118,8 +118,8 @@ def check(images: np.ndarray, prompts: list[str]) -> tuple[np.ndarray, np.ndarra
     """Judge images against captions.
 
     images: uint8 [N,H,W,3], or float in [0,1]; prompts: N captions.
-    Returns `accepted` bool [N] and `fidelity` float32 [N] in [0,1], the geometric mean of how well each object, each
-    relation and the absence of anything else is met. Raises ValueError for a prompt that is no caption.
+    Returns `accepted` bool [N] and `fidelity` float32 [N] in [0,1], the geometric mean of scores for each object, each
+    relation and the absence of anything else. Raises ValueError for a prompt that is not a caption.
     """
     if images.dtype == np.uint8:
         images = images.astype(np.float32) / 255

@@ -1,4 +1,4 @@
-"""Objective checkers: modules that say of an image, by what can be seen in it, whether it shows its prompt."""
+"""Objective checkers: modules that decide without a learned model whether an image shows its prompt."""
 
 import importlib
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from ttsnap.storage.scores import Scores
 
 
 def checker(name: Checker) -> Callable[[np.ndarray, list[str]], tuple[np.ndarray, np.ndarray]]:
-    """A checker's check(images uint8 [n,H,W,3], their prompts) → whether each is accepted [n], its fidelity [n]."""
+    """A checker's check(images uint8 [n,H,W,3], n prompts) → accepted bool [n], fidelity float [n]."""
     return importlib.import_module(CHECKERS[name]).check
 
 
 def check_shard(shard: Shard, name: Checker) -> Scores:
-    """A checker's verdict on every image of a shard: 1 accepted, 0 refused."""
+    """A checker's verdict on every image of a shard: 1 accepted, 0 rejected."""
     check, prompts = checker(name), [p for p in shard.prompts for _ in range(shard.candidates)]
     verdicts = []
     for step in shard.steps:
@@ -25,4 +25,4 @@ def check_shard(shard: Shard, name: Checker) -> Scores:
         verdicts.append(accepted.reshape(images.shape[:2]))
     values = np.stack(verdicts, axis=2).astype(np.float32)
     about = {"kind": "checker", "reward": "checker", "version": name}
-    return Scores.of_shard(shard, values, shard.steps, about)
+    return Scores.from_shard(shard, values, shard.steps, about)

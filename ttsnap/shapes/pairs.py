@@ -1,4 +1,4 @@
-"""True pictures of the shapes world with their captions, as the pairs that the second method reads."""
+"""Drawn scenes of the shapes world with their captions, as pairs for the second method."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,9 @@ from ttsnap.storage.files import replacing, write_text
 
 
 def draw_pairs(out: str | Path, count: int, part: str = "train", seed: int = 0) -> None:
-    """Draw pictures of one to three objects in turn; write the images, then pairs.jsonl.
+    """Draw `count` scenes of one, two, three, one, … objects into `out`: the images, then pairs.jsonl.
 
-    part: of the captions, "train", "held_out" or "any". seed: of captions and pictures.
+    part: "train", "held_out" or "any" captions. seed: for captions and scenes.
     """
     rng, out = np.random.default_rng(seed), Path(out)
     captions = [random_caption(rng, 1 + n % 3, part) for n in range(count)]

@@ -1,4 +1,4 @@
-"""Scenes of the shapes world and how they are drawn: coloured shapes on a plain light background."""
+"""Scenes of the shapes world, coloured shapes on a plain light background, and their rendering."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import torch
 from ttsnap.shapes.captions import Caption
 
 SIZE = 64
-PALETTE = np.array(  # RGB in [0,1], the order of captions.COLOURS
+PALETTE = np.array(  # RGB in [0,1], in the order of captions.COLOURS
     [
         [0.86, 0.12, 0.12],
         [0.12, 0.62, 0.20],
@@ -20,7 +20,7 @@ PALETTE = np.array(  # RGB in [0,1], the order of captions.COLOURS
     dtype=np.float32,
 )
 CIRCLE, SQUARE, TRIANGLE = range(3)
-# Kinds only negatives and autoencoder scenes have: what a half-trained generator draws by mistake.
+# Kinds for negatives and autoencoder scenes: what a half-trained generator draws by mistake.
 ELLIPSE, BAR, RING, BLOB = range(3, 7)
 
 
@@ -59,7 +59,7 @@ def _sdf(kind: torch.Tensor, dx: torch.Tensor, dy: torch.Tensor, r: torch.Tensor
 
 
 def render(scenes: Scenes, device: str | torch.device = "cpu") -> torch.Tensor:
-    """Draw the scenes with anti-aliased edges: float32 [N,3,64,64] in [0,1]; later objects lie on top."""
+    """Draw the scenes with anti-aliased edges: float32 [N,3,64,64] in [0,1]; later objects are on top."""
     axis = torch.arange(SIZE, dtype=torch.float32, device=device) + 0.5
     as_tensor = {name: torch.as_tensor(value, device=device) for name, value in vars(scenes).items()}
     image = as_tensor["background"].float()[:, :, None, None].expand(-1, -1, SIZE, SIZE)
@@ -85,19 +85,19 @@ def backgrounds(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def relation_offset(relation, dx, dy):
-    """How far (pixels) the first object lies in the named direction, and how far aside.
+    """How many pixels the first object lies in the direction of `relation`, and how many to the side.
 
     dx, dy: second centre minus first centre, y pointing down.
     """
-    along = np.select([relation == 0, relation == 1, relation == 2, relation == 3], [dx, -dx, dy, -dy])
+    along = np.select([relation == r for r in range(4)], [dx, -dx, dy, -dy])
     aside = np.where(np.asarray(relation) < 2, np.abs(dy), np.abs(dx))
     return along, aside
 
 
 def place(rng: np.random.Generator, captions: list[Caption]) -> Scenes:
-    """Draw sizes and places that make each caption true, boxes at least two pixels apart.
+    """Draw sizes and positions that make each caption true, with boxes at least two pixels apart.
 
-    By rejection: every scene is drawn anew until all its relations hold.
+    By rejection sampling: each scene is redrawn until all its relations hold.
     """
     n, k = len(captions), max(len(c.objects) for c in captions)
     kind, colour = np.full((n, k), -1), np.zeros((n, k), dtype=int)
@@ -133,7 +133,7 @@ def place(rng: np.random.Generator, captions: list[Caption]) -> Scenes:
 
 
 def dense(rng: np.random.Generator, n: int, objects: int = 8) -> Scenes:
-    """Scenes crowded with objects of every kind, for training the autoencoder."""
+    """Crowded scenes with objects of every kind, for training the autoencoder."""
     shape = (n, objects)
     return Scenes(
         rng.integers(-1, 7, size=shape),

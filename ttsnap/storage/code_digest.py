@@ -1,4 +1,4 @@
-"""Which source files a stage's result depends on, for Snakemake, which never sees an imported package change."""
+"""The source files that a stage depends on, for Snakemake, which does not track imported packages."""
 
 import ast
 import hashlib
@@ -9,7 +9,7 @@ ROOT = PACKAGE.parent
 
 
 def module_file(name: str) -> Path | None:
-    """The file of a module of this checkout or of the working folder (a reward of your own); None for anything else."""
+    """The file of a module in this checkout or in the working folder (a user's reward); None for any other."""
     root = ROOT if name.split(".")[0] in (PACKAGE.name, "recipe") else Path.cwd()
     base = root.joinpath(*name.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
@@ -19,7 +19,7 @@ def module_file(name: str) -> Path | None:
 
 
 def imported(path: Path, name: str = "") -> set[str]:
-    """Names that a source file imports, at its head or inside functions. name: of its module, for relative imports."""
+    """Names that a source file imports, at any depth. name: of its module, to resolve relative imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -33,7 +33,7 @@ def imported(path: Path, name: str = "") -> set[str]:
 
 
 def sources(module: str, apart_from: tuple[str, ...] = ()) -> set[Path]:
-    """The files `module` reaches through imports, its own included; modules under `apart_from` are left out."""
+    """The files that `module` reaches through imports, including itself; modules under `apart_from` are skipped."""
     found: set[Path] = set()
     todo = {module}
     while todo:
@@ -49,10 +49,10 @@ def sources(module: str, apart_from: tuple[str, ...] = ()) -> set[Path]:
 
 
 def code(*modules: str, apart_from: tuple[str, ...] = ()) -> str:
-    """A digest of the code behind modules, for a rule's params: an edit there reruns the stage, no other does."""
+    """A digest of the code behind modules, for a rule's params: only an edit of that code reruns the stage."""
     digest = hashlib.sha256()
     for path in sorted(set().union(*(sources(module, apart_from) for module in modules))):
-        # The file's place below the checkout, so that a checkout may move.
+        # Relative paths, so that a checkout may move.
         root = ROOT if path.is_relative_to(ROOT) else Path.cwd()
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a file or a folder of weights is, by content: so that an edit in place, and nothing else, makes it another."""
+"""Identity of a file or a folder of weights by its content: it changes when the content does, and only then."""
 
 import functools
 import hashlib
@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-WHOLE = 256 << 20  # bytes; of a larger file only some blocks are read: hashing it would take longer than seconds
+WHOLE = 256 << 20  # bytes; larger files are sampled in blocks, as hashing them whole takes too long
 BLOCK, BLOCKS = 1 << 20, 64
-# What lies in a folder of weights and no library reads.
+# Files in a folder of weights that no library reads.
 NOTES = {".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".log"}
 VOCABULARY = ("vocab", "merges")  # the .txt files that tokenizers read
 
 
 def content(path: str | Path) -> str:
-    """SHA-256 of a file; of one above `WHOLE`, of its size and `BLOCKS` blocks from the first to the last."""
+    """SHA-256 of a file; above `WHOLE` bytes, of its size and of `BLOCKS` blocks spread over it."""
     status = os.stat(path)
     return _content(os.path.realpath(path), status.st_size, status.st_mtime_ns)
 
@@ -34,45 +34,42 @@ def _content(path: str, size: int, mtime_ns: int) -> str:
 
 
 def contents(paths: Iterable[str | Path], times: bool = False) -> list[str]:
-    """`content` of each file, several read at once; "" where there is none to read.
+    """`content` of each file, read in parallel; "" for one that cannot be read.
 
-    times: of a file that is not read whole, size and time too, so that no edit goes unnoticed.
+    times: add size and time of a file that is only sampled, so that no edit goes unnoticed.
     """
 
-    def named(path) -> str:
+    def identify(path) -> str:
         try:
             status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
                 return ""
-            when = f" {status.st_size} {status.st_mtime_ns}" if status.st_size > WHOLE else ""
-            return content(path) + (when if times else "")
+            sampled = times and status.st_size > WHOLE
+            return content(path) + (f" {status.st_size} {status.st_mtime_ns}" if sampled else "")
         except (OSError, ValueError):
             return ""
 
     with ThreadPoolExecutor(8) as readers:
-        return list(readers.map(named, paths))
+        return list(readers.map(identify, paths))
 
 
 def digest(path: str | Path, only: Iterable[str] = (), times: bool = False) -> str | None:
-    """12 hex digits of a file, or of the files of a folder and their places in it; None where there is neither.
+    """12 hex digits for a file, or for a folder's files and their relative paths; None when there is neither.
 
-    only: the names that count, where what else is in the folder is known not to be read.
+    only: the relative paths that count, when no other file in the folder is read.
     """
     path = Path(path)
-    if path.is_file():
-        files = {"": path}
-    else:
-        files = {f.relative_to(path).as_posix(): f for f in _files(path)}
-        files = {name: files[name] for name in sorted(files) if not only or name in only}
+    found = {"": path} if path.is_file() else {f.relative_to(path).as_posix(): f for f in _files(path)}
+    files = {name: found[name] for name in sorted(found) if not name or not only or name in only}
     if not files:
         return None
     lines = zip(files, contents(files.values(), times), strict=True)
-    text = "".join(f"{name}\0{found}\n" for name, found in lines)
+    text = "".join(f"{name}\0{identity}\n" for name, identity in lines)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    """What libraries may read of a folder of weights; links are followed, each folder once."""
+    """The files of a folder of weights that libraries may read; links are followed, each folder once."""
     seen = set()
     for place, inner, names in os.walk(folder, followlinks=True):
         inner[:] = [n for n in inner if n[0] != "." and n != "__pycache__"]

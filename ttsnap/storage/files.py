@@ -1,4 +1,4 @@
-"""Reading and writing so that a killed process never leaves half a file under its final name."""
+"""Read files with errors that name the cause, and write them whole or not at all."""
 
 import contextlib
 import errno
@@ -14,15 +14,15 @@ from pathlib import Path
 
 from ttsnap.errors import BadInput, TtsnapError
 
-FULL = 4 << 20  # bytes; with less than this left a disk is full, whatever a library says went wrong
+FULL = 4 << 20  # free bytes below which a disk counts as full, whatever error a library raises
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
+    """Yield a temporary path beside `path`, renamed to `path` when the block ends without an error.
 
-    What a killed process of this machine left there for the same `path` is removed first. Raises TtsnapError where
-    the disk is full or cannot be written.
+    Removes what a killed process of this machine left for the same `path`. Raises TtsnapError for a disk that is full
+    or cannot be written.
     """
     path, temporary = Path(path), None
     if path.exists() and not path.is_file():  # renaming over a device would destroy it
@@ -47,13 +47,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def need_room(folder: Path, size: int = 0) -> None:
-    """Raise OSError where a disk has no room for `size` bytes more: HDF5, told so in the midst of it, crashes."""
+    """Raise OSError unless a disk has room for `size` more bytes; HDF5 crashes when it runs out while writing."""
     if shutil.disk_usage(folder).free < size + FULL:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _temporary(path: Path) -> Path:
-    """The temporary name of this process for `path`, once those of dead processes are gone."""
+    """This process's temporary name for `path`; removes those of dead processes."""
     start = f".{path.name}.{socket.gethostname()}-"
     for stale in path.parent.glob(f"{glob.escape(start)}*"):
         pid = stale.name.removeprefix(start).partition(".")[0]
@@ -63,16 +63,15 @@ def _temporary(path: Path) -> Path:
 
 
 def _unwritable(folder: Path, error: Exception) -> str | None:
-    """What is wrong with the disk, where that is why a write failed; else None."""
+    """What is wrong with the disk, if that made a write fail; else None."""
     while not folder.exists():
         folder = folder.parent
-    number = getattr(error, "errno", None)
+    number, full = getattr(error, "errno", None), os.strerror(errno.ENOSPC)
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{folder} cannot be written ({os.strerror(number)})"
     if number == errno.EDQUOT:
         return f"the quota of {folder} is used up; make room and run it again"
-    full = number == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
-    if full or shutil.disk_usage(folder).free < FULL:
+    if number == errno.ENOSPC or full in str(error) or shutil.disk_usage(folder).free < FULL:
         return f"the disk of {folder} is full; make room and run it again"
     return None
 
@@ -84,17 +83,16 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: object) -> None:
-    """Write `value` as JSON, keys in the order given, NaN refused."""
+    """Write `value` as JSON with its keys in order; raises ValueError for NaN."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def parse_json(text: str, infinities: bool = False) -> object:
-    """JSON as the standard has it: ValueError also for NaN, infinities, and a key that an object has twice.
+    """Parse strict JSON: raises ValueError also for NaN, infinities and repeated keys of an object.
 
-    infinities: take what Python writes beyond the standard, as libraries' configs have it.
+    infinities: accept NaN and infinities, which Python writes into libraries' configs.
     """
-    constant = None if infinities else _not_a_number
-    return json.loads(text, object_pairs_hook=_object, parse_constant=constant)
+    return json.loads(text, object_pairs_hook=_object, parse_constant=None if infinities else _not_a_number)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict:
@@ -107,25 +105,25 @@ def _object(pairs: list[tuple[str, object]]) -> dict:
 
 
 def _not_a_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def read_json(path: str | Path, infinities: bool = False) -> object:
-    """Read a JSON file; a missing or broken one is a `BadInput` that names it. infinities: as `parse_json`."""
+    """Read a JSON file; raises BadInput for a missing or broken one. infinities: as `parse_json`."""
     with reading(path, "not a JSON file"):
         return parse_json(Path(path).read_text(encoding="utf-8"), infinities)
 
 
-# What the system says of a file whose bytes may well be whole: nothing here asks to delete it.
+# Causes that leave the file's bytes intact: no message here suggests deleting it.
 LOCKED = (
-    "locked: another process has it open for writing; wait for that one to end"
-    " (where the file system knows no locks, set HDF5_USE_FILE_LOCKING=FALSE)"
+    "locked: another process has it open for writing; wait for it to end"
+    " (on a file system without locks, set HDF5_USE_FILE_LOCKING=FALSE)"
 )
 TOO_MANY = "too many files are open; close some, or raise the limit (ulimit -n), and run it again"
-DISK = "its disk gave an error; the file may be whole: look at the disk, then run it again"
+DISK = "its disk gave an error; the file may be whole: check the disk, then run it again"
 CAUSES = {
     errno.ENOENT: "no such file",
-    errno.ENOTDIR: "no such file (a file stands where a folder of its path should be)",
+    errno.ENOTDIR: "no such file (a folder in its path is a file)",
     errno.EISDIR: "a folder; name a file",
     errno.EACCES: "this user may not read it; change its permissions",
     errno.EPERM: "this user may not read it; change its permissions",
@@ -133,7 +131,7 @@ CAUSES = {
     errno.EDEADLK: LOCKED,
     errno.ENOLCK: LOCKED,
     errno.ETXTBSY: LOCKED,
-    errno.EBUSY: "in use by another process; wait for that one to end",
+    errno.EBUSY: "in use by another process; wait for it to end",
     errno.EMFILE: TOO_MANY,
     errno.ENFILE: TOO_MANY,
     errno.EIO: DISK,
@@ -149,26 +147,25 @@ NUMBER = re.compile(r"(?:errno = |os error |\[Errno )(\d+)")  # as HDF5, Rust an
 
 @contextlib.contextmanager
 def reading(path: str | Path, broken: str, remedy: str = "", missing: str = "") -> Iterator[None]:
-    """Within the block `path` is read: whatever goes wrong there becomes a `BadInput` that names it and tells why.
+    """Turn any error of reading `path` within the block into a BadInput that names the file and the cause.
 
-    broken: what to call it when its bytes are at fault, and remedy: what to do then, and only then; missing: what to
-    do when there is no such file.
+    broken, remedy: what to call it and what to do when its bytes are at fault; missing: what to do when there is no
+    such file.
     """
     try:
         yield
     except TtsnapError:
         raise
-    except Exception as error:  # libraries raise whatever they like on foreign bytes
+    except Exception as error:  # libraries raise anything on foreign bytes
         if cause := why_unreadable(path, error):
             ask = missing if cause.startswith(CAUSES[errno.ENOENT]) else ""
             raise BadInput(f"{path}: {cause}{ask and '; ' + ask}") from None
-        why = f"{path}: {broken} ({one_line(error)})"
-        raise BadInput(f"{why}{remedy and '; ' + remedy}") from None
+        raise BadInput(f"{path}: {broken} ({one_line(error)}){remedy and '; ' + remedy}") from None
 
 
 def why_unreadable(path: str | Path, error: Exception) -> str | None:
-    """Why the system did not let `path` be read, when `error` came of reading it; None when its bytes are at fault."""
-    text = str(error)  # some libraries hide the system's number there
+    """Why the system could not read `path`, given the `error` of reading it; None when its bytes are at fault."""
+    text = str(error)  # some libraries put the error number there
     if "already open for write" in text or "unable to lock file" in text:
         return LOCKED
     if isinstance(error, MemoryError):
@@ -179,12 +176,12 @@ def why_unreadable(path: str | Path, error: Exception) -> str | None:
 
 
 def _refused(path: str | Path) -> int | None:
-    """The system's number for why a file does not open, tried by opening it; None when it does."""
+    """The error number of opening a file, found by trying; None when it opens."""
     try:
         kind = os.stat(path).st_mode
         if stat.S_ISDIR(kind):
             return errno.EISDIR
-        if not stat.S_ISREG(kind):  # opening a pipe would wait for ever
+        if not stat.S_ISREG(kind):  # opening a pipe would block
             return errno.ESPIPE
         with open(path, "rb") as file:
             file.read(1)
@@ -194,5 +191,5 @@ def _refused(path: str | Path) -> int | None:
 
 
 def one_line(error: Exception) -> str:
-    """An error's text as one line that is not too long; its class where it has none."""
+    """An error's text as one line of at most 200 characters; its class when it has no text."""
     return " ".join(str(error).split())[:200] or type(error).__name__

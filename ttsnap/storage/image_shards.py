@@ -1,4 +1,4 @@
-"""The shard file: Tweedie images of the candidates of some prompts, one HDF5 file a shard."""
+"""The shard file: Tweedie images of the candidates of some prompts, in one HDF5 file."""
 
 import contextlib
 import hashlib
@@ -15,12 +15,12 @@ from ttsnap.errors import BadInput, reads
 from ttsnap.storage.files import need_room, reading, replacing, why_unreadable
 from ttsnap.storage.provenance import check_once, check_same
 
-SCHEMA = "ttsnap-images-2"
+IMAGES_SCHEMA = "ttsnap-images-2"
 
 
 @dataclass
 class Shard:
-    """What a shard file says of itself; the images stay in the file until `images` reads some."""
+    """The header of a shard file; the images stay in the file until `images` reads some."""
 
     path: Path
     prompts: list[str]
@@ -34,8 +34,7 @@ class Shard:
         if step not in self.steps:
             raise BadInput(f"{self.path}: holds no images of step {step}, only of {self.steps}")
         at = slice(None) if prompt is None else prompt
-        damaged = f"the images of step {step} are damaged"
-        with open_hdf5(self.path, damaged) as file:
+        with open_hdf5(self.path, f"the images of step {step} are damaged") as file:
             return file["images"][at, :, self.steps.index(step)]
 
 
@@ -43,10 +42,9 @@ class Shard:
 def open_hdf5(path: str | Path, broken: str = "truncated or damaged", missing: str = "") -> Iterator[h5py.File]:
     """An HDF5 file open for reading; BadInput when it cannot be opened, or fails within the block.
 
-    broken: what is said when its bytes are at fault; missing: what to do where there is no such file.
+    broken: the message when its bytes are at fault; missing: the remedy when there is no such file.
     """
-    remedy = "delete it and run its stage again"
-    with reading(path, broken, remedy, missing):
+    with reading(path, broken, "delete it and run its stage again", missing):
         try:
             file = h5py.File(path, "r")
         except OSError as error:
@@ -60,9 +58,9 @@ def open_hdf5(path: str | Path, broken: str = "truncated or damaged", missing: s
 def write_shard(
     path: str | Path, prompts: list[str], steps: list[int], rows: Iterable[np.ndarray], attributes: dict
 ) -> None:
-    """Write a shard, whole or not at all. `rows` gives uint8 [C,len(steps),H,W,3] per prompt, in order."""
+    """Write a shard, whole or not at all. rows: uint8 [C,len(steps),H,W,3] of each prompt, in order."""
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["schema"] = SCHEMA
+        file.attrs["schema"] = IMAGES_SCHEMA
         file.attrs["attributes"] = json.dumps(attributes)
         file["steps"] = np.array(steps, dtype=np.int32)
         file.create_dataset("prompts", data=prompts, dtype=h5py.string_dtype("utf-8"))
@@ -76,32 +74,32 @@ def write_shard(
                 )
             need_room(temporary.parent, row.nbytes)
             images[number] = row
-            file.flush()  # so that what is left of the disk shows
+            file.flush()  # so that the free space on the disk is current
         file["digests"] = np.array(digests, "S16")
 
 
 class Kept:
-    """The last version of a shard under a second name, for a rerun to take over the prompts it has in common.
+    """The last version of a shard under a second name, from which a rerun copies the prompts it shares.
 
-    state: path without suffix; None: nothing is kept. identity: all that its images depend on but their prompts.
+    state: path without suffix; None: keep nothing. identity: all that the images depend on, except their prompts.
     """
 
     def __init__(self, state: str | Path | None, identity: str):
         self.state, self.old = Path(state) if state else None, {}
         if self.state:
             self.path = self.state.with_name(f"{self.state.name}.{identity}.h5")
-            with contextlib.suppress(BadInput):  # none there, or broken
+            with contextlib.suppress(BadInput):  # missing or broken
                 self.old = {p: at for at, p in enumerate(read_shard(self.path).prompts)}
 
     def row(self, prompt: str) -> np.ndarray | None:
-        """uint8 [C,steps,H,W,3] of a prompt that is kept, and whole by its check sums."""
+        """uint8 [C,steps,H,W,3] of a kept prompt; None when there is none or its checksums fail."""
         if prompt in self.old:
             with contextlib.suppress(BadInput), open_hdf5(self.path) as file:
                 return file["images"][self.old[prompt]]
         return None
 
     def replace(self, shard: str | Path) -> None:
-        """Keep a finished shard, as a hard link: it takes no room while the shard is there."""
+        """Keep a finished shard as a hard link, which takes no space while the shard exists."""
         if self.state:
             self.state.parent.mkdir(parents=True, exist_ok=True)
             for old in self.state.parent.glob(f"{self.state.name}.*.h5"):
@@ -112,31 +110,35 @@ class Kept:
 
 @reads("a ttsnap image shard", "run generate again")
 def read_shard(path: str | Path) -> Shard:
-    """Open a shard file. Raises BadInput when it is not whole or of another schema."""
+    """Open a shard file. Raises BadInput when it is incomplete or has another schema."""
     with open_hdf5(path) as file:
-        if file.attrs.get("schema") != SCHEMA or "images" not in file:
+        if file.attrs.get("schema") != IMAGES_SCHEMA or "images" not in file:
             raise BadInput(f"{path}: not a ttsnap image shard; run generate again")
-        prompts = [p.decode("utf-8") for p in file["prompts"][:]]
-        steps = [int(s) for s in file["steps"][:]]
-        candidates = file["images"].shape[1]
-        attributes = json.loads(file.attrs["attributes"])
-        digests = [digest.decode("ascii") for digest in file["digests"][:]]
-        return Shard(Path(path), prompts, candidates, steps, attributes, digests)
+        return Shard(Path(path), candidates=file["images"].shape[1], **read_header(file))
+
+
+def read_header(file: h5py.File) -> dict:
+    """What image shards and score files both hold: prompts, steps, attributes, and a digest of each prompt's images."""
+    return {
+        "prompts": file["prompts"].asstr()[:].tolist(),
+        "steps": file["steps"][:].tolist(),
+        "attributes": json.loads(file.attrs["attributes"]),
+        "digests": file["digests"].asstr("ascii")[:].tolist(),
+    }
 
 
 def read_shards(paths: Sequence[str | Path]) -> list[Shard]:
-    """Open shards of one set, in order.
+    """Open the shards of one set, in order.
 
-    Raises BadInput unless they were made alike and have no prompt in common.
+    Raises BadInput unless they were made alike and no images come twice.
     """
     shards = [read_shard(path) for path in paths]
+    again = "generate all shards alike"
     for path, shard in zip(paths, shards, strict=True):
-        again = "generate all shards alike"
         check_same(path, shard.attributes, paths[0], shards[0].attributes, again)
         if shard.candidates != shards[0].candidates:
             raise BadInput(f"{path}: {shard.candidates} candidates, {paths[0]} has {shards[0].candidates}; {again}")
-    prompts, digests = (
-        [value for shard in shards for value in getattr(shard, name)] for name in ("prompts", "digests")
+    check_once(
+        [p for shard in shards for p in shard.prompts], [d for shard in shards for d in shard.digests], paths[-1]
     )
-    check_once(prompts, digests, paths[-1])
     return shards

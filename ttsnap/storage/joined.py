@@ -1,4 +1,4 @@
-"""The scored shards of one reward, joined into its reward tensor."""
+"""Join the score files of a reward's shards into its reward tensor."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from ttsnap.storage.tensor import RewardTensor
 
 
 def join_tensor(base: Sequence[str], noise_aware: Sequence[str] = (), accepted: Sequence[str] = ()) -> RewardTensor:
-    """The tensor of score files: of the base reward, of the level checkpoints, of a checker.
+    """The tensor of score files of the base reward, the level checkpoints and a checker.
 
-    Raises BadInput unless all were read from the same images, and both rewards are one.
+    Raises BadInput unless all were read from the same images, and the checkpoints are of that reward.
     """
     with foreign_content(base[0], "scores", "run score again"):
         return _join(base, noise_aware, accepted)
@@ -28,10 +28,9 @@ def _join(base_files: Sequence[str], aware_files: Sequence[str], checked_files: 
         if scores:
             check_images(files[0], scores, base_files[0], images, base.prompts, base.digests)
     if aware:
-        same = ("reward", "made_from", "raw", "units")
-        again = "run score again with one reward"
+        same, again = ("reward", "made_from", "raw", "units"), "run score again with one reward"
         check_same(aware_files[0], aware.attributes, base_files[0], about, again, only=same)
-    scale, shift = np.float32(about["raw"])  # tensors hold raw values, as published ones do
+    scale, shift = np.float32(about["raw"])  # tensors hold raw values, like the published ones
     steps = images["steps"]
     return RewardTensor(
         base=_spread(base, steps) * scale + shift,
@@ -44,7 +43,7 @@ def _join(base_files: Sequence[str], aware_files: Sequence[str], checked_files: 
 
 
 def _spread(scores: Scores, steps: int) -> np.ndarray:
-    """Scores [P,C,K] of some steps as float32 [P,C,S] of all, NaN at the others."""
+    """Scores [P,C,K] of some steps as float32 [P,C,S] of all, NaN elsewhere."""
     full = np.full((*scores.values.shape[:2], steps), np.nan, np.float32)
     full[:, :, scores.steps] = scores.values
     return full

@@ -1,4 +1,4 @@
-"""The images of one step of several shards, side by side with their labels: the base rewards of their final images."""
+"""The images of one step of several shards, with their labels: the base rewards of their final images."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -12,17 +12,17 @@ from ttsnap.storage.prompts import overlap
 from ttsnap.storage.provenance import check_same
 from ttsnap.storage.scores import check_images, join_scores
 
-KEPT = 512  # prompts whose images stay in memory; others are read again every epoch
+KEPT = 512  # prompts whose images stay in memory; the others are read again every epoch
 
 
 @dataclass(frozen=True)
 class Labelled:
     """Images of P prompts × C candidates with their labels.
 
-    images      images(p) reads those of a prompt: uint8 [C,H,W,3]
+    images      images(p) reads the images of prompt p: uint8 [C,H,W,3]
     labels      float32 [P,C]
     attributes  what labels and images were made from, and the `digests` of the images
-    file        the first of the label files, to name in messages
+    file        the first label file, for messages
     """
 
     prompts: list[str]
@@ -33,10 +33,10 @@ class Labelled:
 
 
 def read_labelled(images: Sequence[str], labels: Sequence[str], level: int) -> Labelled:
-    """The images of step `level` of image shards, and their labels; images are read as they are needed.
+    """The images of step `level` of image shards, read on demand, and their labels.
 
-    labels: for each shard a score file of the base reward whose last step is the final one. Raises BadInput for shards
-    without the level, and for labels of other images.
+    labels: one score file of the base reward per shard; its last step must be the final one. Raises BadInput for
+    shards without the level, and for labels of other images.
     """
     if len(images) != len(labels):
         raise BadInput(f"{len(images)} image shards and {len(labels)} label files; give one for each")
@@ -60,7 +60,7 @@ def read_labelled(images: Sequence[str], labels: Sequence[str], level: int) -> L
 
 
 def check_held_out(validation: Labelled, train: Labelled) -> None:
-    """Raise BadInput unless two sets were made alike and have no prompt in common."""
+    """Raise BadInput unless the sets were made alike and share no prompt."""
     check_same(
         validation.file,
         validation.attributes,

@@ -1,4 +1,4 @@
-"""Prompt files: reading any of the four formats, comparing prompts, and cutting the list into shards."""
+"""Prompt files: read any of four formats, compare prompts, cut the list into shards."""
 
 import csv
 import difflib
@@ -16,20 +16,20 @@ from pathlib import Path
 from ttsnap.errors import BadInput, reads
 from ttsnap.storage.files import parse_json, reading
 
-UNUSABLE = re.compile("[\0\ud800-\udfff]")  # no file system and no UTF-8 holds them
-WRONG = {  # what a wrong decoding, or joining of files, leaves in a text
-    "\ufffd": "U+FFFD, which stands for a character lost in a wrong decoding; write that character",
-    "\ufeff": "a byte order mark in its midst, as joined files have; remove it",
+UNUSABLE = re.compile("[\0\ud800-\udfff]")  # neither file names nor UTF-8 can hold them
+WRONG = {  # left behind by a wrong decoding or by joined files
+    "\ufffd": "U+FFFD, which replaces a character lost in a wrong decoding; restore that character",
+    "\ufeff": "a byte order mark in the middle, left by joining files; remove it",
 }
 BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 PLAIN = str.maketrans("“”„«»‘’‚–—", '"""""\'\'\'--')
 
 
 def read_prompts(path: str | Path) -> list[str]:
-    """The distinct prompts of a file, in its order, without surrounding white space.
+    """The distinct prompts of a file in order, stripped of surrounding white space.
 
-    Blank entries and repetitions are left out; stderr says how many repeat an earlier one. Raises BadInput as
-    `read_entries`, and for a file without a prompt.
+    Skips blank entries and repetitions; a note on stderr counts the latter. Raises BadInput as `read_entries`, and for
+    a file without a prompt.
     """
     entries = [entry for entry in read_entries(path) if entry]
     prompts = list(dict.fromkeys(entries))
@@ -40,16 +40,16 @@ def read_prompts(path: str | Path) -> list[str]:
     return prompts
 
 
-@functools.cache  # a file that is read twice is noted once
+@functools.cache  # one note for a file that is read twice
 def _note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-@reads("a prompt file", "see what it holds")
+@reads("a prompt file", "check its content")
 def read_entries(path: str | Path) -> list[str]:
-    """Every entry of a prompt file, blank and repeated ones too, without surrounding white space.
+    """Every entry of a prompt file, including blank and repeated ones, stripped of surrounding white space.
 
-    `.txt`: one a line; `.json`: a list of strings; `.jsonl`: lines with a "prompt"; `.csv`: a "prompt" column.
+    `.txt`: one per line; `.json`: a list of strings; `.jsonl`: objects with a "prompt"; `.csv`: a "prompt" column.
     Raises BadInput, naming file and line, for a missing, non-UTF-8 or malformed file.
     """
     path = Path(path)
@@ -73,7 +73,7 @@ def read_entries(path: str | Path) -> list[str]:
 
 
 def text_fault(text: str) -> str | None:
-    """What a text holds that nobody can have meant, and the remedy; None where it is whole."""
+    """What a text contains that nobody can have meant, and the remedy; None for a clean text."""
     if UNUSABLE.search(text):
         return "a NUL or half a surrogate pair; remove it"
     for character in text:
@@ -85,12 +85,12 @@ def text_fault(text: str) -> str | None:
 
 
 def shards(prompts: list[str], size: int) -> list[list[str]]:
-    """Cut prompts into consecutive shards of `size`; prompts added at the end change no earlier full shard."""
+    """Cut prompts into consecutive shards of `size`; appending prompts changes no full shard."""
     return [prompts[start : start + size] for start in range(0, len(prompts), size)]
 
 
 def normal_form(prompt: str) -> str:
-    """What prompts have in common that a reader takes for one: not case, spacing, Unicode form or final punctuation."""
+    """A prompt without regard to case, spacing, Unicode form and final punctuation, for comparison."""
     seen = (c for c in unicodedata.normalize("NFKC", prompt) if unicodedata.category(c) != "Cf")
     text = unicodedata.normalize("NFKC", "".join(seen).casefold()).translate(PLAIN)
     text = " ".join(text.split())
@@ -98,7 +98,7 @@ def normal_form(prompt: str) -> str:
 
 
 def overlap(some: Iterable[str], others: Iterable[str]) -> tuple[str, str] | None:
-    """The first two prompts, one of each set, that have one normal form; None where the sets are apart."""
+    """The first pair of prompts, one from each set, with the same normal form; None when the sets are disjoint."""
     seen = {normal_form(prompt): prompt for prompt in some}
     for prompt in others:
         if (form := normal_form(prompt)) in seen:
@@ -115,7 +115,7 @@ def file_name(prompt: str) -> str:
 
 
 def _txt(path: Path, text: str) -> list[tuple[str, str]]:
-    # Only real line ends part prompts: str.splitlines would also cut at form feeds and U+2028.
+    # str.splitlines would also cut at form feeds and U+2028.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return [(f"line {number}", line) for number, line in enumerate(lines, start=1)]
 
@@ -154,40 +154,35 @@ def _jsonl(path: Path, text: str) -> Iterator[tuple[str, str]]:
 def _csv(path: Path, text: str) -> Iterator[tuple[str, str]]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns, line = None, 1
-    while True:
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise BadInput(
-                f"{path}, line {line}: not CSV ({error}); a prompt with a quote or a comma stands in"
-                ' quotes, and a quote in it is written ""'
-            ) from None
-        if row is None:
-            return
-        for field in row:
-            if field != field.lstrip() and field.lstrip().startswith('"'):
-                raise BadInput(f"{path}, line {line}: a quote after a space; remove the space")
-        if row and columns is None:
-            columns = _columns(path, row)
-        elif row:
-            if len(row) != len(columns):
-                raise BadInput(
-                    f"{path}, line {line}: {len(row)} fields, but the header has {len(columns)}; "
-                    "a prompt with a comma stands in quotes"
-                )
-            yield f"line {line}", row[columns.index("prompt")]
-        line = rows.line_num + 1
+    try:
+        for row in rows:
+            where = f"{path}, line {line}"
+            if any(re.match(r'\s+"', field) for field in row):
+                raise BadInput(f"{where}: a quote after a space; remove the space")
+            if row and columns is None:
+                columns = _columns(path, row)
+            elif row:
+                if len(row) != len(columns):
+                    found = f"{len(row)} fields, but the header has {len(columns)}"
+                    raise BadInput(f"{where}: {found}; put a prompt with a comma in quotes")
+                yield f"line {line}", row[columns.index("prompt")]
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise BadInput(
+            f'{path}, line {line}: not CSV ({error}); put a prompt with a quote or a comma in quotes, and write "" for'
+            " a quote in it"
+        ) from None
 
 
 def _columns(path: Path, header: list[str]) -> list[str]:
-    """The columns of a CSV header that names "prompt" once, and no other column twice."""
+    """A CSV header, which must name "prompt" and no column twice."""
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise BadInput(f'{path}, line 1: two columns "{twice[0][:60]}"; rename or remove one')
     if "prompt" not in header:
         for mark, name in ((";", "semicolons"), ("\t", "tabs")):
             if "prompt" in [column.strip(' "').lower() for column in ",".join(header).split(mark)]:
-                raise BadInput(f"{path}: its fields are parted by {name}; save it with commas")
+                raise BadInput(f"{path}: its fields are separated by {name}; save it with commas")
         raise BadInput(f'{path}: no column "prompt" (columns: {", ".join(header)[:200]}){_near(header)}')
     return header
 

@@ -1,7 +1,7 @@
-"""What files were made from, compared in one place: images of one model with scores, tensors and weights of the same.
+"""Compare what files were made from, so that only images, scores, tensors and weights of one model are combined.
 
-A record is a table of plain values. Image shards, score files, reward tensors, checkpoints and the JSON of commands
-hold theirs; whoever combines two of them calls `check_same`.
+A record is a table of plain values, held by image shards, score files, reward tensors, checkpoints and the JSON of
+commands. Code that combines two of them calls `check_same`.
 """
 
 from collections import Counter
@@ -9,16 +9,16 @@ from collections.abc import Collection, Iterable, Mapping
 
 from ttsnap.errors import BadInput
 
-# What a noise level is: step 5 of another schedule of noise shows something else.
+# What defines a noise level: step 5 of another noise schedule shows something else.
 NOISE_LEVELS = ("steps", "scheduler", "prediction_type")
-REWARD_KEYS = (  # attributes of a reward tensor that are not of its images
+REWARD_KEYS = (  # attributes of a reward tensor that do not describe its images
     "reward", "reward_made_from", "reward_version", "reward_tflop", "look_tflop", "levels", "level_versions", "units",
     "source", "schema", "schema_version",
 )  # fmt: skip
 
 
 def flat(record: Mapping, prefix: str = "") -> dict[str, object]:
-    """A nested table as one of dotted keys."""
+    """A nested table as a flat one with dotted keys."""
     found: dict[str, object] = {}
     for key, value in record.items():
         inner = isinstance(value, Mapping)
@@ -39,8 +39,8 @@ def check_same(
 ) -> None:
     """Raise BadInput, naming both files and the first key that differs, unless two records agree.
 
-    where, other: the files they are of. only: the keys that count; apart_from: those that do not, dotted ones too.
-    known: compare only what both records know, as imported files know little.
+    where, other: the files of the two records. only: the top-level keys to compare; apart_from: the keys, dotted or
+    not, to skip. known: compare only keys that both records have, as imported files record little.
     """
     ours, theirs = flat(record), flat(expected)
     for key in dict.fromkeys([*theirs, *ours]):
@@ -56,12 +56,12 @@ def check_same(
 
 
 def images_record(attributes: Mapping) -> dict:
-    """The part of a tensor's attributes that says what its images were made from."""
+    """Those of a tensor's attributes that say what its images were made from."""
     return {key: value for key, value in attributes.items() if key not in REWARD_KEYS}
 
 
 def check_once(prompts: Iterable[str], digests: Iterable[str], where: object) -> None:
-    """Raise BadInput where the images of a prompt come twice; a prompt may, with other images."""
+    """Raise BadInput when the same images of a prompt come twice; a prompt with other images may."""
     for (prompt, _), count in Counter(zip(prompts, digests, strict=True)).items():
         if count > 1:
             raise BadInput(f"{where}: the images of {prompt[:60]!r} come {count} times; give every file once")

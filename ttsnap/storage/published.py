@@ -1,4 +1,4 @@
-"""Published reward values: folders of YAML files, one a step, read into a reward tensor."""
+"""Published reward values: folders with one YAML file per step, read into a reward tensor."""
 
 import math
 import re
@@ -12,8 +12,8 @@ from ttsnap.pruning.units import REWARD_UNITS
 from ttsnap.storage.files import read_json, reading
 from ttsnap.storage.tensor import RewardTensor
 
-NAME = re.compile(r"p(\d+)_i(\d+)_s(\d+)\.ya?ml")
-REWARDS = {"imr": "imagereward", "hps": "hpsv2", "pic": "pickscore", "pick": "pickscore"}
+VALUES_FILE = re.compile(r"p(\d+)_i(\d+)_s(\d+)\.ya?ml")
+FOLDER_REWARDS = {"imr": "imagereward", "hps": "hpsv2", "pic": "pickscore", "pick": "pickscore"}
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -29,13 +29,13 @@ def published_tensor(
     denoise_tflop: float | None = None,
     look_tflop: float | None = None,
 ) -> RewardTensor:
-    """The tensor of a folder of base values, and of one of noise-aware values.
+    """The tensor of a folder of base values and, optionally, one of noise-aware values.
 
     steps: by default the last step found, plus 1. prompts: a JSON list of their texts. model, reward, kind (whose
-    units the values have): by default as the folder's name says. denoise_tflop, look_tflop: noted as attributes.
+    units the values have): by default from the folder's name. denoise_tflop, look_tflop: recorded as attributes.
 
-    Raises BadInput for values that are missing, uneven or not numbers, for folders of two rewards, and where the final
-    step has no base values.
+    Raises BadInput for values that are missing, uneven or not numbers, for folders of two rewards, and for a final
+    step without base values.
     """
     values = read_values(base)
     aware = read_values(noise_aware) if noise_aware else None
@@ -47,7 +47,7 @@ def published_tensor(
         raise BadInput(
             f"--noise-aware: {noise_aware} is of {' '.join(others)} by its name, --base of {' '.join(words)}"
         )
-    kind = kind or REWARDS.get(words[1], words[1])
+    kind = kind or FOLDER_REWARDS.get(words[1], words[1])
     attributes = {
         "model": model or words[0],
         "reward": reward or kind or "reward",
@@ -66,34 +66,33 @@ def published_tensor(
 
 
 def read_values(folder: str | Path) -> dict[int, np.ndarray]:
-    """{step: float32 [P, C]} of a folder of p<P>_i<C>_s<step>.yaml, prompt index: list of values.
+    """{step: float32 [P, C]} of a folder of p<P>_i<C>_s<step>.yaml, which map a prompt index to a list of values.
 
-    Raises `BadInput`, naming the file and the prompt, for what is missing, uneven or not a number.
+    Raises BadInput, naming file and prompt, for values that are missing, uneven or not numbers.
     """
     if not Path(folder).is_dir():
         raise BadInput(f"{folder}: no such folder")
-    files = {}
     with reading(folder, "cannot be read"):
-        names = sorted(Path(folder).iterdir())
-    for path in names:
-        if match := NAME.fullmatch(path.name):
-            step = int(match[3])
-            if step in files:
-                raise BadInput(f"{path}: step {step} is also in {files[step].name}; keep one")
-            files[step] = path
+        paths = sorted(Path(folder).iterdir())
+    files: dict[int, Path] = {}
+    for path in paths:
+        if match := VALUES_FILE.fullmatch(path.name):
+            first = files.setdefault(int(match[3]), path)
+            if first != path:
+                raise BadInput(f"{path}: step {int(match[3])} is also in {first.name}; keep one")
     if not files:
         raise BadInput(f"{folder}: no file p<prompts>_i<images>_s<step>.yaml in it")
     return {step: _read_step(path) for step, path in sorted(files.items())}
 
 
 def _words(folder: str | Path) -> list[str]:
-    """Model and reward by a folder's name, as published: flux_imr_val_base."""
+    """Model and reward from a folder's name, as published: flux_imr_val_base."""
     return [*Path(folder).resolve().name.split("_"), "", ""][:2]
 
 
 @reads("a YAML file of values", "fetch it again")
 def _read_step(path: Path) -> np.ndarray:
-    prompts, images, _ = map(int, NAME.fullmatch(path.name).groups())
+    prompts, images, _ = map(int, VALUES_FILE.fullmatch(path.name).groups())
     with reading(path, "not a YAML file", "fetch it again"):
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     if not isinstance(content, dict) or sorted(map(str, content)) != sorted(map(str, range(prompts))):
@@ -107,20 +106,16 @@ def _read_step(path: Path) -> np.ndarray:
             if value is None:
                 raise BadInput(f"{path}: prompt {prompt}, candidate {candidate}: not a number")
             if not math.isfinite(value):
-                raise BadInput(
-                    f"{path}: prompt {prompt}, candidate {candidate} is {value}; "
-                    "score that prompt again or leave it out"
-                )
+                where = f"{path}: prompt {prompt}, candidate {candidate}"
+                raise BadInput(f"{where} is {value}; score that prompt again or leave it out")
     return np.array([by_prompt[prompt] for prompt in range(prompts)], np.float32)
 
 
 def _number(value: object) -> float | None:
-    """A number of a YAML file, None for anything else; PyYAML leaves `1e-05` a text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
+    """A number of a YAML file, None for anything else; PyYAML reads `1e-05` as text."""
     try:
-        return float(value)
-    except ValueError:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
         return None
 
 
@@ -131,16 +126,14 @@ def _joined(values: dict[int, np.ndarray], shape: tuple, folder: str | Path) -> 
         if step >= shape[2]:
             raise BadInput(f"{folder}: step {step} is beyond the last of {shape[2]} steps")
         if rewards.shape != shape[:2]:
-            raise BadInput(
-                f"{folder}: step {step} has {rewards.shape[0]} prompts × {rewards.shape[1]} "
-                f"values, the final base step has {shape[0]} × {shape[1]}"
-            )
+            found, wanted = (" × ".join(map(str, s[:2])) for s in (rewards.shape, shape))
+            raise BadInput(f"{folder}: step {step} has {found} (prompts × values), the final base step has {wanted}")
         joined[:, :, step] = rewards
     return joined
 
 
 def _texts(path: str | Path | None, count: int) -> list[str]:
-    """The first `count` prompts of a JSON list; without a file they are left to be numbered."""
+    """The first `count` prompts of a JSON list; [] without a file."""
     if path is None:
         return []
     prompts = read_json(path)

@@ -1,4 +1,4 @@
-"""Schedules in files: the JSON that `ttsnap fit-schedule` writes."""
+"""Schedule files: the JSON that `ttsnap fit-schedule` writes."""
 
 from ttsnap.errors import BadInput, reads
 from ttsnap.pruning.schedule import Schedule
@@ -7,21 +7,19 @@ from ttsnap.storage.files import read_json
 
 @reads("a schedule", "give one that fit-schedule wrote")
 def read_schedule(path: str, num_steps: int) -> Schedule:
-    """The schedule of a JSON file, such as fit-schedule writes: key `schedule: {steps, keep}`.
+    """The schedule of a JSON file with the key `schedule: {steps, keep}`, such as fit-schedule writes.
 
-    Raises BadInput for another file, and for a schedule that does not suit a loop of `num_steps` steps or was fitted
-    for another number of steps.
+    Raises BadInput for another file, and for a schedule that was not fitted for, or does not suit, `num_steps` steps.
     """
     content = read_json(path)
     try:
-        schedule = content["schedule"]
-        looks, keep = map(_whole, schedule["steps"]), map(float, schedule["keep"])
-        found = Schedule(tuple(looks), tuple(keep))
+        found = Schedule(
+            tuple(map(_whole, content["schedule"]["steps"])), tuple(map(float, content["schedule"]["keep"]))
+        )
         fitted = content.get("settings", {}).get("num_steps", num_steps)
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise BadInput(
-            f"{path}: no schedule in it; it needs a key schedule with steps and keep, as fit-schedule writes"
-        ) from None
+        needs = "a key schedule with steps and keep, as fit-schedule writes"
+        raise BadInput(f"{path}: no schedule in it; it needs {needs}") from None
     if fitted != num_steps:
         raise BadInput(f"{path}: fitted for {fitted} steps, here there are {num_steps}; fit it again")
     return found.check(num_steps, path)

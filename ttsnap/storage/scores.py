@@ -1,4 +1,4 @@
-"""The score file: one reward (or the checker) on the images of one shard."""
+"""The score file: one reward, or the checker, on the images of one shard."""
 
 import json
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import numpy as np
 
 from ttsnap.errors import BadInput, TtsnapError, reads
 from ttsnap.storage.files import replacing
-from ttsnap.storage.image_shards import Shard, open_hdf5
+from ttsnap.storage.image_shards import Shard, open_hdf5, read_header
 from ttsnap.storage.provenance import check_once, check_same
 
-SCHEMA = "ttsnap-scores-2"
-KINDS = {  # kind of scores: what to call them
+SCORES_SCHEMA = "ttsnap-scores-2"
+SCORE_KINDS = {  # how messages call each
     "base": "values of a base reward",
     "noise_aware": "values of noise-aware checkpoints",
     "checker": "verdicts of a checker",
@@ -25,8 +25,8 @@ KINDS = {  # kind of scores: what to call them
 class Scores:
     """values float32 [P,C,K] at K steps, for P prompts.
 
-    attributes: `kind` (one of KINDS), `reward` and what it was made from, `images`: what made the images.
-    digests: of each prompt's images, as their shard has them.
+    attributes: `kind` (one of SCORE_KINDS), `reward` and what it was made from, `images`: what made the images.
+    digests: of each prompt's images, as in their shard.
     """
 
     values: np.ndarray
@@ -40,10 +40,9 @@ class Scores:
         return self.values[:, :, self.steps.index(step)]
 
     @classmethod
-    def of_shard(cls, shard: Shard, values: np.ndarray, steps: list[int], about: dict) -> "Scores":
-        """The scores [P,C,K] of a shard's images, with what the shard says of them."""
-        about = {**about, "images": shard.attributes}
-        return cls(values, steps, shard.prompts, about, shard.digests)
+    def from_shard(cls, shard: Shard, values: np.ndarray, steps: list[int], about: dict) -> "Scores":
+        """Scores [P,C,K] of a shard's images, which record where those come from."""
+        return cls(values, steps, shard.prompts, {**about, "images": shard.attributes}, shard.digests)
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
@@ -53,10 +52,10 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         prompt, candidate, at = bad[0]
         raise TtsnapError(
             f"{scores.attributes.get('reward')} gave {scores.values[tuple(bad[0])]} for prompt "
-            f"{scores.prompts[prompt][:60]!r}, candidate {candidate}, step {scores.steps[at]}; mend the reward"
+            f"{scores.prompts[prompt][:60]!r}, candidate {candidate}, step {scores.steps[at]}; fix the reward"
         )
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["schema"] = SCHEMA
+        file.attrs["schema"] = SCORES_SCHEMA
         file.attrs["attributes"] = json.dumps(scores.attributes)
         file["values"] = scores.values.astype(np.float32)
         file["steps"] = np.array(scores.steps, dtype=np.int32)
@@ -66,32 +65,26 @@ def write_scores(path: str | Path, scores: Scores) -> None:
 
 @reads("a ttsnap score file", "run score again")
 def read_scores(path: str | Path) -> Scores:
-    """Read a score file. Raises BadInput when it is not whole or of another schema."""
+    """Read a score file. Raises BadInput when it is incomplete or has another schema."""
     with open_hdf5(path) as file:
-        if file.attrs.get("schema") != SCHEMA:
+        if file.attrs.get("schema") != SCORES_SCHEMA:
             raise BadInput(f"{path}: not a score file of this version; run score again")
-        attributes = json.loads(file.attrs["attributes"])
-        if attributes.get("kind") not in KINDS:
-            raise BadInput(f"{path}: does not say what was read; run score again")
-        return Scores(
-            file["values"][:],
-            [int(s) for s in file["steps"][:]],
-            [p.decode("utf-8") for p in file["prompts"][:]],
-            attributes,
-            [digest.decode("ascii") for digest in file["digests"][:]],
-        )
+        scores = Scores(file["values"][:], **read_header(file))
+    if scores.attributes.get("kind") not in SCORE_KINDS:
+        raise BadInput(f"{path}: does not record which kind of scores it holds; run score again")
+    return scores
 
 
 def join_scores(paths: Sequence[str], kind: str) -> Scores:
-    """Read the score files of several shards and put their prompts one after the other.
+    """Read and concatenate the score files of several shards.
 
-    Raises BadInput for files of another kind (see KINDS), of different settings, or with a prompt in common.
+    Raises BadInput for files of another kind (see SCORE_KINDS), with different settings, or with the same images.
     """
     parts = [read_scores(path) for path in paths]
     first = parts[0]
     for path, part in zip(paths, parts, strict=True):
         if (found := part.attributes["kind"]) != kind:
-            raise BadInput(f"{path}: holds {KINDS[found]}; expected {KINDS[kind]}")
+            raise BadInput(f"{path}: holds {SCORE_KINDS[found]}; expected {SCORE_KINDS[kind]}")
         check_same(path, part.attributes, paths[0], first.attributes, "run score again")
         if part.steps != first.steps:
             raise BadInput(f"{path}: of steps {part.steps}, {paths[0]} of {first.steps}; run score again")
@@ -102,9 +95,9 @@ def join_scores(paths: Sequence[str], kind: str) -> Scores:
 
 
 def check_images(where: object, scores: Scores, other: object, images: dict, prompts: list, digests: list) -> None:
-    """Raise BadInput unless scores were read from the images of `other`.
+    """Raise BadInput unless the scores were read from the images of the file `other`.
 
-    images: what made those; prompts, digests: which they are.
+    images, prompts, digests: what made those images, and which they are.
     """
     again = "run score again on the same images"
     if prompts != scores.prompts:

@@ -19,27 +19,25 @@ from ttsnap.storage.files import replacing
 from ttsnap.storage.image_shards import open_hdf5
 from ttsnap.storage.provenance import check_same, images_record
 
-SCHEMA = "ttsnap reward tensor"
-SCHEMA_VERSION = 2
+TENSOR_SCHEMA, SCHEMA_VERSION = "ttsnap reward tensor", 2
 DIMENSIONS = ("prompt", "candidate", "step")
 REWARDS = ("base", "noise_aware")
+VALUES = (*REWARDS, "accepted")
 
 
 @dataclass
 class RewardTensor:
     """Rewards of P prompts × C candidates × S steps.
 
-    base         float32 [P, C, S], the reward as published; all NaN at a step that was not read,
-                 never at the last step (the final image)
-    noise_aware  float32 [P, C, S], the finetuned reward; all NaN at a step that is not a level;
-                 None where there is no noise-aware reward at all
-    accepted     uint8 [P, C, S], an objective checker's verdict on each image, or None
-    prompts      the P prompts, numbered if not given
-    candidates   int [C], candidate ids, 0..C-1 if not given
-    attrs        model, scheduler, reward, seed, levels, denoise_tflop and look_tflop (TFLOP of one
-                 denoiser evaluation and of one look), versions of the reward models, the reward's
-                 `units`, …
-    image_digests  of each prompt's images; [] where they are not known
+    base           float32 [P, C, S], the reward as published; all NaN at a step that was not read, which the
+                   last step (the final image) always is
+    noise_aware    float32 [P, C, S], the finetuned reward, all NaN at a step that is not a level; or None
+    accepted       uint8 [P, C, S], an objective checker's verdict on each image; or None
+    prompts        the P prompts, by default numbered
+    candidates     int [C], candidate ids, by default 0..C-1
+    attrs          model, scheduler, reward, seed, levels, denoise_tflop and look_tflop (TFLOP of one denoiser
+                   evaluation and of one look), versions of the reward models, the reward's `units`, …
+    image_digests  of each prompt's images; [] when unknown
     """
 
     base: np.ndarray
@@ -51,17 +49,16 @@ class RewardTensor:
     image_digests: list[str] = field(default_factory=list)
 
     def __post_init__(self):
-        self.base = np.asarray(self.base, np.float32)
-        if self.noise_aware is not None:
-            self.noise_aware = np.asarray(self.noise_aware, np.float32)
-        if self.accepted is not None:
-            self.accepted = np.asarray(self.accepted, np.uint8)
+        for name, values in self.values().items():
+            setattr(self, name, np.asarray(values, np.uint8 if name == "accepted" else np.float32))
         prompts, candidates = (*self.base.shape, 0, 0)[:2]
         if not len(self.prompts):
             self.prompts = [f"prompt {index}" for index in range(prompts)]
-        if self.candidates is None:
-            self.candidates = np.arange(candidates)
-        self.candidates = np.asarray(self.candidates, np.int64)
+        self.candidates = np.asarray(np.arange(candidates) if self.candidates is None else self.candidates, np.int64)
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Its arrays [P, C, S] by name."""
+        return {name: values for name in VALUES if (values := getattr(self, name)) is not None}
 
     @property
     def steps(self) -> np.ndarray:
@@ -75,7 +72,7 @@ class RewardTensor:
 
     @property
     def levels(self) -> list[int]:
-        """Steps at which there is a noise-aware reward."""
+        """Steps with a noise-aware reward."""
         return [] if self.noise_aware is None else _steps_read(self.noise_aware)
 
     @property
@@ -89,42 +86,36 @@ class RewardTensor:
         return Units.from_json(self.attrs.get("units"), self.reward)
 
     def digest(self) -> str:
-        """Names the tensor by all that it holds."""
+        """16 hex digits of all that the tensor holds."""
         about = [self.prompts, self.candidates.tolist(), self.attrs, self.image_digests]
         found = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
-        for name in (*REWARDS, "accepted"):
-            if (values := getattr(self, name)) is not None:
-                found.update(name.encode() + np.ascontiguousarray(values).tobytes())
+        for name, values in self.values().items():
+            found.update(name.encode() + values.tobytes())
         return found.hexdigest()[:16]
 
     def select(self, prompts: slice) -> "RewardTensor":
         """The tensor of some of its prompts."""
-        parts = {
-            name: None if (values := getattr(self, name)) is None else values[prompts]
-            for name in (*REWARDS, "accepted")
-        }
+        parts = {name: values[prompts] for name, values in self.values().items()}
         lists = {name: getattr(self, name)[prompts] for name in ("prompts", "image_digests")}
         return replace(self, **parts, **lists)
 
 
 def sources(tensors: Iterable[RewardTensor]) -> list[dict]:
-    """What a result that was computed from tensors says of them: reward and digest of each."""
+    """Reward and digest of each tensor, to record with a result."""
     return [{"reward": tensor.reward, "tensor": tensor.digest()} for tensor in tensors]
 
 
 def check_tensors(tensors: Sequence[RewardTensor]) -> None:
-    """Raise `BadInput` unless the rewards are of the same images and have different names."""
+    """Raise BadInput unless the rewards were read from the same images and have different names."""
     first = tensors[0]
     for other in tensors[1:]:
         if other.base.shape != first.base.shape or other.prompts != first.prompts:
             raise BadInput(f"tensors: {names(tensors)} are not of the same prompts, candidates and steps")
-        about = [images_record(tensor.attrs) for tensor in (other, first)]
-        where = [f"tensor of {name}" for name in names([other, first])]
+        mine, where = f"tensor of {other.reward}", f"tensor of {first.reward}"
         again = "score the same images with both"
-        check_same(where[0], about[0], where[1], about[1], again, known=True)
-        digests = first.image_digests, other.image_digests
-        if all(digests) and digests[0] != digests[1]:
-            raise BadInput(f"{where[0]}: read from other images than {where[1]}; {again}")
+        check_same(mine, images_record(other.attrs), where, images_record(first.attrs), again, known=True)
+        if first.image_digests and other.image_digests and first.image_digests != other.image_digests:
+            raise BadInput(f"{mine}: read from other images than {where}; {again}")
     if len(set(names(tensors))) < len(tensors):
         raise BadInput(f"tensors: two of them have the same reward name in {names(tensors)}")
 
@@ -135,22 +126,20 @@ def names(tensors: Sequence[RewardTensor]) -> list[str]:
 
 
 def check_tensor(tensor: RewardTensor, where: str | Path) -> None:
-    """Raise `BadInput`, one line that begins with `where`, if the tensor breaks its own rules."""
+    """Raise BadInput, a line beginning with `where`, for wrong shapes and for values that are missing or not finite."""
     shape = tensor.base.shape
     if len(shape) != 3 or 0 in shape:
         raise BadInput(f"{where}: base has shape {shape}, not prompts × candidates × steps")
-    for name in (*REWARDS, "accepted"):
-        values = getattr(tensor, name)
-        if values is not None and values.shape != shape:
+    for name, values in tensor.values().items():
+        if values.shape != shape:
             raise BadInput(f"{where}: {name} has shape {values.shape}, base has {shape}")
-    for name, count in (("prompts", shape[0]), ("candidates", shape[1])):
-        if len(getattr(tensor, name)) != count:
-            raise BadInput(f"{where}: {len(getattr(tensor, name))} {name} for {count} in base")
+    for name, found, count in (("prompts", tensor.prompts, shape[0]), ("candidates", tensor.candidates, shape[1])):
+        if len(found) != count:
+            raise BadInput(f"{where}: {len(found)} {name} for {count} in base")
     if len(tensor.image_digests) not in (0, shape[0]):
         raise BadInput(f"{where}: {len(tensor.image_digests)} image digests for {shape[0]} prompts")
-    for name in REWARDS:
-        if getattr(tensor, name) is not None:
-            _check_finite(getattr(tensor, name), name, where)
+    for name, values in tensor.values().items():
+        _check_finite(values, name, where)
     if np.isnan(tensor.base[:, :, -1]).any():
         raise BadInput(f"{where}: base has no value at the last step; score the final images")
 
@@ -158,7 +147,7 @@ def check_tensor(tensor: RewardTensor, where: str | Path) -> None:
 def write_tensor(path: str | Path, tensor: RewardTensor) -> None:
     """Write the tensor to `path`, whole or not at all; equal tensors give equal bytes.
 
-    Raises `BadInput` for a tensor with wrong shapes or NaN within a step that was read.
+    Raises BadInput as `check_tensor`.
     """
     check_tensor(tensor, path)
     text = h5py.string_dtype("utf-8")
@@ -168,54 +157,44 @@ def write_tensor(path: str | Path, tensor: RewardTensor) -> None:
         file["step"] = tensor.steps
         for name in DIMENSIONS:
             file[name].make_scale(name)
-        for name in (*REWARDS, "accepted"):
-            if (values := getattr(tensor, name)) is None:
-                continue
+        for name, values in tensor.values().items():
             file[name] = values
             for axis, dimension in enumerate(DIMENSIONS):
                 file[name].dims[axis].attach_scale(file[dimension])
         if tensor.image_digests:
             file["image_digest"] = np.array(tensor.image_digests, "S16")
             file["image_digest"].dims[0].attach_scale(file["prompt"])
-        marks = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "levels": tensor.levels}
+        marks = {"schema": TENSOR_SCHEMA, "schema_version": SCHEMA_VERSION, "levels": tensor.levels}
         for key, value in sorted({**tensor.attrs, **marks}.items()):
             if value is not None:
-                file.attrs[key] = json.dumps(value, sort_keys=True) if _nested(value) else value
+                file.attrs[key] = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
 
 
 @reads("a whole reward tensor", "build it again with `ttsnap tensor` or `ttsnap import-values`")
 def read_tensor(path: str | Path) -> RewardTensor:
     """Read a reward tensor.
 
-    Raises `BadInput`, one line naming the file and what to do, for a missing, truncated or foreign
-    file, another schema version, wrong shapes, and NaN (which names the prompt).
+    Raises BadInput, naming the file and the remedy, for a missing, truncated or foreign file, another schema version,
+    and as `check_tensor`.
     """
     build = "build it with `ttsnap tensor` or `ttsnap import-values`"
     with open_hdf5(path, "not a whole reward tensor", build) as file:
-        tensor = _parse(file, path)
-    check_tensor(tensor, path)
-    return tensor
-
-
-def _parse(file: h5py.File, path: str | Path) -> RewardTensor:
-    if file.attrs.get("schema") != SCHEMA:
-        raise BadInput(f"{path}: an HDF5 file, but not a reward tensor; give one that ttsnap wrote")
-    if file.attrs["schema_version"] != SCHEMA_VERSION:
-        raise BadInput(
-            f"{path}: schema version {file.attrs['schema_version']}, this ttsnap reads "
-            f"{SCHEMA_VERSION}; build the tensor again"
+        if file.attrs.get("schema") != TENSOR_SCHEMA:
+            raise BadInput(f"{path}: an HDF5 file, but not a reward tensor; give one that ttsnap wrote")
+        version, steps = file.attrs["schema_version"], file["step"][()]
+        if version != SCHEMA_VERSION:
+            raise BadInput(f"{path}: schema version {version}, not {SCHEMA_VERSION}; build the tensor again")
+        if not np.array_equal(steps, np.arange(file["base"].shape[-1])):
+            raise BadInput(f"{path}: its steps are {steps.tolist()}, not 0..S-1; build it again")
+        tensor = RewardTensor(
+            **{name: file[name][()] for name in VALUES if name in file},
+            prompts=file["prompt"].asstr()[()].tolist(),
+            candidates=file["candidate"][()],
+            attrs={key: _native(value) for key, value in file.attrs.items()},
+            image_digests=file["image_digest"].asstr()[()].tolist() if "image_digest" in file else [],
         )
-    steps = file["step"][()]
-    if not np.array_equal(steps, np.arange(file["base"].shape[-1])):
-        raise BadInput(f"{path}: its steps are {steps.tolist()}, not 0..S-1; build it again")
-    tensor = RewardTensor(
-        **{name: file[name][()] if name in file else None for name in (*REWARDS, "accepted")},
-        prompts=list(file["prompt"].asstr()[()]),
-        candidates=file["candidate"][()],
-        attrs={key: _native(value) for key, value in file.attrs.items()},
-        image_digests=file["image_digest"].asstr()[()].tolist() if "image_digest" in file else [],
-    )
-    _ = tensor.units  # ValueError or TypeError where they are none
+        _ = tensor.units  # raises ValueError or TypeError when they are malformed
+    check_tensor(tensor, path)
     return tensor
 
 
@@ -224,7 +203,7 @@ def _steps_read(values: np.ndarray) -> list[int]:
 
 
 def _check_finite(values: np.ndarray, name: str, where: str | Path) -> None:
-    """A step is read for every candidate or for none."""
+    """A step must be read for every candidate or for none."""
     bad = ~np.isfinite(values)
     bad[:, :, np.isnan(values).all((0, 1))] = False
     if bad.any():
@@ -233,10 +212,6 @@ def _check_finite(values: np.ndarray, name: str, where: str | Path) -> None:
             f"{where}: {name} is {values[prompt, candidate, step]} at prompt {prompt}, "
             f"candidate {candidate}, step {step}; score that prompt again or leave it out"
         )
-
-
-def _nested(value: object) -> bool:
-    return isinstance(value, dict)
 
 
 def _native(value: object) -> object:

@@ -1,6 +1,7 @@
 """Images as files, in the published tree p0000/id000/s00.png: prompt, candidate, step."""
 
 import io
+import itertools
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -18,13 +19,13 @@ from ttsnap.storage.image_shards import Shard, read_shard, read_shards, write_sh
 from ttsnap.storage.images import read_rgb
 from ttsnap.storage.prompts import read_entries
 
-NAME = re.compile(r"p(\d+)/id(\d+)/s(\d+)\.png")
-PROMPTS = "prompts.json"  # beside p0000: the list that the numbers count in
+IMAGE_FILE = re.compile(r"p(\d+)/id(\d+)/s(\d+)\.png")
+PROMPTS = "prompts.json"  # beside p0000: entry N is the text of pN
 
 
 @dataclass
 class Tree:
-    """A folder that holds the same candidates and steps of each prompt; the images stay in their files."""
+    """A folder with the same candidates and steps for each prompt; the images stay in their files."""
 
     folder: Path
     files: dict[tuple[int, int, int], Path]  # (prompt, candidate, step) → file
@@ -33,17 +34,15 @@ class Tree:
     steps: list[int]
 
     def images(self, prompt: int) -> np.ndarray:
-        """uint8 [C,K,H,W,3] of one prompt. Raises BadInput for what is no image, or not of the first one's size."""
+        """uint8 [C,K,H,W,3] of one prompt. Raises BadInput for a bad image, and one of another size than the first."""
         return np.array([[self._image((prompt, c, step)) for step in self.steps] for c in self.candidates])
 
     def _image(self, place: tuple[int, int, int]) -> np.ndarray:
         path, (first, height, width) = self.files[place], self._first
         image = read_rgb(path)
         if image.shape[:2] != (height, width):
-            raise BadInput(
-                f"{path}: {image.shape[1]} × {image.shape[0]} pixels, {first} has {width} × {height};"
-                " all must be of one size"
-            )
+            found = f"{image.shape[1]} × {image.shape[0]}"
+            raise BadInput(f"{path}: {found} pixels, {first} has {width} × {height}; give images of one size")
         return image
 
     @cached_property
@@ -56,10 +55,10 @@ class Tree:
 def export_shards(
     paths: Sequence[str | Path], folder: str | Path, steps: Collection[int] | None = None, limit: int | None = None
 ) -> tuple[list[str], list[int]]:
-    """Write the images of shards into the tree `folder`, and their prompts beside them; returns prompts and steps.
+    """Write the images of shards and their prompts into the tree `folder`; returns prompts and steps.
 
-    Prompts are numbered on from shard to shard. steps: those wanted; None: all of the first shard. limit: only the
-    first so many prompts. Raises BadInput for shards that were not made alike, or lack a step.
+    Prompts are numbered across shards. steps: by default all of the first shard. limit: number of prompts to write.
+    Raises BadInput for shards that were not made alike, or lack a step.
     """
     shards = read_shards(paths)
     steps = sorted(set(steps or shards[0].steps))
@@ -86,9 +85,9 @@ def import_tree(
 ) -> Shard:
     """Write the images of the tree `folder` as one shard `out`; returns it.
 
-    prompts: a prompt file whose entry N is the text of pN; None: prompts.json in the tree. steps: denoising steps;
-    None: the last step found, plus 1. model, costs (denoise_tflop, decode_tflop): what to note of the images. Raises
-    BadInput as `find_tree` does, for a prompt without a text and for a step beyond the last.
+    prompts: a prompt file whose entry N is the text of pN, by default prompts.json in the tree. steps: denoising steps,
+    by default the last step found, plus 1. model, costs (denoise_tflop, decode_tflop): recorded in the shard. Raises
+    BadInput as `find_tree`, for a prompt without a text and for a step beyond the last.
     """
     tree, file = find_tree(folder), prompts or Path(folder) / PROMPTS
     texts = read_entries(file)
@@ -105,37 +104,35 @@ def import_tree(
 
 
 def write_image(folder: str | Path, prompt: int, candidate: int, step: int, image: np.ndarray):
-    """Write one image uint8 [H,W,3] to its place in the tree."""
+    """Write an image uint8 [H,W,3] to its place in the tree."""
     path = Path(folder) / f"p{prompt:04d}" / f"id{candidate:03d}" / f"s{step:02d}.png"
-    with io.BytesIO() as buffer:
-        Image.fromarray(image).save(buffer, "PNG")
-        with replacing(path) as temporary:
-            need_room(temporary.parent, buffer.tell())
-            temporary.write_bytes(buffer.getvalue())
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    with replacing(path) as temporary:
+        need_room(temporary.parent, buffer.tell())
+        temporary.write_bytes(buffer.getvalue())
 
 
 def find_tree(folder: str | Path) -> Tree:
-    """What is in a tree. Raises BadInput when there is nothing, or a prompt lacks an image that another has."""
+    """List the images of a tree. Raises BadInput when it has none, or a prompt lacks an image that another has."""
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder")
     for place in (folder, *folder.glob("p*"), *folder.glob("p*/id*")):
         if place.is_dir():
             with reading(place, "cannot be read"):
-                os.listdir(place)  # glob passes over a folder that may not be read
+                os.listdir(place)  # glob skips a folder that may not be read
     files = {}
     for path in sorted(folder.glob("p*/id*/s*.png")):
-        if match := NAME.fullmatch(path.relative_to(folder).as_posix()):
+        if match := IMAGE_FILE.fullmatch(path.relative_to(folder).as_posix()):
             files[tuple(map(int, match.groups()))] = path
     if not files:
-        raise BadInput(f"{folder}: no image p0000/id000/s00.png or the like in it")
+        raise BadInput(f"{folder}: has no images named like p0000/id000/s00.png")
     prompts, candidates, steps = (sorted(set(numbers)) for numbers in zip(*files, strict=True))
-    for prompt in prompts:
-        for candidate in candidates:
-            for step in steps:
-                if (prompt, candidate, step) not in files:
-                    raise BadInput(
-                        f"{folder}: p{prompt:04d} has no id{candidate:03d}/s{step:02d}.png, other prompts or candidates"
-                        " have that image; add it, or leave it out everywhere"
-                    )
+    for place in itertools.product(prompts, candidates, steps):
+        if place not in files:
+            raise BadInput(
+                f"{folder}: p{place[0]:04d} has no id{place[1]:03d}/s{place[2]:02d}.png, which other prompts or"
+                " candidates have; add it, or remove it everywhere"
+            )
     return Tree(folder, files, prompts, candidates, steps)
