@@ -1,4 +1,4 @@
-"""The config model: good and bad configs, and the pages made from it."""
+"""The config model: good and bad configs, and the pages generated from it."""
 
 import copy
 import importlib
@@ -63,8 +63,8 @@ def test_default_config_is_valid():
         ("simulate.schedule", "guess", "simulate.schedule"),
         ("simulate.budgets.last", 1, "smaller than first"),
         ("checker", "cats", "checker: "),
-        ("search.rewards", ["beauty"], "search.rewards: 'beauty' is none of the rewards pickscore"),
-        ("search.budgets", [4, 4], "search.budgets: one stands twice"),
+        ("search.rewards", ["beauty"], "search.rewards: 'beauty' is not one of the rewards pickscore"),
+        ("search.budgets", [4, 4], "search.budgets: [4.0, 4.0] repeats a value"),
         ("search.budgets", [-1], "search.budgets.0: "),
         ("search.budgets", [0.5], "search.budgets: 0.5 candidates; give 1 to 10000"),
         ("search.budgets", [2.0000001, 2], "more than six digits"),
@@ -85,7 +85,7 @@ def test_default_config_is_valid():
         ("rewards.pickscore.finetune.lr", float("inf"), "rewards.pickscore.finetune.lr: "),
     ],
 )
-def test_bad_config_is_one_line_with_the_key(values, key, value, says):
+def test_a_bad_config_is_refused_in_one_line_with_the_key(values, key, value, says):
     with pytest.raises(BadInput) as caught:
         parse_config(changed(values, key, value), "config.yaml")
     assert says in str(caught.value)
@@ -108,15 +108,15 @@ def test_bad_config_is_one_line_with_the_key(values, key, value, says):
         ("rewards.hps", {"kind": "hpsv2"}, "rewards.hps.options.path: models/HPSv2: no such file"),
     ],
 )
-def test_what_a_config_names_is_looked_at_before_any_job(values, key, value, says):
+def test_files_and_models_of_a_config_are_checked_before_any_job(values, key, value, says):
     with pytest.raises(BadInput) as caught:
         check_files(parse_config(changed(values, key, value)))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_options_of_every_kind_are_read_off_its_class():
-    """Without importing it; by the class itself they are the same."""
+def test_parameters_of_every_reward_match_its_class():
+    """`parameters` reads the source without importing it."""
     import inspect
 
     from ttsnap.rewards.base import load_reward  # noqa: F401  what the classes import is there
@@ -184,7 +184,7 @@ def test_the_page_has_each_key_once_in_the_order_of_the_config():
     assert {"rewards.NAME.finetune.lora", "sft.train.lora", "simulate.schedule"} <= {*places}
 
 
-def test_fits_count_whole_survivors_but_where_figures_are_to_be_as_published(values):
+def test_fits_count_whole_survivors_unless_accounting_is_published(values):
     def accounting(**given):
         simulate = parse_config(changed(values, "simulate", given)).simulate
         return simulate.fit_accounting or simulate.accounting
@@ -208,7 +208,7 @@ TWICE = {
 
 
 @pytest.mark.parametrize("case", TWICE)
-def test_a_key_that_stands_twice_is_refused(tmp_path, case):
+def test_a_repeated_key_is_refused(tmp_path, case):
     text, line, key = TWICE[case]
     path = tmp_path / "mine.yaml"
     path.write_text(text)
@@ -218,21 +218,21 @@ def test_a_key_that_stands_twice_is_refused(tmp_path, case):
     assert "\n" not in str(caught.value)
 
 
-def test_a_key_in_json_with_tabs_is_refused_too(tmp_path):
+def test_a_repeated_key_in_json_with_tabs_is_refused(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text('{"model": {\n\t"path": 1,\n\t"path": 2}}')
     with pytest.raises(BadInput, match="mine.json: .*key 'path' twice"):
         load_config(path)
 
 
-def test_a_merge_key_is_no_repetition(tmp_path):
+def test_a_merge_key_is_not_a_repetition(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("a: &a {x: 1, y: 1}\nb:\n  <<: *a\n  x: 2\n")
     assert read_config(path)["b"] == {"x": 2, "y": 1}
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: 2020-13-45", "\ta: 1", "a: 1\n b: 2", "a: " + "[" * 500])
-def test_what_is_no_yaml_is_one_line(tmp_path, text):
+def test_invalid_yaml_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(BadInput) as caught:
@@ -262,11 +262,11 @@ PARTS = [
         ("Input should be a table", "config.yaml"),
     ],
 )
-def test_an_error_is_of_the_file_that_holds_its_key(message, names):
+def test_an_error_is_attributed_to_the_file_with_its_key(message, names):
     assert at_fault(message, PARTS) == names
 
 
-def test_files_of_a_config_are_named_as_a_person_finds_them(tmp_path, monkeypatch):
+def test_config_files_are_named_relative_to_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("seed: 1")
     outside = tmp_path.parent / "other.yaml"
@@ -294,6 +294,6 @@ def test_snakemake_names_the_file_at_fault(tmp_path, text, words, says):
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(Path("Snakefile").resolve())]
     line += ["--directory", str(tmp_path), "--cores", "1", "--dry-run", "--configfile", "mine.yaml"]
     run = subprocess.run([*line, *words], capture_output=True, text=True, cwd=tmp_path)
-    said = run.stdout + run.stderr  # a dry run's words are on stdout
-    assert run.returncode != 0 and "Traceback" not in said
-    assert says in " ".join(said.split())
+    output = run.stdout + run.stderr  # a dry run reports on stdout
+    assert run.returncode != 0 and "Traceback" not in output
+    assert says in " ".join(output.split())

@@ -1,4 +1,4 @@
-"""What must hold between the keys of a config."""
+"""Checks across the keys of a config."""
 
 from ttsnap.errors import BadInput
 from ttsnap.pruning.seeds import MOST_CANDIDATES
@@ -7,7 +7,7 @@ MOST_BUDGETS = 1000
 
 
 def check_together(config) -> None:
-    """Raise ValueError, beginning with the key at fault, where the values of a `Config` do not go together."""
+    """Raise ValueError, beginning with the key at fault, when values of a `Config` are inconsistent."""
     last = config.model.steps - 1
     if last < 1:
         raise ValueError("model.steps: 1 leaves nothing to prune; give at least 2")
@@ -33,7 +33,7 @@ def _check_levels(config, last: int) -> None:
     for name, reward in config.rewards.items():
         for level in reward.finetune.lr_at:
             if level not in config.levels:
-                raise ValueError(f"rewards.{name}.finetune.lr_at: {level} is none of the levels {config.levels}")
+                raise ValueError(f"rewards.{name}.finetune.lr_at: {level} is not one of the levels {config.levels}")
 
 
 def _check_budgets(config) -> None:
@@ -52,7 +52,7 @@ def _check_budgets(config) -> None:
             if budgets.first > pool:
                 raise ValueError(
                     f"simulate.budgets.first: {budgets.first:g} candidates, but prompts.{split}.candidates is {pool};"
-                    " lower the one or raise the other"
+                    " lower it or raise that"
                 )
 
 
@@ -60,16 +60,16 @@ def _check_search(config) -> None:
     search = config.search
     if search.rewards and config.model.negtome:
         raise ValueError(
-            "search.rewards: a real search drops candidates, on which NegToMe lets the others of their group"
-            " depend; give [], or model.negtome: null"
+            "search.rewards: a real search drops candidates, but with NegToMe the others of their group depend"
+            " on them; give [], or model.negtome: null"
         )
     for name in search.rewards:
         if name not in config.rewards:
-            raise ValueError(f"search.rewards: {name!r} is none of the rewards {', '.join(config.rewards)}")
+            raise ValueError(f"search.rewards: {name!r} is not one of the rewards {', '.join(config.rewards)}")
     for key in ("rewards", "budgets"):
         values = getattr(search, key)
         if len(set(values)) < len(values):
-            raise ValueError(f"search.{key}: one stands twice in {values}")
+            raise ValueError(f"search.{key}: {values} repeats a value; give each once")
     for budget in search.budgets:
         if float(f"{budget:g}") != budget:  # it is a part of file names
             raise ValueError(f"search.budgets: {budget} has more than six digits; round it")

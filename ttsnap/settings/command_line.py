@@ -1,4 +1,4 @@
-"""Options of a command, made from a typed model by pydantic-settings, and the words that say a model's values."""
+"""Make a command's options from a typed model (by pydantic-settings), and command-line words from its values."""
 
 import argparse
 import re
@@ -12,13 +12,13 @@ from pydantic_settings import CliSettingsSource
 from ttsnap.errors import BadInput, did_you_mean
 from ttsnap.settings.section import Section, first_fault, section_of
 
-OFF = "off"  # the value of a section that is left out
+OFF = "off"  # the value that turns an optional section off
 NO_DEFAULT = re.compile(r"\s*(\(default: (None|False|\[\]|{})\)|default: None \(undefined\))")
 Options = TypeVar("Options", bound=Section)
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises BadInput rather than print its usage and end the process."""
+    """An ArgumentParser that raises BadInput instead of printing its usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(message.removeprefix("argument "))
@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def refuse(self, word: str) -> NoReturn:
-        """Say that a word of the command line means nothing to this command."""
+        """Raise BadInput for a word that the command does not understand."""
         option = word.partition("=")[0]
         if not option.startswith("-"):
             self.error(f"{word!r}: one argument too many")
@@ -43,18 +43,18 @@ class Parser(argparse.ArgumentParser):
         self.error(f"{option}: no such option{hint}")
 
     def options(self) -> list[str]:
-        """The options there are, by name."""
+        """The names of all options."""
         return [name for action in self._actions for name in action.option_strings]
 
 
 def add_options(parser: Parser, model: type[Section]) -> None:
-    """Declare an option for each key of `model`; those of a section within it as --section-key."""
+    """Declare an option for each key of `model`, as --section-key for the keys of a nested section."""
 
     def add(place, *names: str, **options):
         if "metavar" in options and not str(options["metavar"]).startswith("{"):
             options["metavar"] = names[0].lstrip("-").rpartition(".")[2].upper()
         options["help"] = NO_DEFAULT.sub("", options["help"])
-        if not names[0].startswith("-"):  # what is missing is said once all else is right
+        if not names[0].startswith("-"):  # a missing argument is reported last
             options["nargs"] = "*" if options.get("nargs") else "?"
         return place.add_argument(*(name.replace(".", "-") for name in names), **options)
 
@@ -76,9 +76,9 @@ def add_options(parser: Parser, model: type[Section]) -> None:
 
 
 def read_options(found: argparse.Namespace, model: type[Options]) -> Options:
-    """The options that a command line gave. Raises BadInput: one line, with the option at fault.
+    """Validate the options of a command line. Raises BadInput, naming the option at fault.
 
-    The values are taken as they were typed: pydantic-settings' own reading would take commas and brackets for lists.
+    Takes values as typed; pydantic-settings itself would read commas and brackets as lists.
     """
     values: dict = {}
     given = {k: v for k, v in vars(found).items() if v is not PydanticUndefined}
@@ -86,7 +86,8 @@ def read_options(found: argparse.Namespace, model: type[Options]) -> Options:
         *sections, key = name.split(".")
         at = values
         for section in sections:
-            at[section] = at[section] if isinstance(at.get(section), dict) else {}
+            if not isinstance(at.get(section), dict):
+                at[section] = {}
             at = at[section]
         at[key] = given[name]
     for key, field in model.model_fields.items():
@@ -107,14 +108,14 @@ def read_options(found: argparse.Namespace, model: type[Options]) -> Options:
 
 
 def option_name(model: type[Section], key: str) -> str:
-    """What the option of a key is called, or what stands in its place on the command line."""
+    """The name of a key's option."""
     alias = model.model_fields[key].validation_alias
     alias = getattr(alias, "choices", [alias or key])[0]
     return "--" + alias.replace("_", "-")
 
 
 def arguments(section: Section, leave_out: Iterable[str] = ()) -> list[str]:
-    """The words that say on a command line what of a section is not as by default; `read_options` reads them."""
+    """Command-line words for the values of a section that differ from their defaults; inverse of `read_options`."""
     words = []
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)

@@ -1,4 +1,4 @@
-"""The typed model of config.yaml: validation and defaults; JSON schema and reference page are made from it."""
+"""The typed model of config.yaml: validation and defaults, and the source of its JSON schema and reference page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,24 +24,24 @@ class Config(Section):
     model: Model = Field(description="the text-to-image model")
     prompts: PromptSets = Field(description="prompt sets")
     rewards: dict[Name, RewardModel] = Field(
-        description="rewards by a name of yours; null leaves one out", min_length=1
+        description="rewards under names of your choice; null leaves one out", min_length=1
     )
     levels: list[Annotated[int, Field(ge=0)]] = Field(
         description="steps that get a noise-aware checkpoint; finetuned from the cleanest to the noisiest"
     )
     checker: Checker | None = Field(
-        None, description="objective verdict reported beside every reward (shapes: geometry and colour)"
+        None, description="objective verdict reported with every reward (shapes: geometry and colour)"
     )
     simulate: Simulate = Field(default_factory=Simulate, description="simulation")
     search: Search = Field(default_factory=Search, description="real search")
     report: Report = Field(default_factory=Report, description="report")
     sft: Sft = Field(default_factory=Sft, description="the second method, `snakemake sft`")
-    limits: Limits = Field(default_factory=Limits, description="what a job may ask a cluster for")
+    limits: Limits = Field(default_factory=Limits, description="most that a job may request from a cluster")
 
     @field_validator("rewards", mode="before")
     @classmethod
     def _without_null(cls, rewards):
-        """A reward set to null is left out: so can a file for --configfile do without one of config.yaml's."""
+        """Drop rewards set to null, so that a --configfile can remove one of config.yaml's."""
         if isinstance(rewards, dict):
             return {name: reward for name, reward in rewards.items() if reward is not None}
         return rewards
@@ -55,10 +55,7 @@ class Config(Section):
 
 
 def parse_config(values: object, source: str = "config") -> Config:
-    """Validate a config. Raises BadInput: one line with the first key at fault and the remedy.
-
-    source: what the line begins with; "": the key.
-    """
+    """Validate a config. Raises BadInput, naming `source` (if any), the first key at fault and the remedy."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The labelled data sets that targets can be taken from."""
+"""The labelled data sets that can serve as targets."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,9 @@ class LabelledSet:
 
     classes   names of the labels 0, 1, …
     sizes     images of each split
-    layout    bundled: with scikit-learn; idx: files as of MNIST; cifar: the binary version of CIFAR-10
+    layout    bundled: in scikit-learn; idx: the file format of MNIST; cifar: the binary version of CIFAR-10
     address   where its files are published, ending in /; files: name → (size in bytes, MD5)
-    packaged  the folder that a package of Debian puts them in
+    packaged  the folder of the Debian package
     """
 
     classes: tuple[str, ...]
@@ -70,4 +70,4 @@ LABELLED = {
 }  # fmt: skip
 DataSet = Literal[tuple(LABELLED)]
 Split = Literal["train", "test"]
-BUNDLED = next(iter(LABELLED))  # the default: there is nothing to fetch
+BUNDLED = next(iter(LABELLED))  # the default: nothing to download

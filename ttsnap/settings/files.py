@@ -1,4 +1,4 @@
-"""The files that a config comes from: reading one, and which of several holds a key."""
+"""Read config files, and find which of several holds a key."""
 
 import os
 import re
@@ -9,11 +9,11 @@ import yaml
 from ttsnap.errors import BadInput
 from ttsnap.storage.files import parse_json, reading
 
-Part = tuple[str, object]  # a name to show, and the values that stand there
+Part = tuple[str, object]  # the name to show, and its values
 
 
 class EachKeyOnce(yaml.SafeLoader):
-    """YAML as usual, but a mapping with the same key twice is an error: all but the last would be lost."""
+    """A YAML loader that refuses repeated keys, of which YAML silently keeps the last."""
 
     def compose_mapping_node(self, anchor):
         node, seen = super().compose_mapping_node(anchor), {}
@@ -30,9 +30,9 @@ class _Twice(yaml.MarkedYAMLError):
 
 
 def read_config(path: str | Path) -> object:
-    """What a YAML or JSON config file holds.
+    """The content of a YAML or JSON config file.
 
-    Raises BadInput: one line, for a file that cannot be read, and for a key that stands twice, with its line.
+    Raises BadInput for an unreadable file, and for a repeated key, with its line.
     """
     with reading(path, "cannot be read as YAML"):
         text = Path(path).read_text(encoding="utf-8")
@@ -43,13 +43,13 @@ def read_config(path: str | Path) -> object:
             raise BadInput(f"{path}, line {line}: {error.problem}; join the two") from None
         except yaml.YAMLError as error:
             try:
-                return parse_json(text)  # as Snakemake does: tabs are JSON and no YAML
+                return parse_json(text)  # as Snakemake does: JSON allows tabs, YAML does not
             except ValueError as why:
                 raise (why if "twice" in str(why) else error) from None
 
 
 def read_parts(files: list[str | Path], given: dict) -> list[Part]:
-    """What config files, the weakest first, and `--config` hold, each under the name to show a person."""
+    """The contents of config files, weakest first, and of `--config`, each with the name to show."""
     parts = [(_shown(path), read_config(path)) for path in files]
     return [*parts, ("--config", given)] if given else parts
 
@@ -60,9 +60,9 @@ def _shown(path: str | Path) -> str:
 
 
 def at_fault(message: str, parts: list[Part]) -> str:
-    """The part that an error is about, from the config key that its message begins with.
+    """The name of the part that holds the config key that an error message begins with.
 
-    Where that is the weakest and the message names keys that others hold, those as well.
+    If that is the weakest part, also the parts that hold other keys in the message.
     """
     dotted = r"[\w-]+(?:\.[\w-]+)"
     key = re.match(f"{dotted}*", message)
@@ -74,7 +74,7 @@ def at_fault(message: str, parts: list[Part]) -> str:
 
 
 def _holder(key: str, parts: list[Part], whole: bool = False) -> str | None:
-    """The strongest part that holds a dotted key, or if not `whole` the longest beginning of it."""
+    """The strongest part that holds a dotted key or, unless `whole`, its longest prefix."""
     keys = key.split(".")
     best, name = len(keys) if whole else 1, None
     for part, values in parts:
@@ -85,7 +85,7 @@ def _holder(key: str, parts: list[Part], whole: bool = False) -> str | None:
 
 
 def _depth(keys: list[str], values: object) -> int:
-    """How many of the keys lead somewhere, one within the other."""
+    """How many of the nested keys exist."""
     for number, key in enumerate(keys):
         if isinstance(values, list) and key.isdigit() and int(key) < len(values):
             values = values[int(key)]

@@ -1,4 +1,4 @@
-"""The settings of noise-aware finetuning: a part of the config, and the options of `ttsnap finetune`."""
+"""The settings of noise-aware finetuning, in the config and in `ttsnap finetune`."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ Rate = Annotated[float, Field(gt=0)]
 
 
 class Lora(Section):
-    """Low-rank adapters (peft) in place of full weights."""
+    """Low-rank adapters (peft) instead of full weights."""
 
     rank: Positive = Field(8, description="rank r of the update B·A")
     alpha: Annotated[float, Field(gt=0)] = Field(16, description="the update is scaled by alpha / rank")
@@ -23,14 +23,14 @@ class FinetuneLevel(Section):
     batch_size: Positive = Field(100, description="images per process and forward pass; whole groups of one prompt")
     accumulate: Positive = Field(1, description="forward passes per process and optimiser step")
     loss: Literal["mse", "preference"] = Field("mse", description="MSE, or Bradley–Terry over pairs of one prompt")
-    temperature: Annotated[float, Field(gt=0)] = Field(0.5, description="of the preference loss")
+    temperature: Annotated[float, Field(gt=0)] = Field(0.5, description="temperature of the preference loss")
     standardise: Literal["none", "batch", "prompt"] = Field(
         "none", description="standardise prediction and target over the batch or within each prompt before the loss"
     )
     decay: Literal["linear", "cosine", "exponential", "constant"] = Field(
         "linear", description="learning-rate decay, down to half"
     )
-    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of the steps to warm up over")
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of the steps spent warming up")
     epochs: Positive = Field(1, description="passes over the images per level")
     lora: Lora | None = Field(None, description="train adapters instead of the full weights")
 
@@ -38,7 +38,9 @@ class FinetuneLevel(Section):
 class Finetune(FinetuneLevel):
     """Noise-aware finetuning of one reward (TTSnap, arXiv 2511.22242)."""
 
-    lr_at: dict[int, Rate] = Field(default_factory=dict, description="another rate at single levels, e.g. {2: 1.0e-6}")
+    lr_at: dict[int, Rate] = Field(
+        default_factory=dict, description="other learning rates for some levels, e.g. {2: 1.0e-6}"
+    )
 
     def at(self, level: int) -> FinetuneLevel:
         """The settings of one level."""

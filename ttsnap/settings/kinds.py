@@ -1,8 +1,8 @@
-"""The rewards and checkers that ship with ttsnap, by the names a config or an option gives them."""
+"""The rewards and checkers that ship with ttsnap, by the names used in configs and options."""
 
 from typing import Literal
 
-# kind → class; "package.module:Class" works in a config too, for a reward of your own.
+# kind → class; a config may also give "package.module:Class".
 KINDS = {
     "clip": "ttsnap.rewards.clip:ClipScore",
     "aesthetic": "ttsnap.rewards.clip:Aesthetic",

@@ -1,4 +1,4 @@
-"""The `model` section of the config; apart from the rest, whose edits must not make images again."""
+"""The `model` section of the config, in a module of its own: an edit elsewhere must not regenerate images."""
 
 from typing import Annotated, Literal
 
@@ -16,20 +16,21 @@ class Model(Section):
 
     preset: str | None = Field(None, description=f"published settings to start from: {', '.join(PRESETS)}")
     path: str = Field(description="diffusers folder, hub id, or embedded:NAME")
-    family: Family | None = Field(None, description="model family; null: as the folder says")
+    family: Family | None = Field(None, description="model family; null: from the folder")
     steps: Annotated[int, Field(gt=0, le=1000)] = Field(20, description="denoising steps S")
     guidance: Annotated[float, Field(ge=0)] = Field(5.0, description="classifier-free guidance scale")
     height: Side = Field(512, description="image height in pixels")
     width: Side = Field(512, description="image width in pixels")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="weights' type; auto: bfloat16 where the hardware multiplies it, else float32"
+        "auto", description="type of the weights; auto: bfloat16 on hardware that supports it, else float32"
     )
-    batch_size: Positive = Field(8, description="candidates denoised at once; results do not depend on it")
+    batch_size: Positive = Field(8, description="candidates denoised at once; does not affect results")
     offload: Literal["none", "model", "sequential"] = Field(
-        "none", description="GPU memory holds all parts, the part at work, or the layer at work"
+        "none",
+        description="what GPU memory holds: none: all parts, model: the active part, sequential: the active layer",
     )
     compile: bool = Field(False, description="torch.compile the denoiser")
-    slicing: bool = Field(False, description="decode one image at a time: less memory")
+    slicing: bool = Field(False, description="decode one image at a time, to save memory")
     negtome: NegToMe | None = Field(None, description="push the candidates of a group apart; null: off")
 
     @model_validator(mode="before")

@@ -11,14 +11,14 @@ from ttsnap.storage.files import write_text
 
 BEGIN = """# config.yaml, key by key
 
-Made from `ttsnap/settings` by `python -m ttsnap.settings.page`; a test fails when the two differ. A heading says where
-its keys stand, in the order of the config; NAME is a name of yours. All keys but the required ones may be left out:
-then the default holds, and what is optional without a default is off, or as the last column says.
+Generated from `ttsnap/settings` by `python -m ttsnap.settings.page`; a test fails when the two differ. Each heading
+gives the path of its keys, in the order of the config; NAME is a name of your choice. All keys except the required ones
+may be left out: the default then applies, and an optional key without one is off, or as its meaning says.
 """
 
 
 def write() -> None:
-    """Write both to their places in the checkout."""
+    """Write both files of the checkout."""
     write_text("docs/config.md", reference_page())
     write_text("workflow/schemas/config.schema.json", schema_json())
 
@@ -44,7 +44,7 @@ def reference_page() -> str:
 
 
 def _places(section: type[BaseModel], place: str = "") -> dict[type[BaseModel], list[str]]:
-    """The sections of a config in the order of its keys, each with the places at which it stands."""
+    """The sections of a config in the order of its keys, each with its paths."""
     found = {section: [place]}
     for key, field in section.model_fields.items():
         if inner := section_of(field.annotation):
@@ -62,7 +62,7 @@ def _default(field) -> str:
 
 
 def _type_name(field: dict) -> str:
-    """A schema type in a few words."""
+    """A short name of a schema type."""
     if "$ref" in field:
         return "section"
     if "anyOf" in field:

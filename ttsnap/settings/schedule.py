@@ -1,4 +1,4 @@
-"""A schedule that a person gives: a part of the config, and options of `ttsnap simulate`."""
+"""A fixed schedule, in the config and in the options of `ttsnap simulate`."""
 
 from typing import Annotated
 
@@ -11,13 +11,13 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class ScheduleSettings(Section):
-    """Denoising steps to look at, and the fraction of the candidates that each look keeps; by default as published."""
+    """The denoising steps to look at, and the fraction of candidates kept at each; by default as published."""
 
     steps: list[Annotated[int, Field(ge=0, le=1000)]] = Field(
         list(PUBLISHED.looks), description="steps to look at, ascending"
     )
-    keep: list[Fraction] = Field(list(PUBLISHED.keep), description="fraction α of the candidates to keep at each")
+    keep: list[Fraction] = Field(list(PUBLISHED.keep), description="fraction α of the candidates to keep at each step")
 
     def fixed(self, num_steps: int, where: str) -> Schedule:
-        """The schedule, or BadInput that begins with `where` if it does not suit a loop of `num_steps` steps."""
+        """The schedule; BadInput, beginning with `where`, unless it suits a loop of `num_steps` steps."""
         return Schedule(tuple(self.steps), tuple(self.keep)).check(num_steps, where)

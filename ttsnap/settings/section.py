@@ -1,4 +1,4 @@
-"""What every part of the config and every command's options have in common: typed keys, and one wording of errors."""
+"""The base of all config sections and command options: typed keys, and one wording of errors."""
 
 import re
 import typing
@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ttsnap.errors import did_you_mean
 
-MOST = 10_000_000  # of whatever is counted; more is a slip of the keyboard
+MOST = 10_000_000  # largest count; more is a typing error
 Positive = Annotated[int, Field(gt=0, le=MOST)]
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(gt=0, le=16_384)]
 
-# What is said of a value, by the type of pydantic's error; others are said as pydantic says them.
+# Messages by the type of pydantic's error; for other types, pydantic's own message.
 FAULTS = {
     "int_parsing": "is not a whole number",
     "int_type": "is not a whole number",
@@ -33,7 +33,7 @@ FAULTS = {
 
 
 class Section(BaseModel):
-    """Typed keys: unknown ones are refused, and true, false, infinity where a number stands."""
+    """Typed keys: refuses unknown ones, and true, false and infinity in place of a number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
@@ -46,13 +46,13 @@ class Section(BaseModel):
 
 
 def first_fault(error: ValidationError, model: type[BaseModel]) -> tuple[list[str], str]:
-    """The first thing wrong with the values of `model`: its place (a key within a key …) and what to say of it."""
-    # What was given comes before what was not; of "fit or a schedule", what is wrong with the schedule says more than
-    # that it is not "fit".
+    """The place (nested keys) and message of the first error in the values of `model`."""
+    # Wrong values come before missing ones; in "fit or a schedule", an error of the schedule says more than not being
+    # "fit".
     errors = sorted(error.errors(), key=lambda e: e["type"] == "missing")
     telling = [e for e in errors if e["type"] != "model_type" and "literal['fit']" not in e["loc"]]
     first = (telling or errors)[0]
-    # Without what names a choice of a union: a function[…] or a class.
+    # Drop parts that name an alternative of a union: a function[…] or a class.
     place = [str(part) for part in first["loc"] if not re.search(r"[\[\(]|^[A-Z]", str(part))]
     kind, value = first["type"], str(first["input"])[:60]
     if kind == "value_error":
@@ -90,7 +90,7 @@ def _nearest(error: dict, model: type[BaseModel]) -> str:
 
 
 def section_of(annotation: object) -> type[BaseModel] | None:
-    """The section that an annotation holds: itself, or one of an optional, a union, a list or a table."""
+    """The section class in an annotation: the class itself, or in an optional, a union, a list or a table."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     found = (section_of(part) for part in typing.get_args(annotation))

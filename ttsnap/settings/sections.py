@@ -1,4 +1,4 @@
-"""The sections of config.yaml that make up `ttsnap.settings.config.Config`, each with its own keys and checks."""
+"""Sections of config.yaml, used by `ttsnap.settings.config.Config`."""
 
 from typing import Annotated
 
@@ -17,46 +17,46 @@ class Prompts(Section):
     """One set of prompts."""
 
     file: str = Field(description="prompt file: .txt, .json (list), .jsonl or .csv")
-    candidates: Annotated[int, Field(gt=0, le=MOST_CANDIDATES)] = Field(description="seeds started for each prompt")
+    candidates: Annotated[int, Field(gt=0, le=MOST_CANDIDATES)] = Field(description="seeds per prompt")
     shard_size: Positive = Field(16, description="prompts per job")
-    limit: Positive | None = Field(None, description="use only the first so many prompts")
+    limit: Positive | None = Field(None, description="number of prompts to use; null: all")
 
 
 class PromptSets(Section):
-    """The three sets; no prompt may stand in two of them."""
+    """The three sets; no prompt may be in two of them."""
 
-    train: Prompts = Field(description="what noise-aware finetuning learns from")
-    validation: Prompts = Field(description="what checkpoints are judged and schedules fitted on")
-    test: Prompts = Field(description="what the report is about; no stage chooses anything by it")
+    train: Prompts = Field(description="for noise-aware finetuning")
+    validation: Prompts = Field(description="for evaluating checkpoints and fitting schedules")
+    test: Prompts = Field(description="for the report; no stage selects anything on it")
 
 
 class RewardModel(Section):
     """One reward (verifier)."""
 
-    kind: str = Field(description=f"{', '.join(KINDS)}, or your own class as package.module:Class")
+    kind: str = Field(description=f"{', '.join(KINDS)}, or a class of your own as package.module:Class")
     options: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="what that class takes, e.g. path: embedded:shapes-clip"
+        default_factory=dict, description="arguments of that class, e.g. path: embedded:shapes-clip"
     )
-    finetune: Finetune = Field(default_factory=Finetune, description="how its noise-aware weights are made")
+    finetune: Finetune = Field(default_factory=Finetune, description="noise-aware finetuning")
 
 
 class Search(Section):
     """The real search of test prompts with best-of-N, TTSp and TTSnap, compared with the simulation."""
 
     rewards: list[Name] = Field(
-        default_factory=list, description="rewards to search by, each alone; none: no real search"
+        default_factory=list, description="rewards to search by, one at a time; empty: no real search"
     )
-    unit: Unit = Field("candidates", description="what budgets count: candidates of best-of-N, or TFLOP")
-    budgets: list[Annotated[float, Field(gt=0)]] = Field([4], description="per prompt", min_length=1)
-    prompts: Positive | None = Field(None, description="only the first so many test prompts")
+    unit: Unit = Field("candidates", description="unit of budgets: candidates of best-of-N, or TFLOP")
+    budgets: list[Annotated[float, Field(gt=0)]] = Field([4], description="budgets per prompt", min_length=1)
+    prompts: Positive | None = Field(None, description="number of test prompts to search; null: all")
     fresh: bool = Field(
-        True, description="candidates that are not in the reward tensor: an independent check of the simulation"
+        True, description="use candidates outside the reward tensor: an independent check of the simulation"
     )
 
 
 class Limits(Section):
-    """What no job may ask a cluster for more of; the profile is a good place for it."""
+    """The most that a job may request from a cluster; best set in the profile."""
 
     mem_mb: Positive | None = Field(None, description="memory in MB; jobs that fail ask for more")
     runtime: Positive | None = Field(None, description="minutes; jobs that fail ask for more")
-    gpu: Annotated[int, Field(ge=0)] = Field(1, description="0 where there are none: then nothing asks for one")
+    gpu: Annotated[int, Field(ge=0)] = Field(1, description="GPUs per job; 0: no job requests one")

@@ -14,31 +14,30 @@ Size = Annotated[float, Field(gt=0)]
 
 
 class Budgets(Section):
-    """The budgets that are compared, in candidates of best-of-N or in TFLOP per prompt."""
+    """The budgets to compare, in candidates of best-of-N or in TFLOP per prompt."""
 
-    unit: Unit = Field("candidates", description="what first, last and step count")
+    unit: Unit = Field("candidates", description="unit of first, last and step")
     first: Size = Field(2, description="smallest budget")
-    last: Size = Field(10, description="largest budget, itself included")
-    step: Size = Field(1, description="distance between budgets")
+    last: Size = Field(10, description="largest budget, inclusive")
+    step: Size = Field(1, description="step between budgets")
 
 
 class Simulate(Section):
     """Monte Carlo simulation on the reward tensors."""
 
     accounting: Accounting = Field(
-        "exact",
-        description="how costs are counted (docs/method.md, Cost and budgets); realised is the older name of whole",
+        "exact", description="how costs are counted (docs/method.md, Cost and budgets); realised: old name of whole"
     )
     fit_accounting: Accounting | None = Field(
         "whole",
-        description="the same where schedules are fitted: under exact a fit would choose fractions that round up to "
-        "more survivors than are paid for; null, or not given with accounting: published, is as accounting",
+        description="accounting for fitting schedules: under exact, a fit would choose fractions that round up to more "
+        "survivors than the budget pays for; null, or left out with accounting: published: same as accounting",
     )
     fit_share: float = Field(
         0.875,
         gt=0,
         lt=1,
-        description="the part of the validation prompts that schedules are fitted on; the gain is measured on the rest",
+        description="share of the validation prompts to fit schedules on; the gain is measured on the rest",
     )
     budgets: Budgets = Field(default_factory=Budgets, description="budgets per prompt")
     draws: int = Field(100, gt=0, le=MOST_DRAWS, description="random subsets per prompt and budget")
