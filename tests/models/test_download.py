@@ -72,7 +72,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A running Hub class of its own."""
+    """The Hub subclass of a running server."""
     handler = type("OneHub", (Hub,), {"asked": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -98,7 +98,7 @@ def test_dropped_connections_are_resumed(hub, tmp_path, capsys):
     assert hub.asked == [] and "0 of them fetched now" in capsys.readouterr().out
 
 
-def test_a_run_that_was_killed_goes_on(hub, tmp_path):
+def test_a_killed_run_resumes(hub, tmp_path):
     part = tmp_path / "models/HPSv2/HPS_v2.1_compressed.pt.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(BIG[:500_000])
@@ -126,7 +126,7 @@ def test_a_wrong_or_damaged_file_is_fetched_again_or_refused(hub, tmp_path, caps
     assert list(file.parent.iterdir()) == []
 
 
-def test_a_host_that_gives_nothing_is_given_up(hub, tmp_path, capsys, monkeypatch):
+def test_a_host_that_sends_nothing_is_given_up(hub, tmp_path, capsys, monkeypatch):
     hub.piece = 0
     monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
     assert main(["download", "--only", "HPSv2"]) == 1
@@ -153,7 +153,7 @@ def test_offline_says_what_is_missing_and_where(monkeypatch, tmp_path, capsys):
 
 
 def test_data_sets_are_the_published_bytes_or_nothing(tmp_path, monkeypatch, capsys):
-    """Fetched beside each other from any address, unpacked without leaving the folder, kept."""
+    """Fetched from any address, unpacked inside the folder, kept on a rerun."""
     source, out = tmp_path / "source", tmp_path / "data/cifar10"
     source.mkdir()
     (tmp_path / "test_batch.bin").write_bytes(bytes(3073))
@@ -161,7 +161,7 @@ def test_data_sets_are_the_published_bytes_or_nothing(tmp_path, monkeypatch, cap
         tar.add(tmp_path / "test_batch.bin", "cifar-10-batches-bin/test_batch.bin")
         tar.add(tmp_path / "test_batch.bin", "../../../escape.bin")
     body = (source / "a.tar.gz").read_bytes()
-    published = assets.Files("http://127.0.0.1:1/", {"a.tar.gz": (len(body), hashlib.md5(body).hexdigest())})
+    published = assets.DataFiles("http://127.0.0.1:1/", {"a.tar.gz": (len(body), hashlib.md5(body).hexdigest())})
     monkeypatch.setitem(assets.DATA_SETS, "cifar10", published)
     monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
     monkeypatch.chdir(tmp_path)

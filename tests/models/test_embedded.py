@@ -1,4 +1,4 @@
-"""The embedded models as they ship: they open from_pretrained, draw what is asked, and the reward passes its gates."""
+"""The embedded models as shipped: from_pretrained opens them, they draw captions, and the reward passes its gates."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_the_reward_passes_its_gates(sampler):
 
 
 def test_one_step_draws_held_out_captions():
-    """From the shipped files alone; far from as well as the twenty steps that it was distilled from."""
+    """Far less reliably than the twenty steps that it was distilled from."""
     folder = EMBEDDED / "shapes-onestep"
     student = load_sampler(folder, steps=1, guidance=1.0, height=64, width=64)
     assert (samples(student, 1, prompts=12, m=4).quality >= 1).float().mean() >= 0.35

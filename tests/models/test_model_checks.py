@@ -1,4 +1,4 @@
-"""A model that our loops would not sample as its own pipeline does is refused in one line; others open as before."""
+"""A model that our loops would sample otherwise than its pipeline is refused in one line; others open."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture
 def model(folders, tmp_path):
-    """A function that copies a model of a family to a folder of its own."""
+    """A function that copies a model of a family to a fresh folder."""
     return lambda family: shutil.copytree(folders[family], tmp_path / "model")
 
 
@@ -126,7 +126,7 @@ LEFT_OUT = [
 
 
 @pytest.mark.parametrize(("family", "part", "values", "says"), [*KINDS, *LEFT_OUT])
-def test_another_kind_is_refused_by_generate_cost_and_the_config(model, family, part, values, says):
+def test_an_unsupported_kind_is_refused_by_generate_cost_and_the_config(model, family, part, values, says):
     folder = model(family)
     edit(folder, part, **values)
     for call in (
@@ -163,13 +163,13 @@ OPEN = [
 
 
 @pytest.mark.parametrize(("family", "change", "says"), OPEN)
-def test_another_kind_is_refused_of_an_open_pipeline(family, change, says):
+def test_an_open_pipeline_of_an_unsupported_kind_is_refused(family, change, says):
     pipe = getattr(tiny, family)()
     change(pipe)
     assert says in refused(lambda: wrap_pipeline(pipe, steps=2, guidance=2.0))
 
 
-def test_a_pipeline_with_a_call_of_its_own_is_refused():
+def test_a_subclass_of_a_pipeline_is_refused():
     class Own(diffusers.StableDiffusionPipeline):
         pass
 
@@ -275,7 +275,7 @@ HARMS = {
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_folder_that_is_not_whole_is_refused(model, harm, capfd):
+def test_an_incomplete_folder_is_refused(model, harm, capfd):
     folder = model("sdxl")
     spoils, says = HARMS[harm]
     spoils(folder)
@@ -283,7 +283,7 @@ def test_a_folder_that_is_not_whole_is_refused(model, harm, capfd):
     assert "LOAD REPORT" not in capfd.readouterr().err
 
 
-def test_a_tokenizer_of_other_words_is_refused(model):
+def test_a_tokenizer_of_another_model_is_refused(model):
     folder = model("sdxl")
     path = folder / "tokenizer" / "tokenizer.json"
     table = json.loads(path.read_text())
@@ -293,7 +293,7 @@ def test_a_tokenizer_of_other_words_is_refused(model):
     assert "tokenizer: knows" in refused(lambda: load_sampler(folder, **CALL))
 
 
-def test_what_takes_no_part_may_be_missing(model):
+def test_unused_parts_may_be_missing(model):
     folder = model("sd15")
     edit(folder, "", safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
          feature_extractor=["transformers", "CLIPImageProcessor"], requires_safety_checker=True)  # fmt: skip
@@ -312,7 +312,7 @@ def test_shards_and_embedded_models_open(model):
 
 
 def save_lora(folder):
-    """A LoRA of a tiny UNet, beside model_index.json."""
+    """Save a LoRA of a tiny UNet next to model_index.json."""
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict
 
@@ -361,17 +361,17 @@ VP = [
 
 
 @pytest.mark.parametrize(("name", "options"), VP)
-def test_the_noise_levels_of_any_solver_are_its_own(model, name, options):
-    """Also where its config leaves them to its class: Euler's defaults are others."""
+def test_euler_takes_the_noise_levels_of_any_solver(model, name, options):
+    """Also when its config leaves them to the defaults of its class, which differ from Euler's."""
     folder = model("sdxl")
-    own = getattr(diffusers, name)
     path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps({"_class_name": name, **options}))
     edit(folder, "", scheduler=["diffusers", name])
-    sampler, own = load_sampler(folder, **CALL), own.from_pretrained(folder / "scheduler")
-    assert torch.equal(sampler.scheduler.alphas_cumprod, own.alphas_cumprod)
+    euler = load_sampler(folder, **CALL).scheduler
+    solver = getattr(diffusers, name).from_pretrained(folder / "scheduler")
+    assert torch.equal(euler.alphas_cumprod, solver.alphas_cumprod)
     for key in ("prediction_type", "timestep_spacing", "steps_offset"):
-        assert sampler.scheduler.config[key] == own.config.get(key)
+        assert euler.config[key] == solver.config.get(key)
 
 
 FLOW = [
@@ -390,13 +390,13 @@ def test_flux_has_the_noise_levels_of_its_pipeline(options):
     pipe = tiny.flux()
     pipe.register_modules(scheduler=diffusers.FlowMatchEulerDiscreteScheduler(**options))
     sampler = wrap_pipeline(pipe, steps=4, guidance=2.0, **SIZE)
-    own = pipe.scheduler
-    own.set_timesteps(sigmas=np.linspace(1, 1 / 4, 4), mu=calculate_shift(64))
-    assert torch.equal(sampler.sigmas, own.sigmas) and torch.equal(sampler.timesteps, own.timesteps)
+    pipe.scheduler.set_timesteps(sigmas=np.linspace(1, 1 / 4, 4), mu=calculate_shift(64))
+    assert torch.equal(sampler.sigmas, pipe.scheduler.sigmas)
+    assert torch.equal(sampler.timesteps, pipe.scheduler.timesteps)
 
 
 def test_a_vae_that_overflows_in_float16_decodes_in_float32():
-    """SDXL's: its pipeline widens it for each image; a pipeline that is open already is left as it was."""
+    """As SDXL's pipeline does for each image; wrapping leaves an open pipeline unchanged."""
     pipe = tiny.sdxl()
     pipe.vae.half()
     sampler = wrap_pipeline(pipe, steps=1, guidance=0, **SIZE)
@@ -418,7 +418,7 @@ def test_guidance_that_has_no_effect_is_not_recorded():
 @pytest.mark.parametrize(
     ("value", "size"), [(16, (32, 32)), ([8, 16], (16, 32)), (None, (256, 256)), ((16, 8), (32, 16))]
 )
-def test_a_models_own_size_is_height_and_width(model, value, size):
+def test_the_native_size_of_a_model(model, value, size):
     assert own_size({"sample_size": value}, 2) == size
     folder = model("sdxl")
     edit(folder, "unet", sample_size=value)
@@ -453,7 +453,7 @@ REWARD = {
 
 
 @pytest.mark.parametrize("harm", REWARD)
-def test_a_reward_that_is_not_whole_is_refused(tmp_path, harm):
+def test_an_incomplete_reward_is_refused(tmp_path, harm):
     folder = shutil.copytree(EMBEDDED / "shapes-clip", tmp_path / "reward")
     spoils, says = REWARD[harm]
     spoils(folder)

@@ -1,4 +1,4 @@
-"""The weights that ship with ttsnap, and how a config names a model: a folder, a hub id or `embedded:NAME`."""
+"""The models that ship with ttsnap, and the names a config gives a model: a folder, a hub id or `embedded:NAME`."""
 
 import os
 import re
@@ -14,7 +14,7 @@ EMBEDDED = Path(__file__).parent
 
 
 def resolve(path: str | Path) -> str:
-    """The folder or file behind a config's model name; a hub id stays one, unless `ttsnap download` fetched it.
+    """The folder or file behind a model name; a hub id stays one unless `ttsnap download` fetched it.
 
     Raises BadInput for an `embedded:` name that does not exist.
     """
@@ -30,7 +30,7 @@ def resolve(path: str | Path) -> str:
 
 
 def check_there(path: str, key: str) -> None:
-    """Raise BadInput, naming the config key, when nothing is at `path`; hub ids pass unchecked."""
+    """Raise BadInput, naming the config key, when `path` does not exist; hub ids pass unchecked."""
     local = path.startswith(("/", "./", "../", "~", "models/")) or path.count("/") > 1 or path.endswith("/")
     if path.startswith("embedded:"):
         try:
@@ -43,17 +43,17 @@ def check_there(path: str, key: str) -> None:
 
 
 def check_model(path: str, key: str) -> None:
-    """Raise BadInput, naming the config key, when `path` is neither a diffusers folder nor looks like a hub id."""
+    """Raise BadInput, naming the config key, unless `path` is a diffusers folder or looks like a hub id."""
     check_there(path, key)
     found = Path(resolve(path))
-    if found.is_dir() and not (found / "model_index.json").is_file():
-        raise BadInput(f"{key}: {path}: no model_index.json in it; name a folder of a diffusers pipeline")
     if found.is_dir():
+        if not (found / "model_index.json").is_file():
+            raise BadInput(f"{key}: {path}: no model_index.json in it; name a folder of a diffusers pipeline")
         try:
             check_folder(found)
         except BadInput as error:
             raise BadInput(f"{key}: {error}") from None
-    if not found.is_dir() and (path.count("/") != 1 or " " in path):
+    elif path.count("/") != 1 or " " in path:
         hint = (
             how_to_get(path)
             or did_you_mean(path, PRESETS).removeprefix("; ")
@@ -71,20 +71,18 @@ def check_generator(path: str, key: str) -> None:
 def model_version(path: str | Path, only: tuple[str, ...] = (), *, times: bool = False) -> str:
     """The model's name and 12 hex digits of its files' contents: weights, configs, scheduler, tokenizer.
 
-    Of a hub id: the commit that lies in the hub's cache, or the id alone. only, times: see `identity.digest`.
+    For a hub id: the id, with the commit in the hub's cache if there is one. only, times: see `identity.digest`.
     """
-    found = identity.digest(path, only, times) if str(path) else None
-    if found:
+    if str(path) and (found := identity.digest(path, only, times)):
         return f"{Path(path).resolve().name}@{found}"
     commit = _cached_commit(str(path))
     return f"{path}@{commit[:12]}" if commit else str(path)
 
 
 def weights_digest(path: str | Path) -> str:
-    """What a config or an option names, by content, so that an edit in place is always noticed.
+    """The identity, by content, of what a config or an option names, so that any edit in place shows.
 
-    An embedded model, a folder, a file; a hub id by its commit, in the cache or, before it is fetched, on the hub;
-    any other text is itself.
+    An embedded model, a folder, a file; a hub id by its commit, in the cache or else on the hub; other text as it is.
     """
     version = model_version(resolve(path), times=True)
     if version != str(path) or not _is_hub_id(version):
@@ -93,7 +91,7 @@ def weights_digest(path: str | Path) -> str:
 
     try:
         return f"{path}@{HfApi().model_info(version, timeout=5).sha[:12]}"
-    except Exception:  # offline, or no such model: a job that needs it says so
+    except Exception:  # offline, or no such model: the job that needs it reports it
         return version
 
 
@@ -102,7 +100,7 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _cached_commit(repo: str) -> str | None:
-    """The commit of a hub id in the hub's cache; no network is asked."""
+    """The commit of a hub id in the hub's cache, without network access."""
     if not _is_hub_id(repo):
         return None
     from huggingface_hub import try_to_load_from_cache

@@ -1,12 +1,12 @@
-"""Which weights of a module learn: all of them, or low-rank adapters (LoRA, arXiv 2106.09685) by peft."""
+"""Train all weights of a module, or low-rank adapters (LoRA, arXiv 2106.09685; by peft)."""
 
 from torch import nn
 
 
 def let_learn(module: nn.Module, lora: dict | None, layers: tuple[type[nn.Module], ...]) -> dict[str, nn.Parameter]:
-    """Let a module learn: all its weights or, with lora, adapters on its layers of these types, and nothing else.
+    """Make all weights of a module trainable or, with lora, only adapters on its `layers`.
 
-    lora: {"rank", "alpha"} or None. Adapters that are there already stay. Returns the parameters that learn, by name.
+    lora: {"rank", "alpha"} or None. Existing adapters stay. Returns the trainable parameters by name.
     """
     if lora and not any("lora_" in name for name, _ in module.named_parameters()):
         from peft import LoraConfig, inject_adapter_in_model

@@ -1,8 +1,7 @@
-"""The published models, rewards and data sets: what to fetch of each, and from where.
+"""The published models, rewards and data sets: which files to fetch, and from where.
 
-A model or reward lies in `models/NAME`. Its files are listed by the hub with size and hash (SHA-256 of
-large files, git's SHA-1 of small ones). A data set lies in `data/NAME`; sizes and MD5 are those that its
-authors published. What is there and right is kept.
+Models and rewards go to `models/NAME`; the hub lists their size and hash (SHA-256 of large files, git's SHA-1 of
+small ones). Data sets go to `data/NAME`, with the sizes and MD5 that their authors published. Correct files are kept.
 """
 
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from ttsnap.settings.datasets import LABELLED
 
 MODELS, DATA = Path("models"), Path("data")
 HPS_FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
-HPS_VERSION = "v2.1"  # the version that is fetched if none is asked for
+HPS_VERSION = "v2.1"  # fetched by default
 
 
 @dataclass(frozen=True)
 class Source:
-    """Some files of one repository. `files`: patterns, or exact names; `without`: patterns left out."""
+    """Some files of one repository. files: patterns or names to fetch; without: patterns to skip."""
 
     repo: str  # owner/name on huggingface.co, or github:owner/name
     files: tuple[str, ...] = ("*",)
@@ -26,13 +25,13 @@ class Source:
     revision: str = "main"
 
     def wants(self, path: str) -> bool:
-        """Whether a file of the repository is fetched."""
+        """Whether to fetch a file of the repository."""
         return any(fnmatch(path, p) for p in self.files) and not any(fnmatch(path, p) for p in self.without)
 
 
 @dataclass(frozen=True)
-class Files:
-    """A data set's files at one address, which ends in /. `files`: name → (size in bytes, MD5)."""
+class DataFiles:
+    """A data set's files at one address, which ends in /. files: name → (size in bytes, MD5)."""
 
     address: str
     files: dict[str, tuple[int, str]]
@@ -70,17 +69,17 @@ ASSETS: dict[str, tuple[Source, ...]] = {
     ),
     "HPSv2": (Source("xswu/HPSv2", tuple(HPS_FILES.values())),),
 }
-DATA_SETS = {name: Files(found.address, found.files) for name, found in LABELLED.items() if found.files}
-NAMES = (*ASSETS, *DATA_SETS)
+DATA_SETS = {name: DataFiles(found.address, found.files) for name, found in LABELLED.items() if found.files}
+ASSET_NAMES = (*ASSETS, *DATA_SETS)
 
 
 def home(name: str) -> Path:
-    """The folder of an asset, unless another is named."""
+    """The default folder of an asset."""
     return (DATA if name in DATA_SETS else MODELS) / name
 
 
-def sources(name: str, hps_version: str = HPS_VERSION) -> tuple[Source | Files, ...]:
-    """What to fetch of an asset; of HPSv2 only the version asked for."""
+def sources(name: str, hps_version: str = HPS_VERSION) -> tuple[Source | DataFiles, ...]:
+    """What to fetch of an asset; of HPSv2 only `hps_version`."""
     if name in DATA_SETS:
         return (DATA_SETS[name],)
     if name == "HPSv2":
@@ -89,7 +88,7 @@ def sources(name: str, hps_version: str = HPS_VERSION) -> tuple[Source | Files, 
 
 
 def local_copy(path: str) -> str:
-    """The downloaded folder of a hub id under `models/`, where there is one; else `path` itself."""
+    """The folder of a hub id under `models/`, if it was downloaded; else `path` itself."""
     for name, (first, *_) in ASSETS.items():
         if first.repo == path and (MODELS / name).is_dir():
             return str(MODELS / name)
@@ -97,7 +96,7 @@ def local_copy(path: str) -> str:
 
 
 def how_to_get(path: str) -> str:
-    """The command that fetches the asset that `path` names or lies under; "" for anything else."""
+    """The command that fetches the asset that `path` names or lies in; "" for anything else."""
     for name, (first, *_) in ASSETS.items():
         if path == first.repo or name in Path(path).parts:
             return f"`ttsnap download --only {name}` puts it in {MODELS / name}"

@@ -1,7 +1,7 @@
-"""Whether a pipeline is of a kind that our loops sample as its own `__call__` does; from its configs alone.
+"""Check, from its configs alone, that our loops sample a pipeline as its own `__call__` does.
 
-What is checked are the parts that take part in the result: denoiser, VAE, text encoders, tokenizers and scheduler. It
-imports neither torch nor diffusers, so that a config's model is looked at before any job.
+Checks the parts that affect an image: denoiser, VAE, text encoders, tokenizers and scheduler. Imports neither torch nor
+diffusers, so that a config's model is checked quickly, before any job.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,22 +13,23 @@ from ttsnap.errors import BadInput
 from ttsnap.storage.files import one_line, read_json, reading
 
 UNET, VAE, CLIP_TEXT = "UNet2DConditionModel", "AutoencoderKL", "CLIPTextModel"
-SD15 = {"unet": UNET, "vae": VAE, "text_encoder": CLIP_TEXT}
-# family → part → its class; tokenizers and schedulers have more than one that does
+SD15_PARTS = {"unet": UNET, "vae": VAE, "text_encoder": CLIP_TEXT}
+# family → part → its class; several classes of tokenizer and scheduler will do
 MODELS = {
-    "sdxl": SD15 | {"text_encoder_2": "CLIPTextModelWithProjection"},
+    "sdxl": SD15_PARTS | {"text_encoder_2": "CLIPTextModelWithProjection"},
     "flux": {
         "transformer": "FluxTransformer2DModel",
         "vae": VAE,
         "text_encoder": CLIP_TEXT,
         "text_encoder_2": "T5EncoderModel",
     },
-    "sd15": SD15,
+    "sd15": SD15_PARTS,
 }
 PIPELINES = {"sdxl": "StableDiffusionXLPipeline", "flux": "FluxPipeline", "sd15": "StableDiffusionPipeline"}
-# Solvers of the variance-preserving diffusion, which Euler's method on the same noise levels replaces.
-EULER = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
-NO_CLIPPING = (*EULER, "PNDMScheduler", "LMSDiscreteScheduler")
+# Solvers of variance-preserving diffusion, replaced by Euler's method at the same noise levels.
+NO_CLIPPING = (
+    "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "PNDMScheduler", "LMSDiscreteScheduler",
+)  # fmt: skip
 SCHEDULERS = (
     *NO_CLIPPING, "DDIMScheduler", "DDIMParallelScheduler", "DDPMScheduler",
     "DDPMParallelScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler",
@@ -37,7 +38,7 @@ SCHEDULERS = (
     "UniPCMultistepScheduler", "SASolverScheduler",
 )  # fmt: skip
 FLOW_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
-# option → the values that mean the same to our loop as to the pipeline's own
+# option → the values with which our loop does what the pipeline does
 OPTIONS = {
     "prediction_type": ("epsilon", "v_prediction", "sample"),
     "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2"),
@@ -54,22 +55,21 @@ FLOW_OPTIONS = {
     "invert_sigmas": (False, None),
     "time_shift_type": ("exponential", "linear"),
 }
-DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"  # how each library names weights
+DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"  # how each library names its weights
 
 
 def check_folder(folder: str | Path, family: str | None = None, weights: bool = True) -> str:
-    """Look at a diffusers folder's model_index.json, its parts' configs and, if `weights`, the heads of its weights.
+    """Check a diffusers folder's model_index.json, its parts' configs and, if `weights`, the headers of its weights.
 
-    Returns the family. Raises BadInput, naming the part, for what is missing or is of another kind.
+    Returns the family. Raises BadInput, naming the part, for anything missing or of an unsupported kind.
     """
     folder = Path(folder)
     index = _table(folder / "model_index.json")
     found = index.get("_class_name")
-    families = {name: family for family, name in PIPELINES.items()}
-    if not isinstance(found, str) or families.get(found) != (family or families.get(found, "")):
-        wanted = PIPELINES[family] if family else " or ".join(PIPELINES.values())
-        raise BadInput(f"{folder}: this is a {found}; expected {wanted}")
-    family = families[found]
+    pipelines = {name: kind for kind, name in PIPELINES.items() if family in (None, kind)}
+    if not isinstance(found, str) or found not in pipelines:
+        raise BadInput(f"{folder}: this is a {found}; expected {' or '.join(pipelines)}")
+    family = pipelines[found]
     classes = {part: _class_of(index.get(part)) for part in parts_of(family)}
     configs = {}
     for part in (*MODELS[family], "scheduler"):
@@ -86,26 +86,27 @@ def check_folder(folder: str | Path, family: str | None = None, weights: bool = 
 
 
 def parts_of(family: str) -> tuple[str, ...]:
-    """The parts that take part in an image: a tokenizer goes with each text encoder."""
+    """The parts that affect an image, with a tokenizer for each text encoder."""
     encoders = [part for part in MODELS[family] if part.startswith("text_encoder")]
     tokenizers = [part.replace("text_encoder", "tokenizer") for part in encoders]
     return (*MODELS[family], *tokenizers, "scheduler")
 
 
 def check_kind(where: object, family: str, classes: Mapping, configs: Mapping) -> None:
-    """Raise BadInput for the first part that our loop would not use as the pipeline itself does.
+    """Raise BadInput for the first part that our loop would use otherwise than the pipeline itself.
 
-    classes: part → name of its class, None where it is missing; configs: part → its config, "" → the pipeline's.
+    classes: part → name of its class, None if it is missing; configs: part → its config, "" → the pipeline's.
     """
     try:
-        for fault in _faults(family, classes, configs):
-            raise BadInput(f"{where}: {fault}")
-    except (TypeError, ValueError, AttributeError, KeyError) as error:  # a foreign config says anything
+        fault = next(_faults(family, classes, configs), None)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:  # foreign configs hold anything
         raise BadInput(f"{where}: its configs do not make a model ({one_line(error)})") from None
+    if fault:
+        raise BadInput(f"{where}: {fault}")
 
 
 def own_size(denoiser: Mapping, scale: int) -> tuple[int, int]:
-    """Height and width in pixels that a denoiser was made for; `scale` pixels a latent. Raises ValueError."""
+    """A denoiser's native height and width in pixels, `scale` pixels per latent. Raises ValueError for a bad config."""
     size = denoiser.get("sample_size") or 128
     sides = size if isinstance(size, list | tuple) else (size, size)
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
@@ -114,11 +115,10 @@ def own_size(denoiser: Mapping, scale: int) -> tuple[int, int]:
 
 
 def check_tokenizer(where: object, words: int, embeddings: int) -> None:
-    """Refuse a tokenizer without its words, which its library opens all the same, and one of another text encoder."""
+    """Raise BadInput for a tokenizer without its words, which its library opens anyway, or of another text encoder."""
     if words > embeddings or words < embeddings / 2:
-        raise BadInput(
-            f"{where}: knows {words} words, its text encoder {embeddings}: a file of it is missing or of another model"
-        )
+        fault = "one of its files is missing or of another model"
+        raise BadInput(f"{where}: knows {words} words, its text encoder {embeddings}: {fault}")
 
 
 def _faults(family: str, classes: Mapping, configs: Mapping) -> Iterator[str]:
@@ -140,11 +140,11 @@ def _faults(family: str, classes: Mapping, configs: Mapping) -> Iterator[str]:
 def _vae_faults(family: str, vae: Mapping) -> Iterator[str]:
     for key in ("in_channels", "out_channels"):
         if vae.get(key, 3) != 3:
-            yield f"vae: {key} is {vae[key]}; expected 3, of RGB"
+            yield f"vae: {key} is {vae[key]}; expected 3, for RGB"
     ignored = {"sdxl": ["shift_factor"], "flux": ["latents_mean", "latents_std"]}
     for key in ignored.get(family, ["shift_factor", "latents_mean", "latents_std"]):
         if vae.get(key):
-            yield f"vae: {key} is {vae[key]}, which its pipeline does not read; it is of another"
+            yield f"vae: {key} is {vae[key]}, which its pipeline does not read: it belongs to another"
     channels = vae.get("latent_channels", 4)
     for key in ("latents_mean", "latents_std"):
         if vae.get(key) and len(vae[key]) != channels:
@@ -160,8 +160,8 @@ def _unet_faults(family: str, configs: Mapping) -> Iterator[str]:
     for key in ("in_channels", "out_channels"):
         if (found := unet.get(key, 4)) != channels:
             yield (
-                f"unet: {key} is {found} for {channels} channels of latents: it reads or gives more than an image"
-                " (inpainting, depth, editing), which is not supported"
+                f"unet: {key} is {found} for {channels} channels of latents: it takes or returns more than an"
+                " image (inpainting, depth, editing), which is not supported"
             )
     for key in ("class_embed_type", "num_class_embeds", "encoder_hid_dim", "encoder_hid_dim_type"):
         if unet.get(key) is not None:
@@ -177,15 +177,13 @@ def _unet_faults(family: str, configs: Mapping) -> Iterator[str]:
 
 
 def _text_faults(family: str, configs: Mapping) -> Iterator[str]:
-    """Text encoders whose width the UNet does not take, where both configs name it."""
+    """Text encoders of a width that the UNet does not take, if both configs record it."""
     unet, first, second = (configs.get(k, {}) for k in ("unet", "text_encoder", "text_encoder_2"))
     wanted = unet.get("cross_attention_dim")
     widths = [config.get("hidden_size") for config in (first, second)[: 1 + (family == "sdxl")]]
     if isinstance(wanted, int) and None not in widths and sum(widths) != wanted:
         yield f"unet: takes texts of width {wanted}; its text encoders give {sum(widths)}"
-    wanted, times = (
-        unet.get(f"{k}") for k in ("projection_class_embeddings_input_dim", "addition_time_embed_dim")
-    )  # fmt: skip
+    wanted, times = unet.get("projection_class_embeddings_input_dim"), unet.get("addition_time_embed_dim")
     pooled = second.get("projection_dim")
     if family == "sdxl" and None not in (wanted, times, pooled) and pooled + 6 * times != wanted:
         yield (
@@ -199,7 +197,7 @@ def _transformer_faults(family: str, configs: Mapping) -> Iterator[str]:
     for key in ("in_channels", "out_channels"):
         if (found := model.get(key, 64 if key == "in_channels" else None)) not in (None, channels):
             yield (
-                f"transformer: {key} is {found} for {channels} of a patch of latents: it reads more than an image"
+                f"transformer: {key} is {found} for {channels} of a patch of latents: it takes more than an image"
                 " (FLUX Fill, Depth, Canny), which is not supported"
             )
     if model.get("patch_size", 1) != 1:
@@ -219,20 +217,18 @@ def _scheduler_faults(family: str, name: str, config: Mapping) -> Iterator[str]:
     else:
         known, options = SCHEDULERS, OPTIONS | ({} if name in NO_CLIPPING else CLIPPING)
     if name not in known:
-        yield (
-            f"scheduler: {name} is not one that is sampled here, as what its model gives means something else"
-            f" ({FLOW_SCHEDULER if family == 'flux' else 'Euler, DDIM, DPM-Solver and their like'} will do)"
-        )
+        good = FLOW_SCHEDULER if family == "flux" else "Euler, DDIM, DPM-Solver or the like"
+        yield f"scheduler: {name} is not one that ttsnap supports, as its model predicts something else; use {good}"
     for key, values in options.items():
         if key == "beta_schedule" and config.get("trained_betas") is not None:
             continue
         if key in config and config[key] not in values:
-            told = " or ".join(str(value) for value in values if value is not None)
-            yield f"scheduler: {key} is {config[key]}; only {told} is supported"
+            supported = " or ".join(str(value) for value in values if value is not None)
+            yield f"scheduler: {key} is {config[key]}; only {supported} is supported"
 
 
 def check_weights(folder: Path, name: str) -> None:
-    """Whether a part's weights are all there, by the heads of their files: the single one, or each of an index."""
+    """Raise BadInput unless a part has all its weights, by the header of each file."""
     index, single = folder / f"{name}.safetensors.index.json", folder / f"{name}.safetensors"
     if index.is_file() and (name == DIFFUSERS or not single.is_file()):
         held: dict[str, set] = {}
@@ -258,14 +254,14 @@ def _names(path: Path) -> set[str]:
 
 
 def _other_weights(folder: Path, name: str) -> str:
-    """What is there instead of a part's weights."""
+    """Why a part has no weights, from the files it has instead."""
     found = sorted(path.name for path in folder.glob(f"{name}.*")) if folder.is_dir() else []
     variants = [file for file in found if file.endswith(".safetensors")]
     if variants:
         return f"no {name}.safetensors, only {variants[0]}; download the weights without a variant"
-    if any(file.endswith(".bin") for file in [*found, *(p.name for p in folder.glob("*.bin"))]):
+    if any(folder.glob("*.bin")):
         return "only weights in a pickle (.bin), which could run code; download the .safetensors"
-    return f"no {name}.safetensors there; download it again"
+    return f"no {name}.safetensors; download it again"
 
 
 def _check_tokenizer_files(folder: Path) -> None:
@@ -278,10 +274,9 @@ def _check_tokenizer_files(folder: Path) -> None:
 
 
 def _class_of(entry: object) -> str | None:
-    """The class of a part in model_index.json: [library, class], [null, null] for one left out."""
-    if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str):
-        return entry[1]
-    return None
+    """The class of a part in model_index.json: [library, class]; [null, null] if the part is left out."""
+    is_pair = isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)
+    return entry[1] if is_pair else None
 
 
 def _table(path: Path) -> dict:

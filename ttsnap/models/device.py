@@ -1,4 +1,4 @@
-"""Which device to compute on, and whether it is there."""
+"""The device to compute on."""
 
 import re
 
@@ -8,7 +8,7 @@ DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu)(:\d{1,3})?")
 
 
 def check_device(device: object, key: str = "device") -> None:
-    """Raise BadInput where no tensor can be put on `device`."""
+    """Raise BadInput unless a tensor can be put on `device`."""
     if not DEVICE.fullmatch(str(device)):
         raise BadInput(f"{key}: {device} is no device; give cpu, cuda, cuda:1, … or auto")
     import torch

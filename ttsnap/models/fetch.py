@@ -1,4 +1,4 @@
-"""Fetching files over HTTP: resumed where a connection broke, checked by size and hash, whole or not at all."""
+"""Fetch files over HTTP: resume broken downloads, check size and hash, write whole files or none."""
 
 import dataclasses
 import hashlib
@@ -9,23 +9,24 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ttsnap.errors import BadInput, TtsnapError
-from ttsnap.models.assets import HPS_VERSION, Files, Source, home, sources
+from ttsnap.models.assets import HPS_VERSION, DataFiles, Source, home, sources
 from ttsnap.storage.files import replacing
 
-ATTEMPTS = 6  # in a row that bring nothing new
+ATTEMPTS = 6  # in a row without new bytes
 CHUNK = 1 << 20
 TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
 class Remote:
-    """One file: where it is, its name inside the asset, and what it must be."""
+    """One file: its address, its name in the asset, and its expected size and hash."""
 
     url: str
     name: str
@@ -34,52 +35,42 @@ class Remote:
     digest: str
 
 
-def listing(source: Source | Files) -> list[Remote]:
-    """The wanted files of a repository as its host lists them, or those of a data set.
+def listing(source: Source | DataFiles) -> list[Remote]:
+    """The wanted files of a repository, as its host lists them, or of a data set.
 
-    Raises BadInput where it needs a token or does not exist, TtsnapError where the host cannot be reached.
+    Raises BadInput when the repository needs a token or does not exist, TtsnapError when its host is unreachable or it
+    has no wanted file.
     """
-    if isinstance(source, Files):
+    if isinstance(source, DataFiles):
         return [
             Remote(source.address + name, name, size, "md5", digest) for name, (size, digest) in source.files.items()
         ]
-    if source.repo.startswith("github:"):
-        return _github(source)
-    base = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    url = f"{base}/api/models/{source.repo}/tree/{source.revision}?recursive=true"
-    files = []
-    for entry in _json_pages(url, source.repo):
-        if entry["type"] == "file" and source.wants(entry["path"]):
-            large = entry.get("lfs")
-            check = ("sha256", large["oid"]) if large else ("git", entry["oid"])
-            place = f"{base}/{source.repo}/resolve/{source.revision}/"
-            url = place + urllib.parse.quote(entry["path"])
-            files.append(Remote(url, entry["path"], entry["size"], *check))
-    return _some(files, source)
-
-
-def _github(source: Source) -> list[Remote]:
-    base = os.environ.get("GITHUB_API", "https://api.github.com").rstrip("/")
-    repo = source.repo.removeprefix("github:")
-    url = f"{base}/repos/{repo}/contents/?ref={source.revision}"
-    return _some(
-        [
-            Remote(entry["download_url"], entry["name"], entry["size"], "git", entry["sha"])
-            for entry in _json_pages(url, source.repo)
-            if entry["type"] == "file" and source.wants(entry["name"])
-        ],
-        source,
-    )
-
-
-def _some(files: list[Remote], source: Source) -> list[Remote]:
+    files = [f for f in (_github if source.repo.startswith("github:") else _hub)(source) if source.wants(f.name)]
     if not files:
-        raise TtsnapError(f"{source.repo}: has none of {', '.join(source.files)} any more")
+        raise TtsnapError(f"{source.repo}: no longer has any of {', '.join(source.files)}")
     return files
 
 
-def _json_pages(url: str | None, repo: str):
-    """All entries of a listing, following the host's links to further pages."""
+def _hub(source: Source) -> Iterator[Remote]:
+    base = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    for entry in _json_pages(f"{base}/api/models/{source.repo}/tree/{source.revision}?recursive=true", source.repo):
+        if entry["type"] == "file":
+            large = entry.get("lfs")
+            check = ("sha256", large["oid"]) if large else ("git", entry["oid"])
+            url = f"{base}/{source.repo}/resolve/{source.revision}/{urllib.parse.quote(entry['path'])}"
+            yield Remote(url, entry["path"], entry["size"], *check)
+
+
+def _github(source: Source) -> Iterator[Remote]:
+    base = os.environ.get("GITHUB_API", "https://api.github.com").rstrip("/")
+    repo = source.repo.removeprefix("github:")
+    for entry in _json_pages(f"{base}/repos/{repo}/contents/?ref={source.revision}", source.repo):
+        if entry["type"] == "file":
+            yield Remote(entry["download_url"], entry["name"], entry["size"], "git", entry["sha"])
+
+
+def _json_pages(url: str | None, repo: str) -> Iterator[dict]:
+    """All entries of a listing, across its pages."""
     while url:
         try:
             with _open(url) as answer:
@@ -99,10 +90,10 @@ def _json_pages(url: str | None, repo: str):
 def fetch_asset(
     name: str, folder: str | Path | None = None, hps_version: str = HPS_VERSION, address: str | None = None
 ) -> dict:
-    """Bring what is missing or wrong of an asset to `folder`, or to its home, and unpack it.
+    """Fetch the missing or wrong files of an asset into `folder`, by default its home, and unpack them.
 
-    hps_version: whose weights of HPSv2. address: another one of a data set, ending in /. Returns {"folder", "files",
-    "fetched": those of them that were fetched now}. Raises as `listing` and `fetch` do.
+    hps_version: of the HPSv2 weights. address: to fetch a data set from, ending in /. Returns {"folder", "files",
+    "fetched": the files fetched now}. Raises as `listing` and `fetch`.
     """
     folder = Path(folder) if folder else home(name)
     wanted = sources(name, hps_version)
@@ -112,8 +103,8 @@ def fetch_asset(
         remotes = [remote for source in wanted for remote in listing(source)]
     except TtsnapError as error:
         raise type(error)(f"{name}: {_what_is_there(folder)}; {error}") from None
-    fetched = [remote.name for remote in remotes if fetch(remote, folder / remote.name)]
     files = [remote.name for remote in remotes]
+    fetched = [remote.name for remote in remotes if fetch(remote, folder / remote.name)]
     for file in files:
         if file.endswith(".tar.gz"):
             unpack(folder / file)
@@ -121,17 +112,16 @@ def fetch_asset(
 
 
 def _what_is_there(folder: Path) -> str:
-    """What there is of an asset, for a message when its host cannot be asked."""
+    """The state of an asset's folder, for a message when its host is unreachable."""
     count = sum(1 for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else 0
     return f"{count} files in {folder}, not checked" if count else f"nothing in {folder}"
 
 
 def fetch(remote: Remote, path: Path) -> bool:
-    """Bring one file to `path`; False when it was there already and right.
+    """Fetch one file to `path`; returns False when it was already there and correct.
 
-    A file of other content in its place is kept as `path`.replaced.
-    A broken download goes on from `path`.part, also in a later run. Raises TtsnapError, with the
-    address and what was wrong, when it cannot be had whole or is not the published file.
+    Moves a different file in its place to `path`.replaced. A broken download resumes from `path`.part, also in a later
+    run. Raises TtsnapError, naming the address, when the download keeps failing or is not the published file.
     """
     if path.is_file() and is_right(path, remote):
         return False
@@ -167,7 +157,7 @@ def fetch(remote: Remote, path: Path) -> bool:
 
 
 def _append(remote: Remote, part: Path) -> None:
-    """Ask for the rest of a file and add what comes."""
+    """Download the rest of a file into `part`."""
     have = _size(part)
     with _open(remote.url, {"Range": f"bytes={have}-"} if have else {}) as answer:
         resumed = answer.status == 206
@@ -182,7 +172,7 @@ def _append(remote: Remote, part: Path) -> None:
 
 
 def is_right(path: Path, remote: Remote) -> bool:
-    """Whether a file has the size and hash it should have."""
+    """Whether a file has the expected size and hash."""
     size = path.stat().st_size
     if size != remote.size:
         return False
@@ -191,13 +181,11 @@ def is_right(path: Path, remote: Remote) -> bool:
     else:
         digest = hashlib.new(remote.algorithm, usedforsecurity=False)
     with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            digest.update(block)
-    return digest.hexdigest() == remote.digest
+        return hashlib.file_digest(file, lambda: digest).hexdigest() == remote.digest
 
 
 def unpack(archive: Path) -> None:
-    """Put the .bin files of a data set's tar archive beside it, whatever folders it names."""
+    """Extract the .bin files of a data set's tar archive next to it, ignoring its folders."""
     with tarfile.open(archive) as tar:
         for member in tar.getmembers():
             content = tar.extractfile(member) if member.name.endswith(".bin") else None
@@ -207,7 +195,7 @@ def unpack(archive: Path) -> None:
 
 
 class _DropTokenElsewhere(urllib.request.HTTPRedirectHandler):
-    """The token is for the hub alone, not for the host it redirects to."""
+    """Do not send the hub's token to hosts that it redirects to."""
 
     def redirect_request(self, request, *args):
         again = super().redirect_request(request, *args)

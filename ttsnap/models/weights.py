@@ -1,4 +1,4 @@
-"""What holds for the weights of any model, whatever library opens them."""
+"""Checks and logging for the weights of any model, whichever library opens them."""
 
 import contextlib
 import logging
@@ -11,7 +11,7 @@ from ttsnap.errors import BadInput
 
 
 def check_finite(where: str | Path, module: nn.Module) -> None:
-    """Raise BadInput for weights that are no numbers, of a broken file or a dtype too narrow for them."""
+    """Raise BadInput for NaN or infinite weights, from a broken file or too narrow a dtype."""
     for name, value in module.named_parameters():
         if value.is_floating_point() and value.numel() and not value.is_meta:
             if not all(edge.isfinite() for edge in value.detach().aminmax()):
@@ -20,7 +20,7 @@ def check_finite(where: str | Path, module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Within the block diffusers and transformers log errors alone: what they warn of, we say in one line."""
+    """Let diffusers and transformers log only errors within the block; callers report what they warn of in one line."""
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     levels = [logger.level for logger in loggers]
     try:
