@@ -1,9 +1,8 @@
 """Cost of assignment per target: in batches against one target at a time with exp(S) and Adam; and how it grows.
 
-`make bench` runs it. Both ways have the same targets, generator, objective and number of steps at most. The 28×28 GAN
-is trained for some minutes on Fashion-MNIST where Debian's package is, else on noise. Times are those of the clock on
-all cores, so the machine should be idle; CPU seconds, all threads added, stand beside them. Losses are of the same
-targets.
+`make bench` runs it. Both ways have the same targets, generator, objective and limit of steps. The 28×28 GAN is trained
+for some minutes on Fashion-MNIST if Debian's package is installed, else on noise. Times are wall-clock times on all
+cores, so the machine should be idle, and beside them CPU seconds of all threads. Losses are of the same targets.
 """
 
 import argparse
@@ -26,13 +25,14 @@ from ttsnap.sft.data import Images, load_images
 from ttsnap.sft.gan import GanGenerator, save_gan, to_unit, train_gan
 from ttsnap.sft.generator import Generator, base_noise, rows
 from ttsnap.sft.generators import load_generator
+from ttsnap.storage.files import write_json
 
 CLASSES = [str(n) for n in range(10)]
-TRAINING = 2000  # images the GAN sees; targets come from behind them
+TRAINING = 2000  # images that train the GAN; targets are later ones
 
 
 def data(start: int, count: int) -> Images:
-    """Fashion-MNIST, or noise where it is not at hand."""
+    """Fashion-MNIST, or noise where it is not installed."""
     if LABELLED["fashion_mnist"].packaged.is_dir():
         return load_images("fashion_mnist").take(start, count)
     rng = np.random.default_rng(start)
@@ -41,7 +41,7 @@ def data(start: int, count: int) -> Images:
 
 
 def gan(folder: Path, latent: int, epochs: int = 0) -> Generator:
-    """A 28×28 GAN with this length of z; without epochs a random one."""
+    """A 28×28 GAN with this length of z, trained or (0 epochs) random."""
     torch.manual_seed(0)
     net = GanGenerator(1, 28, latent, 32, data(0, 1).classes)
     if epochs:
@@ -51,13 +51,13 @@ def gan(folder: Path, latent: int, epochs: int = 0) -> Generator:
 
 
 def gan_targets(generator: Generator, count: int) -> dict:
-    """What `assign` takes of so many images."""
-    some = data(TRAINING, count)
-    return targets(generator, to_unit(some.images), [some.classes[n] for n in some.labels])
+    """`targets` of this many images."""
+    images = data(TRAINING, count)
+    return targets(generator, to_unit(images.images), [images.classes[n] for n in images.labels])
 
 
 def targets(generator: Generator, pixels: torch.Tensor, conditions: list[str]) -> dict:
-    """What `assign` takes of these images."""
+    """`assign`'s inputs for these images."""
     return dict(
         eps=base_noise(generator, 0, [str(n) for n in range(len(pixels))]),
         condition=generator.embed(conditions),
@@ -70,13 +70,13 @@ def part(given: dict, at: slice) -> dict:
     return {k: rows(v, at) if isinstance(v, tuple) else v[at] for k, v in given.items()}
 
 
-def plain(generator: Generator, one: dict, steps: int, lr: float, patch: int) -> float:
-    """One target the plain way: Adam on A, z = exp(A − Aᵀ)·ε; the lowest objective it saw."""
-    eps = one["eps"]
+def plain(generator: Generator, target: dict, steps: int, lr: float, patch: int) -> float:
+    """One target the plain way: Adam on A, z = exp(A − Aᵀ)·ε; the lowest objective reached."""
+    eps = target["eps"]
     size = eps.shape[1] * (patch**2 if eps.ndim == 4 else 1)
     a = torch.zeros(size, size, requires_grad=True)
     optimiser, best = torch.optim.Adam([a], lr=lr), float("inf")
-    given = [one[key] for key in ("condition", "target_latents", "targets")]
+    given = [target[key] for key in ("condition", "target_latents", "targets")]
     for step in range(steps + 1):
         q = torch.matrix_exp(a - a.T)
         z = rotate_patches(eps, q, patch) if eps.ndim == 4 else eps @ q.T
@@ -91,18 +91,18 @@ def plain(generator: Generator, one: dict, steps: int, lr: float, patch: int) ->
 
 @dataclass
 class Cost:
-    """Seconds since it was made: of the clock, and of the CPU over all threads."""
+    """Seconds since its creation: wall-clock, and CPU over all threads."""
 
     wall: float = field(default_factory=lambda: -time.perf_counter())
     cpu: float = field(default_factory=lambda: -time.process_time())
 
     def per(self, count: int) -> dict:
-        """For each of so many."""
+        """The share of one in `count`."""
         return {"s": (self.wall + time.perf_counter()) / count, "cpu_s": (self.cpu + time.process_time()) / count}
 
 
 def batched(generator: Generator, given: dict, **settings) -> dict:
-    """Cost a target, losses, evaluations a target of `assign`, in batches as `ttsnap assign` has them."""
+    """`assign` in batches as `ttsnap assign` has them: cost per target, losses, evaluations per target."""
     settings, cost, losses, evaluations = Assign(**settings).model_dump(), Cost(), [], 0
     size = batch_size(generator, settings)
     for at in range(0, len(given["eps"]), size):
@@ -113,13 +113,13 @@ def batched(generator: Generator, given: dict, **settings) -> dict:
 
 
 def compare(generator: Generator, given: dict, alone: int, steps: int, lrs: list[float]) -> dict:
-    """All targets in batches against the first `alone` of them the plain way; the first rate counts."""
+    """All targets in batches against the first `alone` of them the plain way; the ratios are at the first rate."""
     batched(generator, part(given, slice(0, 2)), steps=2)  # warm up
     batch = batched(generator, given, steps=steps)
     losses, ways = batch.pop("losses"), []
     for lr in lrs:
-        cost, ones = Cost(), [part(given, slice(n, n + 1)) for n in range(alone)]
-        found = [plain(generator, one, steps, lr, Assign().patch) for one in ones]
+        cost = Cost()
+        found = [plain(generator, part(given, slice(n, n + 1)), steps, lr, Assign().patch) for n in range(alone)]
         ways.append({**cost.per(alone), "lr": lr, "loss": float(np.mean(found))})
     return {
         "targets": len(losses),
@@ -133,7 +133,7 @@ def compare(generator: Generator, given: dict, alone: int, steps: int, lrs: list
 
 
 def growth(folder: Path, generator: Generator, steps: int) -> dict:
-    """Milliseconds an evaluation of a target, by batch size and by length of z."""
+    """Milliseconds per evaluation of a target, by batch size and by length of z."""
 
     def cost(generator: Generator, given: dict, **settings) -> float:
         return ms(batched(generator, given, steps=steps, tolerance=0, **settings))
@@ -149,12 +149,12 @@ def growth(folder: Path, generator: Generator, steps: int) -> dict:
 
 
 def ms(found: dict) -> float:
-    """Milliseconds an evaluation of a target."""
+    """Milliseconds per evaluation of a target."""
     return 1000 * found["s"] / found["evaluations"]
 
 
 def patches(model: str, count: int, alone: int, steps: int) -> dict:
-    """The same of a one-step pipeline on drawn shapes, and its cost by patch size."""
+    """`compare` for a one-step pipeline on drawn shapes, and its cost by patch size."""
     from ttsnap.shapes.captions import random_caption
     from ttsnap.shapes.world import place, render
 
@@ -199,7 +199,7 @@ def main() -> None:
     say(f"{args.model}, patch 2, {steps} steps", results["pipeline"])
     print(json.dumps(results["pipeline"]["by_patch"], indent=1))
     if args.json:
-        Path(args.json).write_text(json.dumps(results, indent=1) + "\n")
+        write_json(args.json, results)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """docs/benchmarks.md in one call, on a GPU: `python benchmarks/gpu.py [--out docs/benchmarks.md]`.
 
-SDXL and FLUX.1 in their published architectures with random bfloat16 weights, stepped and searched by ttsnap's own
-loop: speed does not depend on the weights' values. Text encoding is left out. Nothing is downloaded. `--tiny` runs
-the same on small architectures, on any machine: to see that it works, not for its figures.
+SDXL and FLUX.1 in their published architectures, with random bfloat16 weights (speed does not depend on their values),
+stepped and searched by ttsnap's own loop. Text encoding is left out. Nothing is downloaded. `--tiny` runs the same on
+small architectures on any machine, to try the script rather than for its figures.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from ttsnap.pruning.schedule import PUBLISHED, Schedule
 from ttsnap.rewards.hps import with_linear_attention
 from ttsnap.rewards.preprocess import pad
 from ttsnap.samplers import cost
-from ttsnap.samplers.architectures import FLUX, SDXL, VAE
+from ttsnap.samplers.architectures import FLUX_TRANSFORMER, PUBLISHED_VAE, SDXL_UNET
 from ttsnap.samplers.flux import FluxCondition, FluxSampler
 from ttsnap.samplers.sdxl import SDXLCondition, SDXLSampler
 from ttsnap.search import search
@@ -36,11 +36,11 @@ from ttsnap.search.verifiers import FunctionVerifier
 from ttsnap.storage.files import write_json, write_text
 
 STEPS = 20
-# What --tiny has in place of the published sizes.
+# Sizes of --tiny in place of the published ones.
 SMALL_UNET = {
     "block_out_channels": (16, 32),
-    "down_block_types": SDXL["down_block_types"][:2],
-    "up_block_types": SDXL["up_block_types"][1:],
+    "down_block_types": SDXL_UNET["down_block_types"][:2],
+    "up_block_types": SDXL_UNET["up_block_types"][1:],
     "transformer_layers_per_block": (1, 1),
     "attention_head_dim": (2, 4),
     "norm_num_groups": 4,
@@ -56,7 +56,7 @@ SMALL_CLIP = {
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how large. budget: candidates of best-of-N per prompt; pixels: the images' side."""
+    """The device and the sizes. budget: candidates of best-of-N per prompt; pixels: side of an image."""
 
     device: str
     dtype: torch.dtype
@@ -78,8 +78,8 @@ class Machine:
             parameter.data.normal_(0, 0.02)
         return model
 
-    def of_config(self, model_class: type, config: dict, small: dict) -> torch.nn.Module:
-        """A diffusers model of random weights."""
+    def from_config(self, model_class: type, config: dict, small: dict) -> torch.nn.Module:
+        """A diffusers model with random weights."""
         return self.model(cost.on_meta(model_class, config | (small if self.tiny else {})))
 
     def sync(self) -> None:
@@ -105,7 +105,7 @@ class Machine:
 
 
 def sdxl(machine: Machine):
-    """A guided SDXL sampler of random weights, and its latent channels."""
+    """A guided SDXL sampler with random weights, and its latent channels."""
 
     class Random(SDXLSampler):
         text_tokens = 77
@@ -120,8 +120,8 @@ def sdxl(machine: Machine):
             return SDXLCondition(*(machine.random(2, *shape) for shape in shapes))
 
     pipe = StableDiffusionXLPipeline(
-        vae=machine.of_config(AutoencoderKL, VAE | {"scaling_factor": 0.13025}, SMALL_VAE),
-        unet=machine.of_config(UNet2DConditionModel, SDXL, SMALL_UNET),
+        vae=machine.from_config(AutoencoderKL, PUBLISHED_VAE | {"scaling_factor": 0.13025}, SMALL_VAE),
+        unet=machine.from_config(UNet2DConditionModel, SDXL_UNET, SMALL_UNET),
         scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
         **dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")),
         add_watermarker=False,
@@ -130,7 +130,7 @@ def sdxl(machine: Machine):
 
 
 def flux(machine: Machine):
-    """A FLUX.1-dev sampler of random weights, and its latent channels."""
+    """A FLUX.1-dev sampler with random weights, and its latent channels."""
 
     class Random(FluxSampler):
         def check_parts(self):
@@ -143,10 +143,10 @@ def flux(machine: Machine):
             ids, guidance = torch.zeros(self.text_tokens, 3), torch.tensor([self.guidance])
             return FluxCondition(embeds, pooled, ids.to(self.device), guidance.to(self.device))
 
-    config = VAE | {"latent_channels": 16, "scaling_factor": 0.3611, "shift_factor": 0.1159}
+    config = PUBLISHED_VAE | {"latent_channels": 16, "scaling_factor": 0.3611, "shift_factor": 0.1159}
     pipe = FluxPipeline(
-        vae=machine.of_config(AutoencoderKL, config, SMALL_VAE),
-        transformer=machine.of_config(FluxTransformer2DModel, FLUX, SMALL_FLUX),
+        vae=machine.from_config(AutoencoderKL, config, SMALL_VAE),
+        transformer=machine.from_config(FluxTransformer2DModel, FLUX_TRANSFORMER, SMALL_FLUX),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
         **dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")),
     )
@@ -159,7 +159,7 @@ def opened(sampler_class, pipe, machine: Machine, guidance: float):
 
 
 def clip_reward(machine: Machine):
-    """A score by the image tower of a ViT-H-14 of random weights."""
+    """A score by the image tower of a ViT-H-14 with random weights."""
     with torch.device("meta"):
         config = SMALL_CLIP if machine.tiny else open_clip.get_model_config("ViT-H-14")
         clip = with_linear_attention(open_clip.CLIP(**config))
@@ -174,26 +174,20 @@ def clip_reward(machine: Machine):
 
 
 def searched(sampler, verifier, schedule: Schedule, machine: Machine) -> dict:
-    """A real search within the budget, after one that warms up: candidates and seconds a prompt, images read, TFLOP."""
+    """A real search within the budget, after a warm-up: candidates and seconds per prompt, images read, TFLOP."""
     for prompts in (["warm up"], [f"prompt {n}" for n in range(machine.prompts)]):
         machine.sync()
         start = time.perf_counter()
-        found = list(
-            search(
-                sampler, verifier, schedule, prompts, machine.budget, "candidates",
-                batch_size=machine.batch,
-            )
-        )  # fmt: skip
+        results = search(sampler, verifier, schedule, prompts, machine.budget, "candidates", batch_size=machine.batch)
+        first, plan = list(results)[0]
         machine.sync()
-        took = (time.perf_counter() - start) / len(prompts)
-    one, plan = found[0]
-    spent = plan.spent(one.evaluations, one.readings)["total"]
+        seconds = (time.perf_counter() - start) / len(prompts)
     return {
         "candidates": plan.candidates,
-        "seconds": took,
-        "readings": one.readings,
-        "finishing": len(one.looks[-1].ids),
-        "tflop": spent,
+        "seconds": seconds,
+        "readings": first.readings,
+        "finishing": plan.finishing,
+        "tflop": plan.spent(first.evaluations, first.readings)["total"],
     }
 
 
@@ -204,7 +198,7 @@ def measured(make, card: float, machine: Machine) -> dict[str, float]:
     condition, latents = sampler.encode("-"), sampler.init(range(batch))
     step = machine.seconds(sampler.step, 0, latents, condition) / batch
     denoise = cost.sampler_cost(sampler)["denoise"]
-    tiny_vae = machine.of_config(AutoencoderTiny, {"latent_channels": channels}, {})
+    tiny_vae = machine.from_config(AutoencoderTiny, {"latent_channels": channels}, {})
     small = machine.random(batch, channels, machine.pixels // 8, machine.pixels // 8)
     images = torch.rand(batch, 3, machine.pixels, machine.pixels, device=machine.device)
     full = machine.seconds(sampler.decode, latents) / batch
@@ -213,21 +207,18 @@ def measured(make, card: float, machine: Machine) -> dict[str, float]:
     best = searched(sampler, verifier, Schedule((), ()), machine)
     ours = searched(sampler, verifier, PUBLISHED, machine)
     early = ours["readings"] - ours["finishing"]
-    with_tiny = ours["readings"] * (full + reward) - early * (full - tiny)
+    looks, saved = ours["readings"] * (full + reward), early * (full - tiny)
+    compared = {"candidates": "candidates", "TFLOP": "tflop", "seconds": "seconds"}
     return {
         "steps/s, Tweedie image included": 1 / step,
         "TFLOP/step": denoise,
         "share of the matmul peak": denoise / step / card,
         "look / step (decode and score)": (full + reward) / step,
         "look by AutoencoderTiny / look by full decode": (tiny + reward) / (full + reward),
-        "best-of-N: candidates": best["candidates"],
-        "best-of-N: TFLOP": best["tflop"],
-        "best-of-N: seconds": best["seconds"],
-        "TTSnap: candidates": ours["candidates"],
-        "TTSnap: TFLOP": ours["tflop"],
-        "TTSnap: seconds": ours["seconds"],
-        "TTSnap: share of looks by full decode": ours["readings"] * (full + reward) / ours["seconds"],
-        "TTSnap: the same, AutoencoderTiny before the end": with_tiny / (ours["seconds"] - early * (full - tiny)),
+        **{f"best-of-N: {name}": best[key] for name, key in compared.items()},
+        **{f"TTSnap: {name}": ours[key] for name, key in compared.items()},
+        "TTSnap: share of looks by full decode": looks / ours["seconds"],
+        "TTSnap: the same, AutoencoderTiny before the end": (looks - saved) / (ours["seconds"] - saved),
     }
 
 

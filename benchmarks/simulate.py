@@ -1,11 +1,10 @@
 """How fast the simulator is, against YAML and against the formulas of docs/method.md written out in NumPy.
 
-OMP_NUM_THREADS=1 python benchmarks/simulate.py [--json FILE]: ratios of one run on one machine;
-times are the best of several, in seconds of one core (CPU time, so that a busy machine is no matter).
+OMP_NUM_THREADS=1 python benchmarks/simulate.py [--json FILE]: times are the best of several, in CPU seconds, so that a
+busy machine does not matter; ratios are of one run on one machine.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -20,12 +19,13 @@ from ttsnap.simulate.judge import Judge
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import summarise
+from ttsnap.storage.files import write_json
 from ttsnap.storage.published import read_values
 from ttsnap.storage.tensor import RewardTensor, read_tensor, write_tensor
 
 BUDGETS = np.arange(400.0, 4001, 200)
 COSTS = Costs(9.9, 1.2, 20)
-THREE = {name: METHODS[name] for name in ("ttsp", "ttsnap")}  # and best-of-N
+PRUNING_METHODS = {name: METHODS[name] for name in ("ttsp", "ttsnap")}  # beside best-of-N
 
 
 def example(prompts: int = 200, candidates: int = 200, steps: int = 20) -> RewardTensor:
@@ -47,7 +47,7 @@ def best_time(function, repeats: int = 5) -> float:
 
 
 def sweep(tensor: RewardTensor, draws: int = 50) -> dict:
-    curves = simulate([tensor], BUDGETS, COSTS, PUBLISHED, methods=THREE, draws=draws)
+    curves = simulate([tensor], BUDGETS, COSTS, PUBLISHED, methods=PRUNING_METHODS, draws=draws)
     return summarise(curves, BUDGETS, COSTS, [tensor])
 
 
@@ -71,7 +71,7 @@ def plain_sweep(tensor: RewardTensor, draws: int) -> None:
 
 
 def loading(tensor: RewardTensor, folder: Path) -> dict:
-    """One step of YAML is timed and counted 20 times; the tensor is timed whole."""
+    """The whole tensor is timed; of YAML one step, whose time counts for all steps of both kinds."""
     write_tensor(folder / "r.h5", tensor)
     prompts, candidates, steps = tensor.base.shape
     values = {p: tensor.base[p, :, -1].astype(float).tolist() for p in range(prompts)}
@@ -88,8 +88,7 @@ def loading(tensor: RewardTensor, folder: Path) -> dict:
 
 def simulation(tensor: RewardTensor) -> dict:
     ours = best_time(lambda: sweep(tensor))
-    few = 5
-    plain = best_time(lambda: plain_sweep(tensor, few), 2) * 50 / few
+    plain = best_time(lambda: plain_sweep(tensor, draws=5), 2) * 50 / 5
     runs = len(BUDGETS) * 50 * 3
     return {"sweep_s": ours, "plain_s": plain, "plain_over_ours": plain / ours, "simulations_per_s": runs / ours}
 
@@ -108,12 +107,11 @@ def growth() -> dict:
 
 def fitting(tensor: RewardTensor) -> dict:
     half = tensor.select(slice(0, 100))
-    rng, few = np.random.default_rng(0), Settings(evaluations=400)
+    rng, settings = np.random.default_rng(0), Settings(evaluations=400)
     start = time.process_time()
-    judge = Judge(half, BUDGETS, COSTS, "ttsnap", few.draws, rng)
-    search(judge, few, rng)
-    seconds = time.process_time() - start
-    return {"evaluations_per_minute": 60 * judge.evaluated / seconds}
+    judge = Judge(half, BUDGETS, COSTS, "ttsnap", settings.draws, rng)
+    search(judge, settings, rng)
+    return {"evaluations_per_minute": 60 * judge.evaluated / (time.process_time() - start)}
 
 
 def main() -> None:
@@ -131,10 +129,9 @@ def main() -> None:
           f"{simulated['plain_over_ours']:.0f} × faster than plain NumPy")  # fmt: skip
     print(f"schedules judged: {results['fit']['evaluations_per_minute']:.0f} a minute")
     for name, times in results["growth_s"].items():
-        row = ", ".join(f"{size}: {seconds:.3f} s" for size, seconds in times.items())
-        print(f"sweep by {name}: {row}")
+        print(f"sweep by {name}: " + ", ".join(f"{size}: {seconds:.3f} s" for size, seconds in times.items()))
     if args.json:
-        Path(args.json).write_text(json.dumps(results, indent=1) + "\n")
+        write_json(args.json, results)
 
 
 if __name__ == "__main__":

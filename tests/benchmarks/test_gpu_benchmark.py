@@ -1,4 +1,4 @@
-"""benchmarks/gpu.py: on small models it gives every figure; without a GPU it says so in one line."""
+"""benchmarks/gpu.py: every figure on small models; a one-line message without a GPU."""
 
 import json
 import subprocess
@@ -21,16 +21,16 @@ def test_every_figure_of_both_models(tmp_path):
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert set(figures) == {"SDXL, guided", "FLUX.1-dev"}
     page = (tmp_path / "page.md").read_text()
-    for of in figures.values():
-        assert all(value > 0 for value in of.values())
-        assert all(row in page for row in of)
-        # The same FLOP buy more candidates, and are not exceeded.
-        assert of["TTSnap: candidates"] > of["best-of-N: candidates"]
-        assert 0.6 < of["TTSnap: TFLOP"] / of["best-of-N: TFLOP"] <= 1
-        assert 0 < of["TTSnap: share of looks by full decode"] < 1
+    for rows in figures.values():
+        assert all(value > 0 for value in rows.values())
+        assert all(name in page for name in rows)
+        # The same FLOP buy more candidates and are not exceeded.
+        assert rows["TTSnap: candidates"] > rows["best-of-N: candidates"]
+        assert 0.6 < rows["TTSnap: TFLOP"] / rows["best-of-N: TFLOP"] <= 1
+        assert 0 < rows["TTSnap: share of looks by full decode"] < 1
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu_it_says_so(tmp_path):
     run = call(tmp_path)
     assert run.returncode == 1 and not list(tmp_path.iterdir())

@@ -25,7 +25,7 @@ def example(prompts=20, candidates=15, steps=4, digits=None):
 
 
 @pytest.mark.parametrize("digits", [None, 0])
-def test_tau_is_that_of_scipy(digits):
+def test_tau_equals_scipys(digits):
     tensor = example(digits=digits)
     predicted, final = tensor.base[:, :, 1], tensor.base[:, :, -1]
     expected = [kendalltau(x, y).statistic for x, y in zip(predicted, final, strict=True)]
@@ -33,15 +33,15 @@ def test_tau_is_that_of_scipy(digits):
 
 
 @pytest.mark.parametrize("digits", [None, 0])
-def test_cuts_word_for_word(digits):
+def test_cuts_by_their_definition(digits):
     tensor = example(digits=digits)
     predicted, final = tensor.base[:, :, 0], tensor.base[:, :, -1]
     survived, lost = [], []
     for x, y in zip(predicted, final, strict=True):
         order = sorted(range(15), key=lambda c, x=x: (-x[c], c))
         kept = [order[: max(1, round(15 * k / 20))] for k in range(1, 20)]
-        lost.append(np.mean([y.max() - y[some].max() for some in kept]))
-        survived.append(np.mean([y[some].max() == y.max() for some in kept]))
+        lost.append(np.mean([y.max() - y[cut].max() for cut in kept]))
+        survived.append(np.mean([y[cut].max() == y.max() for cut in kept]))
     tacc, tgap = top_cuts(predicted, final)
     np.testing.assert_allclose(tacc, survived)
     np.testing.assert_allclose(tgap, lost, atol=1e-6)
@@ -75,7 +75,7 @@ def test_the_paired_interval_is_narrower_than_unpaired():
     assert difference["high"] - difference["low"] < sum(widths)
 
 
-def test_what_cannot_be_ranked_is_left_out():
+def test_prompts_that_cannot_be_ranked_are_left_out():
     flat = RewardTensor(np.ones((3, 4, 2)))
     assert align(flat)["steps"][0]["base"]["tau"] == {"value": None, "low": None, "high": None}
     assert align(RewardTensor(np.ones((3, 1, 2))))["steps"][0]["base"]["tgap"]["value"] == 0

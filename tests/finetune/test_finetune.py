@@ -1,29 +1,19 @@
 """Losses, level checkpoints, and a finetuning that learns, resumes and keeps the better weights."""
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 import torch
-from finetuning import data, held_out, settings
+from finetuning import data, finetune_words, held_out, settings
 from levels import level_about, write_training
 
-from recipe.reward import save_untrained
 from ttsnap.cli import main
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.finetune import losses, train
 from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.groups import predict
 from ttsnap.rewards.levels import load_level, make_trainable, read_about, save_level
+from ttsnap.storage.files import read_json
 from ttsnap.training import run as training
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clip")
-    save_untrained(folder, 0)
-    return str(folder)
 
 
 def test_preference_loss_is_bradley_terry():
@@ -59,7 +49,7 @@ def test_every_prompt_once_an_epoch():
 
 @pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
 @pytest.mark.parametrize("loss", ["mse", "preference"])
-def test_training_learns_and_a_checkpoint_brings_it_back(clip, tmp_path, lora, loss):
+def test_training_learns_and_a_checkpoint_restores_it(clip, tmp_path, lora, loss):
     reward = load_reward("pickscore", path=clip)
     groups = data()
     before = predict(reward, groups, "cpu")
@@ -102,7 +92,7 @@ def test_foreign_checkpoints_are_refused(clip, tmp_path):
         read_about(tmp_path / "none.safetensors")
 
 
-def test_a_run_that_was_killed_ends_with_the_same_weights(clip, tmp_path, monkeypatch):
+def test_a_killed_run_resumes_and_ends_with_the_same_weights(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
 
     def finish(state, fail_at=None):
@@ -132,26 +122,23 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(clip, tmp_path, monkey
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_state_of_another_run_is_not_taken(clip, tmp_path, monkeypatch):
+def test_the_state_of_another_run_is_ignored(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     for lr in (1e-3, 1e-4):
         reward = load_reward("pickscore", path=clip)
-        history = train.train_level(
-            reward, make_trainable(reward, None), data(), settings(lr=lr), seed=0, state=tmp_path / "s.pt"
-        )
+        options = {"data": data(), "settings": settings(lr=lr), "seed": 0}
+        history = train.train_level(reward, make_trainable(reward, None), **options, state=tmp_path / "s.pt")
         fresh = load_reward("pickscore", path=clip)
-        again = train.train_level(fresh, make_trainable(fresh, None), data(), settings(lr=lr), seed=0)
-        assert history == again
+        assert history == train.train_level(fresh, make_trainable(fresh, None), **options)
 
 
-def test_a_loss_that_is_not_finite_is_said(clip):
+def test_a_loss_that_is_not_finite_is_an_error(clip):
     reward = load_reward("pickscore", path=clip)
     groups = data()
     groups.targets[:] = np.inf
-    with pytest.raises(TtsnapError, match="lower the learning rate"):
-        train.train_level(
-            reward, make_trainable(reward, None), groups, settings(standardise="none"), seed=0, name="level 3"
-        )
+    parameters = make_trainable(reward, None)
+    with pytest.raises(TtsnapError, match="level 3: .*lower the learning rate"):
+        train.train_level(reward, parameters, groups, settings(standardise="none"), seed=0, name="level 3")
 
 
 @pytest.mark.parametrize(("lr", "kept"), [(3e-4, "trained"), (1e-12, "start")])
@@ -159,15 +146,10 @@ def test_command_keeps_the_better_of_start_and_result(clip, tmp_path, lr, kept):
     reward = load_reward("pickscore", path=clip)
     write_training(tmp_path, "train", data(0), reward)
     write_training(tmp_path, "validation", held_out(candidates=12), reward)
-    out, figures = tmp_path / "3.safetensors", tmp_path / "3.json"
-    words = ["finetune", "--level", "3", "--kind", "pickscore", "--option", f"path={clip}"]
-    for part in ("train", "validation"):
-        words += [f"--{part}-images", str(tmp_path / f"{part}.h5")]
-        words += [f"--{part}-labels", str(tmp_path / f"{part}.labels.h5")]
-    words += ["--lr", str(lr), "--epochs", "8", "--batch-size", "8", "--standardise", "prompt"]
-    words += ["--out", str(out), "--json", str(figures), "--device", "cpu"]
+    out = tmp_path / "3.safetensors"
+    words = finetune_words(clip, tmp_path, tmp_path / "3", lr=lr, epochs=8, batch_size=8)
     assert main(words) == 0
-    result = json.loads(figures.read_text())
+    result = read_json(tmp_path / "3.json")
     assert result["kept"] == kept == read_about(out)["kept"]
     better = result["validation_tau_trained"] > result["validation_tau_start"]
     assert better == (kept == "trained")
@@ -176,6 +158,6 @@ def test_command_keeps_the_better_of_start_and_result(clip, tmp_path, lr, kept):
     load_level(fresh, out)
     assert np.array_equal(predict(fresh, data(1), "cpu"), base) == (kept == "start")
     first = out.read_bytes()
-    shutil.move(out, tmp_path / "first")
+    out.unlink()
     assert main(words) == 0
     assert out.read_bytes() == first

@@ -1,4 +1,4 @@
-"""Training in two processes, and in parts, gives what one process with the whole batch gives."""
+"""Training in two processes, or in parts of a batch, equals training in one process on the whole batch."""
 
 import json
 import os
@@ -9,27 +9,19 @@ import sys
 import numpy as np
 import pytest
 import yaml
-from finetuning import data, held_out, settings
+from finetuning import data, finetune_words, held_out, settings
 from levels import write_training
 from safetensors.torch import load_file
 from small_run import snakemake
 
-from recipe.reward import save_untrained
 from ttsnap.finetune import train
 from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.levels import make_trainable
 from ttsnap.training.processes import Processes
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clip")
-    save_untrained(folder, 0)
-    return str(folder)
-
-
 def trained(clip, **changes):
-    """(weights, losses) after training with some settings; in float64, as Adam makes much of rounding."""
+    """(weights, losses) after training with some settings; in float64, since Adam amplifies rounding."""
     reward = load_reward("pickscore", path=clip).double()
     parameters = make_trainable(reward, None)
     options = settings(epochs=3, lr=1e-4, **changes)
@@ -37,7 +29,7 @@ def trained(clip, **changes):
 
 
 def same(a, b, start, share=0.001):
-    """Whether two trainings ended alike: their difference is small against what they changed."""
+    """Whether two trainings end alike: their difference is small compared with how far they moved."""
     moved = sum((a[n] - start[n]).detach().norm() ** 2 for n in a) ** 0.5
     apart = sum((a[n] - b[n]).detach().norm() ** 2 for n in a) ** 0.5
     return apart < share * moved
@@ -66,18 +58,9 @@ def test_reading_ahead_keeps_the_order():
         list(train.read_ahead(lambda x: 1 // x, [1, 0]))
 
 
-def command(clip, folder, out, batch_size):
-    words = ["finetune", "--level", "3", "--kind", "pickscore", "--option", f"path={clip}"]
-    for part in ("train", "validation"):
-        words += [f"--{part}-images", str(folder / f"{part}.h5")]
-        words += [f"--{part}-labels", str(folder / f"{part}.labels.h5")]
-    words += ["--lr", "3e-4", "--epochs", "4", "--batch-size", str(batch_size), "--device", "cpu"]
-    return [*words, "--standardise", "prompt", "--out", f"{out}.safetensors", "--json", f"{out}.json"]
-
-
 @pytest.mark.slow
 def test_two_processes_are_as_one_with_double_batch(clip, tmp_path):
-    """The command itself, with the environment that `accelerate launch` and torchrun give."""
+    """The command itself, in the environment that `accelerate launch` and torchrun set."""
     reward = load_reward("pickscore", path=clip)
     write_training(tmp_path, "train", data(0), reward)
     write_training(tmp_path, "validation", held_out(candidates=6), reward)
@@ -85,29 +68,27 @@ def test_two_processes_are_as_one_with_double_batch(clip, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    runs = [(tmp_path / "one", 16, {})]
-    runs += [(tmp_path / "two", 8, {**shared, "RANK": str(r), "WORLD_SIZE": "2"}) for r in (0, 1)]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "ttsnap", *command(clip, tmp_path, out, size)], env={**os.environ, **environment}
-        )
-        for out, size, environment in runs
-    ]
+    runs = [("alone", 16, {})]
+    runs += [("shared", 8, {**shared, "RANK": str(r), "WORLD_SIZE": "2"}) for r in (0, 1)]
+    started = []
+    for name, size, environment in runs:
+        words = finetune_words(clip, tmp_path, tmp_path / name, lr=3e-4, epochs=4, batch_size=size)
+        started.append(subprocess.Popen([sys.executable, "-m", "ttsnap", *words], env=os.environ | environment))
     assert [process.wait(1200) for process in started] == [0, 0, 0]
-    one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
-    np.testing.assert_allclose(two["loss"], one["loss"], rtol=0.03)
-    assert two["validation_tau_trained"] == pytest.approx(one["validation_tau_trained"], abs=0.1)
-    assert one["kept"] == two["kept"] == "trained"
-    weights = [load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two")]
+    alone, shared = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("alone", "shared"))
+    np.testing.assert_allclose(shared["loss"], alone["loss"], rtol=0.03)
+    assert shared["validation_tau_trained"] == pytest.approx(alone["validation_tau_trained"], abs=0.1)
+    assert alone["kept"] == shared["kept"] == "trained"
+    weights = [load_file(tmp_path / f"{name}.safetensors") for name in ("alone", "shared")]
     assert same(*weights, dict(load_reward("pickscore", path=clip).named_parameters()), share=0.1)
 
 
 @pytest.mark.slow
-def test_the_workflow_starts_a_process_for_each_gpu_that_a_rule_got(copied, monkeypatch):
-    """`accelerate launch` for real, on two GPUs that are only named: two processes are as one with double batch."""
+def test_the_workflow_starts_a_process_for_each_gpu_of_a_rule(copied, monkeypatch):
+    """A real `accelerate launch` on two pretended GPUs: two processes are as one with double batch."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     level = copied / "results/levels/pickscore/5.json"
-    one = json.loads(level.read_text())["loss"]
+    alone = json.loads(level.read_text())["loss"]
     config = yaml.safe_load((copied / "config.yaml").read_text())
     assert config["rewards"]["pickscore"]["finetune"]["batch_size"] >= 24  # all images at once
     config["rewards"]["pickscore"]["finetune"]["batch_size"] = 12
@@ -116,4 +97,4 @@ def test_the_workflow_starts_a_process_for_each_gpu_that_a_rule_got(copied, monk
     run = snakemake(copied, target, "--set-resources", "finetune:gpu=2", "--printshellcmds")
     assert run.returncode == 0, run.stdout + run.stderr
     assert "--num_processes 2" in run.stdout + run.stderr
-    assert json.loads(level.read_text())["loss"] == pytest.approx(one, rel=1e-3)
+    assert json.loads(level.read_text())["loss"] == pytest.approx(alone, rel=1e-3)

@@ -1,4 +1,4 @@
-"""Images whose target an untrained reward does not know, and settings to learn it by."""
+"""Images whose target an untrained reward does not know, and the settings and command to learn it."""
 
 from dataclasses import replace
 
@@ -24,7 +24,17 @@ def settings(**changes) -> dict:
     return FinetuneLevel(**{"lr": 1e-3, "batch_size": 8, "epochs": 6, "standardise": "prompt", **changes}).model_dump()
 
 
+def finetune_words(clip: str, folder, out, **options) -> list[str]:
+    """A command line on the files of `write_training` in a folder; `out` is without suffix."""
+    words = ["finetune", "--level", "3", "--kind", "pickscore", "--option", f"path={clip}", "--device", "cpu"]
+    for part in ("train", "validation"):
+        words += [f"--{part}-images", f"{folder}/{part}.h5", f"--{part}-labels", f"{folder}/{part}.labels.h5"]
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return [*words, "--standardise", "prompt", "--out", f"{out}.safetensors", "--json", f"{out}.json"]
+
+
 def held_out(**options) -> Groups:
-    """Other prompts than `data`'s."""
+    """`data` with other prompts."""
     groups = data(1, **options)
     return replace(groups, prompts=[f"{prompt}, once more" for prompt in groups.prompts])

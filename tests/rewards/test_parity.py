@@ -1,7 +1,6 @@
-"""Scores against the official image-reward and hpsv2 packages, run for real in their own environment.
+"""Scores against the official image-reward and hpsv2 packages, run in an environment of their own.
 
-TTSNAP_OFFICIAL names that environment's python (`make official` builds one, and says so); without it
-these tests are skipped.
+TTSNAP_OFFICIAL names that environment's python (`make official` builds it); without it these tests are skipped.
 """
 
 import json
@@ -22,7 +21,7 @@ PYTHON = os.environ.get("TTSNAP_OFFICIAL", "")
 SEED = int(os.environ.get("TTSNAP_PARITY_SEED", "0"))
 needs_official = pytest.mark.skipif(
     not Path(PYTHON).is_file(),
-    reason="TTSNAP_OFFICIAL names no python with the official packages; `make official` makes one",
+    reason="TTSNAP_OFFICIAL names no python with the official packages; `make official` builds one",
 )
 PROMPTS = [
     "a red circle left of a blue square",
@@ -51,14 +50,13 @@ def write_cases(folder: Path) -> list[torch.Tensor]:
     bert = folder / "bert-base-uncased"
     bert.mkdir()
     (bert / "vocab.txt").write_text("\n".join(dict.fromkeys(words)) + "\n")
-    cases = {"seed": SEED, "prompts": PROMPTS, "images": names}
-    (folder / "cases.json").write_text(json.dumps(cases))
+    (folder / "cases.json").write_text(json.dumps({"seed": SEED, "prompts": PROMPTS, "images": names}))
     return pictures
 
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
-    """(folder, images, what the official packages said)."""
+    """(folder, images, results of the official packages)."""
     folder = tmp_path_factory.mktemp("official")
     images = write_cases(folder)
     script = str(Path(__file__).parents[1] / "helpers" / "official_rewards.py")
@@ -75,26 +73,26 @@ def open_ours(kind: str, folder: Path):
 
 @needs_official
 @pytest.mark.parametrize("kind", ["imagereward", "hpsv2 v2.0", "hpsv2 v2.1"])
-def test_scores_are_the_official_ones(official, kind):
-    folder, images, said = official
+def test_scores_equal_the_official_ones(official, kind):
+    folder, images, reference = official
     reward = open_ours(kind, folder)
-    expected = np.array(said[kind]["scores"])
+    expected = np.array(reference[kind]["scores"])
     with torch.inference_mode():
         ours = [reward(i, [p]).item() for i, p in zip(images, PROMPTS, strict=True)]
     print(kind, "largest difference", np.abs(ours - expected).max(), "spread", expected.std())
-    assert expected.std() > 0.02, "the scores must differ for the comparison to mean anything"
+    assert expected.std() > 0.02, "the comparison means nothing unless the scores differ"
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
 
 
 @needs_official
 @pytest.mark.parametrize("kind", ["imagereward", "hpsv2 v2.1"])
-def test_gradients_are_the_official_ones(official, kind):
-    folder, images, said = official
+def test_gradients_equal_the_official_ones(official, kind):
+    folder, images, reference = official
     reward = open_ours(kind, folder)
     pixels = reward.preprocess(images[0]).requires_grad_()
     reward.score(pixels, PROMPTS[:1]).sum().backward()
-    if "gradient" in said[kind]:
-        assert pixels.grad.norm().item() == pytest.approx(said[kind]["gradient"], rel=1e-3)
+    if "gradient" in reference[kind]:
+        assert pixels.grad.norm().item() == pytest.approx(reference[kind]["gradient"], rel=1e-3)
     image = images[0].clone().requires_grad_()
     reward(image, PROMPTS[:1]).sum().backward()
     assert torch.isfinite(image.grad).all() and image.grad.abs().sum() > 0

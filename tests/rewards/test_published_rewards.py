@@ -1,4 +1,4 @@
-"""The published rewards: preprocessing, heads, formulas, adapters, and weights that are not what they should be."""
+"""The published rewards: preprocessing, heads, formulas, adapters, and files that are not their weights."""
 
 import os
 import pickle
@@ -25,7 +25,6 @@ from ttsnap.rewards.preprocess import FITS, crop, crop_torchvision, pad, resize_
 from ttsnap.rewards.weights import fill, read_weights
 
 CLIP = "embedded:shapes-clip"
-HEAD = "embedded:shapes-aesthetic/head.safetensors"
 PROMPTS = ["a red circle", "a blue square left of a green circle"]
 
 
@@ -54,7 +53,7 @@ def options(tmp_path_factory):
 def test_resize_is_pils_bit_by_bit(size):
     pixels, images = picture(*size)
     for side in (24, 56, 224):
-        height, width = (int(side * own / min(size)) for own in size)
+        height, width = (int(side * length / min(size)) for length in size)
         resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
         ours = (resize_8bit(images, height, width) * 255).round().to(torch.uint8)[0].permute(1, 2, 0)
         np.testing.assert_array_equal(ours.numpy(), np.asarray(resized))
@@ -112,7 +111,7 @@ NOT_IMAGES = {
 
 
 @pytest.mark.parametrize("name", NOT_IMAGES)
-def test_what_are_not_images_is_refused(options, name):
+def test_anything_but_images_is_refused(options, name):
     images, prompts, says = NOT_IMAGES[name]
     with pytest.raises(BadInput, match=says):
         load_reward("clip", **options["clip"])(images, list(prompts))
@@ -122,7 +121,7 @@ def test_what_are_not_images_is_refused(options, name):
 
 @pytest.mark.parametrize("fit", sorted(FITS))
 @pytest.mark.parametrize("size", [(1, 500), (500, 1), (1, 1), (2, 3)])
-def test_a_thin_image_is_read_too(options, fit, size):
+def test_thin_images_can_be_scored(options, fit, size):
     images = picture(*size)[1].requires_grad_()
     value = load_reward("clip", **options["clip"], fit=fit)(images, PROMPTS[:1])
     value.sum().backward()
@@ -148,14 +147,13 @@ def test_laion_heads(tmp_path, relu):
     path = published.laion_head(tmp_path / "h.pth", relu)
     state, features = read_weights(path), torch.randn(5, 64)
     expected = features
-    numbers = sorted({int(name.split(".")[1]) for name in state})
-    for number in numbers:
+    for number in sorted({int(name.split(".")[1]) for name in state}):
         if relu and number:
             expected = expected.relu()
         expected = expected @ state[f"layers.{number}.weight"].T + state[f"layers.{number}.bias"]
     torch.testing.assert_close(linear_head(state, path, "auto")(features), expected)
-    one = linear_head({"weight": torch.ones(1, 64), "bias": torch.zeros(1)}, path, "auto")
-    torch.testing.assert_close(one(features)[:, 0], features.sum(1))
+    single = linear_head({"weight": torch.ones(1, 64), "bias": torch.zeros(1)}, path, "auto")
+    torch.testing.assert_close(single(features)[:, 0], features.sum(1))
 
 
 class Evil:
@@ -164,7 +162,7 @@ class Evil:
 
 
 def bad_files(folder):
-    """Things that are not the weights they are named as."""
+    """Files that are not the weights their names promise."""
     whole = folder / "whole.pt"
     torch.save({"state_dict": {"x": torch.zeros(100)}}, whole)
     files = {name: folder / f"{name}.pt" for name in ("page", "evil", "cut", "lfs", "empty", "list", "text")}
@@ -179,7 +177,7 @@ def bad_files(folder):
     return files | {"plain": folder / "plain.pkl", "missing": folder / "none.pt"}
 
 
-def test_what_is_not_weights_is_refused_and_never_run(tmp_path):
+def test_anything_but_weights_is_refused_and_never_run(tmp_path):
     says = {
         "page": "web page", "lfs": "Git LFS", "empty": "empty", "cut": "cut short", "list": "no table",
         "text": "not a weights file", "evil": "could run code", "plain": "could run code", "missing": "no such",
@@ -217,8 +215,8 @@ def test_weights_of_another_model_are_named(options, tmp_path):
             torch.save(whole, path)
 
 
-def test_a_clip_folder_that_is_not_whole_is_refused(tmp_path, monkeypatch):
-    """transformers would make up what is missing, and score with it."""
+def test_an_incomplete_clip_folder_is_refused(tmp_path, monkeypatch):
+    """transformers would make up what is missing and score with it."""
     folder = Path(shutil.copytree(resolve(CLIP), tmp_path / "clip"))
     weights = folder / "model.safetensors"
     whole, state = weights.read_bytes(), load(weights.read_bytes())
@@ -230,20 +228,20 @@ def test_a_clip_folder_that_is_not_whole_is_refused(tmp_path, monkeypatch):
     weights.write_bytes(save(state, metadata={"format": "pt"}))
     with pytest.raises(BadInput, match="layers.0.layer_norm1.bias is missing"):
         load_reward("clip", path=str(folder))
-    monkeypatch.setattr(CLIPModel, "from_pretrained", None)  # a hub is not even asked
+    monkeypatch.setattr(CLIPModel, "from_pretrained", None)  # no hub is contacted
     with pytest.raises(BadInput, match="no CLIP model at models/.*ttsnap download --only"):
         load_reward("clip", path="models/CLIP-ViT-L-14")
 
 
 @pytest.mark.parametrize("kind", ["hpsv2", "imagereward"])
-def test_missing_weights_say_how_to_get_them(kind, tmp_path):
+def test_the_error_for_missing_weights_tells_how_to_get_them(kind, tmp_path):
     with pytest.raises(BadInput, match="no such file; ttsnap download --only"):
         load_reward(kind, path=str(tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["hpsv2", "imagereward", "hybrid"])
 def test_levels_are_swapped_in_place(options, kind, tmp_path):
-    """Full weights and LoRA through the same call; every adapter reaches the score."""
+    """Full weights and LoRA by the same call; every adapter affects the score."""
     _, images = picture(40, 40)
     for lora in (None, {"rank": 2, "alpha": 4}):
         torch.manual_seed(0)
@@ -267,7 +265,7 @@ def test_levels_are_swapped_in_place(options, kind, tmp_path):
 
 
 def test_fifteen_levels_of_vit_h_take_little_more_than_one():
-    """On the meta device, the published architecture: 15 adapters of the default rank beside one model."""
+    """The published architecture on the meta device: 15 adapters of the default rank beside one model."""
     model = hps.with_linear_attention(hps.build("ViT-H-14"))
     base = sum(p.numel() for p in model.parameters())
     assert base == pytest.approx(986e6, rel=0.001)

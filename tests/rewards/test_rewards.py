@@ -1,4 +1,4 @@
-"""The embedded rewards, the registry and what every reward does with images."""
+"""The embedded rewards, the registry, and the files of images and scores."""
 
 import h5py
 import numpy as np
@@ -7,7 +7,7 @@ import torch
 from transformers import CLIPModel
 
 from ttsnap.cli import main
-from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.errors import BadInput
 from ttsnap.models import resolve, weights_digest
 from ttsnap.rewards.base import Reward, load_reward
 from ttsnap.storage.image_shards import read_shard, write_shard
@@ -35,24 +35,7 @@ def test_pickscore_is_clip_as_published(pickscore):
     torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["pickscore", "aesthetic"])
-def test_gradients_reach_the_pixels(kind):
-    options = {"path": PATH} | ({"head": HEAD} if kind == "aesthetic" else {})
-    reward = load_reward(kind, **options)
-    images = torch.rand(2, 3, 80, 96, requires_grad=True)
-    reward(images, PROMPTS).sum().backward()
-    assert torch.isfinite(images.grad).all() and images.grad.abs().sum() > 0
-
-
-def test_values_do_not_depend_on_the_batch(pickscore):
-    images = torch.rand(5, 3, 64, 64)
-    prompts = [PROMPTS[i % 2] for i in range(5)]
-    together = pickscore(images, prompts)
-    alone = torch.cat([pickscore(images[i : i + 1], prompts[i : i + 1]) for i in range(5)])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
-
-
-def test_any_text_is_read(pickscore):
+def test_any_text_can_be_scored(pickscore):
     values = pickscore(torch.rand(3, 3, 64, 64), ["x" * 10_000, "日本の猫 🐱", ""])
     assert torch.isfinite(values).all()
 
@@ -64,7 +47,7 @@ def test_aesthetic_reads_no_prompt():
 
 
 class Brightness(Reward):
-    """A reward of one's own, found by its import path."""
+    """A user's reward, found by its import path."""
 
     image_size, mean, std, version = 64, (0.0,) * 3, (1.0,) * 3, "1"
 
@@ -76,7 +59,7 @@ class Brightness(Reward):
         return self.scale * pixels.mean((1, 2, 3))
 
 
-def test_own_reward_by_import_path():
+def test_a_users_reward_by_import_path():
     reward = load_reward("test_rewards:Brightness", scale="2")
     torch.testing.assert_close(reward(torch.full((1, 3, 32, 32), 0.6), ["x"]), torch.tensor([1.2]))
 
@@ -92,9 +75,8 @@ def test_own_reward_by_import_path():
     ],
 )
 def test_bad_rewards_are_named(kind, options, says):
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(BadInput, match=says):
         load_reward(kind, **options)
-    assert says in str(caught.value)
 
 
 def test_weights_are_digested_where_they_are_small():
@@ -154,7 +136,7 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reward_of_nan_is_said(tmp_path, capsys):
+def test_a_nan_reward_is_an_error(tmp_path, capsys):
     shard(tmp_path)
     words = ["score", str(tmp_path / "s.h5"), "--out", str(tmp_path / "o.h5")]
     assert main([*words, "--kind", "test_rewards:Brightness", "--option", "scale=nan"]) == 1
@@ -165,22 +147,18 @@ def test_a_reward_of_nan_is_said(tmp_path, capsys):
 
 def test_scores_of_other_settings_do_not_join(tmp_path):
     values = np.zeros((2, 3, 1), np.float32)
-    for name, version, digest in (("a", "1", "x"), ("b", "1", "y"), ("c", "2", "z")):
-        about = {"kind": "base", "made_from": {"version": version}}
-        scores = Scores(values, [3], PROMPTS, about, [digest, digest + "2"])
-        write_scores(tmp_path / f"{name}.h5", scores)
     paths = {name: tmp_path / f"{name}.h5" for name in "abc"}
+    for (name, path), version in zip(paths.items(), "112", strict=True):
+        about = {"kind": "base", "made_from": {"version": version}}
+        write_scores(path, Scores(values, [3], PROMPTS, about, [name, f"{name}2"]))
     assert len(join_scores([paths["a"], paths["b"]], "base").prompts) == 4
-    with pytest.raises(BadInput, match="c.h5: made with made from version 2, .*a.h5 with 1"):
-        join_scores([paths["a"], paths["c"]], "base")
-    with pytest.raises(BadInput, match="come 2 times"):
-        join_scores([paths["a"], paths["a"]], "base")
-    with pytest.raises(BadInput, match="expected values of noise-aware checkpoints"):
-        join_scores([paths["a"]], "noise_aware")
+    for names, kind, says in (
+        ("ac", "base", "c.h5: made with made from version 2, .*a.h5 with 1"),
+        ("aa", "base", "come 2 times"),
+        ("a", "noise_aware", "expected values of noise-aware checkpoints"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            join_scores([paths[name] for name in names], kind)
     with pytest.raises(BadInput, match="not a score file"):
         shard(tmp_path)
         read_scores(tmp_path / "s.h5")
-
-
-def test_error_type_of_failures():
-    assert issubclass(BadInput, TtsnapError)

@@ -1,4 +1,4 @@
-"""FLOP counted from configs alone, against figures worked out by hand or measured elsewhere."""
+"""FLOP counted from configs alone, against figures computed by hand or measured elsewhere."""
 
 import json
 
@@ -11,21 +11,17 @@ from transformers import CLIPConfig
 
 from ttsnap.cli import main
 from ttsnap.samplers import cost, load_sampler
-from ttsnap.samplers.architectures import FAMILY, FLUX, OF_PRESET, SDXL, VAE
+from ttsnap.samplers.architectures import ARCHITECTURES, FLUX_TRANSFORMER, PRESET_FAMILIES, PUBLISHED_VAE, SDXL_UNET
 from ttsnap.settings.presets import PRESETS
 
 AT_512 = {"rows": 64, "columns": 64}
 
 
-def attention(side: int, device: str):
-    q, k = (torch.zeros(2, 4, n, side, device=device) for n in (100, 60))
-    return F.scaled_dot_product_attention, q, k, k
-
-
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_attention_is_counted(device):
+    q, k = (torch.zeros(2, 4, n, 16, device=device) for n in (100, 60))
     # two products of 100 × 60 × 16, for 2 × 4 heads, 2 FLOP per multiply-add
-    assert cost.count_flop(*attention(16, device)) == 2 * 2 * (2 * 4) * 100 * 60 * 16
+    assert cost.count_flop(F.scaled_dot_product_attention, q, k, k) == 2 * 2 * (2 * 4) * 100 * 60 * 16
 
 
 def test_linear_layer_and_convolution_by_hand():
@@ -35,7 +31,7 @@ def test_linear_layer_and_convolution_by_hand():
 
 
 def test_flux_step_at_512():
-    flux = cost.on_meta(FluxTransformer2DModel, FLUX)
+    flux = cost.on_meta(FluxTransformer2DModel, FLUX_TRANSFORMER)
     config = flux.config
     assert (config.num_layers, config.num_single_layers, config.num_attention_heads) == (19, 38, 24)
     flop = cost.denoiser_flop(flux, **AT_512, text_tokens=512)
@@ -48,7 +44,7 @@ def test_flux_step_at_512():
 
 
 def test_sdxl_step_at_512():
-    unet = cost.on_meta(UNet2DConditionModel, SDXL)
+    unet = cost.on_meta(UNet2DConditionModel, SDXL_UNET)
     both = cost.denoiser_flop(unet, **AT_512, text_tokens=77)
     assert both / 1e12 == pytest.approx(3.18, abs=0.005)
     assert cost.denoiser_flop(unet, **AT_512, text_tokens=77, guided=False) * 2 == both
@@ -56,7 +52,7 @@ def test_sdxl_step_at_512():
 
 @pytest.mark.parametrize("latent_channels", [4, 16])
 def test_decode_at_512(latent_channels):
-    vae = cost.on_meta(AutoencoderKL, {**VAE, "latent_channels": latent_channels})
+    vae = cost.on_meta(AutoencoderKL, {**PUBLISHED_VAE, "latent_channels": latent_channels})
     assert cost.decode_flop(vae, **AT_512) / 1e12 == pytest.approx(2.51, abs=0.005)
 
 
@@ -91,7 +87,7 @@ def test_presets_need_no_files(preset, family, denoise, tmp_path, monkeypatch):
 
 
 def test_every_preset_has_an_architecture():
-    assert OF_PRESET.keys() == PRESETS.keys() and set(OF_PRESET.values()) <= FAMILY.keys()
+    assert PRESET_FAMILIES.keys() == PRESETS.keys() and set(PRESET_FAMILIES.values()) <= ARCHITECTURES.keys()
 
 
 @pytest.mark.parametrize(("build", "guidance"), [(tiny.sdxl, 5.0), (tiny.sdxl, 1.0), (tiny.flux, 3.5)])

@@ -46,11 +46,10 @@ def sampler(request, tmp_path_factory):
 
 def pipeline_run(pipe, sampler, output_type="latent"):
     """The pipeline's own output for SEEDS, and every call of its scheduler's step."""
-    calls = []
-    own_step = pipe.scheduler.step
+    calls, true_step = [], pipe.scheduler.step
 
     def step(output, timestep, sample, **kwargs):
-        result = own_step(output, timestep, sample, **kwargs)
+        result = true_step(output, timestep, sample, **kwargs)
         sigma = pipe.scheduler.sigmas[pipe.scheduler.step_index - 1]
         calls.append({"output": output, "sample": sample, "sigma": sigma, "result": result})
         return result
@@ -67,7 +66,7 @@ def pipeline_run(pipe, sampler, output_type="latent"):
             **SIZE,
         ).images
     finally:
-        pipe.scheduler.step = own_step
+        pipe.scheduler.step = true_step
     return images, calls
 
 
@@ -80,8 +79,7 @@ def tweedie_run(sampler, seeds=SEEDS, **kwargs):
 
 
 def close(a, b):
-    scale = b.abs().max().item()
-    torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * scale, check_device=False)
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * b.abs().max().item(), check_device=False)
 
 
 def test_equals_the_pipeline_at_every_step(model):
@@ -115,7 +113,7 @@ def test_a_candidate_does_not_depend_on_its_batch(sampler):
 
 
 @pytest.mark.parametrize("batch_size", [None, 2])
-def test_survivors_are_as_if_nobody_had_been_dropped(sampler, batch_size):
+def test_dropping_does_not_change_the_survivors(sampler, batch_size):
     seeds = [3, 1, 4, 15, 92]
     final, denoised = tweedie_run(sampler, seeds)
     left = {0: [0, 1, 2, 3, 4], 1: [0, 1, 2, 3, 4], 2: [4, 1, 3], 3: [1, 3]}
@@ -130,7 +128,7 @@ def test_survivors_are_as_if_nobody_had_been_dropped(sampler, batch_size):
     close(latents, final[ids])
 
 
-def test_nobody_left_ends_the_run(sampler):
+def test_dropping_all_candidates_ends_the_run(sampler):
     steps = []
     latents, ids = run(sampler, PROMPT, [1, 2], lambda s, *_: steps.append(s) or [])
     assert (len(latents), ids, steps) == (0, [], [0])
@@ -156,7 +154,7 @@ def test_decode_clamps_only_when_asked(sampler):
     assert torch.equal(sampler.decode(wild), raw.clamp(0, 1))
 
 
-def test_model_dtype_is_the_models_business(sampler, tmp_path):
+def test_latents_are_float32_whatever_the_models_dtype(sampler, tmp_path):
     folder = tiny.save(sampler.pipe, tmp_path)
     half = load_sampler(folder, steps=STEPS, guidance=3.0, dtype="bfloat16", **SIZE)
     latents, denoised = tweedie_run(half)
@@ -174,7 +172,7 @@ def test_other_schedulers_are_replaced_by_euler(tmp_path):
     assert sampler.sigmas[-1] == 0
 
 
-def test_describe_is_plain_and_has_no_path(sampler, tmp_path):
+def test_description_is_json_without_paths(sampler, tmp_path):
     folder = tiny.save(sampler.pipe, tmp_path / "my-model")
     described = load_sampler(folder, steps=STEPS, guidance=3.0, **SIZE).describe()
     assert json.loads(json.dumps(described)) == described
@@ -216,11 +214,10 @@ def test_pack_and_unpack_are_inverse():
     assert pack(latents)[0, 1, :4].tolist() == latents[0, 0, :2, 2:4].flatten().tolist()
 
 
-def test_pixels_that_are_no_numbers_are_no_black_images(tmp_path, capsys):
+def test_nan_pixels_are_an_error_not_black_images(tmp_path, capsys):
     (tmp_path / "p.txt").write_text("a red circle\n")
-    words = ["--model", "embedded:shapes-sdxl", "--steps", "2", "--height", "64", "--width", "64"]
-    out = ["--out", str(tmp_path / "s.h5"), "--guidance", "1e38"]
-    command = ["generate", str(tmp_path / "p.txt"), *out, *words, "--candidates"]
+    command = ["generate", str(tmp_path / "p.txt"), "--out", str(tmp_path / "s.h5"), "--model", "embedded:shapes-sdxl"]
+    command += ["--steps", "2", "--height", "64", "--width", "64", "--guidance", "1e38", "--candidates"]
     assert main([*command, "1"]) == 1
     assert "no numbers for prompt 'a red circle'; try dtype" in capsys.readouterr().err
     assert not (tmp_path / "s.h5").exists()

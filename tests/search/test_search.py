@@ -43,7 +43,7 @@ def verifiers(several: bool = False) -> list[FunctionVerifier]:
 
 
 def tensors(sampler, candidates: range, several: bool = False) -> list[RewardTensor]:
-    """The rewards of every candidate at every step, as generate and score would have them."""
+    """The rewards of every candidate at every step, as generate and score would give them."""
     readers = verifiers(several)
     base = np.full((len(readers), len(PROMPTS), len(candidates), STEPS), np.nan)
     aware = np.full_like(base, np.nan)
@@ -66,9 +66,7 @@ def tensors(sampler, candidates: range, several: bool = False) -> list[RewardTen
 @pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
 def test_the_pick_is_the_simulators(sampler, several):
     candidates = range(4, 15)
-    found = search_prompts(
-        sampler, verifiers(several), SCHEDULE, PROMPTS, candidates, seed=3
-    )  # fmt: skip
+    found = search_prompts(sampler, verifiers(several), SCHEDULE, PROMPTS, candidates, seed=3)
     choose = METHODS["ttsnap"](tensors(sampler, candidates, several), SCHEDULE, None)
     drawn = np.tile(np.arange(len(candidates), dtype=np.int32), (len(PROMPTS), 1, 1))
     expected = choose(drawn, [len(candidates)])[0, :, 0]
@@ -81,7 +79,7 @@ def test_the_pick_is_the_simulators(sampler, several):
             assert sorted(look.rank[[look.ids.index(c) for c in look.kept]]) == list(range(len(look.kept)))
 
 
-def test_survivors_are_as_if_nobody_had_been_dropped(sampler):
+def test_dropping_does_not_change_the_survivors(sampler):
     ids = range(9)
     everyone = search_prompts(sampler, verifiers(), Schedule(), PROMPTS[:1], ids)[0].looks[-1]
     found = search_prompts(sampler, verifiers(), SCHEDULE, PROMPTS[:1], ids)[0]
@@ -91,13 +89,12 @@ def test_survivors_are_as_if_nobody_had_been_dropped(sampler):
     np.testing.assert_allclose(survivors.rewards["red"], everyone.rewards["red"][rows], atol=1e-4)
 
 
-def test_neither_micro_batch_nor_company_changes_anything(sampler):
+def test_neither_batch_size_nor_other_prompts_change_a_search(sampler):
     together = search_prompts(sampler, verifiers(True), SCHEDULE, PROMPTS, range(7))
     for size in (1, 3, 100):
         for prompt, expected in zip(PROMPTS, together, strict=True):
-            (alone,) = search_prompts(
-                sampler, verifiers(True), SCHEDULE, [prompt], range(7), batches=Batches.uniform(size)
-            )
+            batches = Batches.uniform(size)
+            (alone,) = search_prompts(sampler, verifiers(True), SCHEDULE, [prompt], range(7), batches=batches)
             assert alone.pick == expected.pick
             np.testing.assert_array_equal(alone.image, expected.image)
             for a, b in zip(alone.looks, expected.looks, strict=True):
@@ -131,11 +128,9 @@ def test_a_function_costs_what_the_costliest_of_its_variants_does():
     def heavy(images, prompt):
         return (images.flatten(1) @ weights).sum(1)
 
-    variants = {"plain": {}, "heavy": {1: heavy, 2: plain}}
-    tflop = {
-        name: FunctionVerifier("f", plain, noise_aware, size=(4, 4)).tflop for name, noise_aware in variants.items()
-    }
-    assert tflop["plain"] == 0 and tflop["heavy"] * 1e12 == pytest.approx(2 * 48 * 5)
+    for noise_aware, flop in (({}, 0), ({1: heavy, 2: plain}, 2 * 48 * 5)):
+        verifier = FunctionVerifier("f", plain, noise_aware, size=(4, 4))
+        assert verifier.tflop * 1e12 == pytest.approx(flop)
 
 
 def test_a_budget_in_candidates_is_that_of_best_of_n(sampler):
@@ -241,7 +236,7 @@ def test_levels_are_swapped_not_reloaded(tmp_path, lora):
 
 
 def in_place(images, prompt):
-    """Redness, by a function that spoils its input and gives the same memory every time."""
+    """Redness, by a function that overwrites its input and returns the same memory every time."""
     values = red(images, prompt)
     images.zero_()
     in_place.kept = getattr(in_place, "kept", torch.zeros(64))
@@ -250,14 +245,14 @@ def in_place(images, prompt):
 
 
 def test_a_score_that_works_in_place_changes_nothing_for_others(sampler):
-    """Neither another score's values nor the picture, nor its own earlier values."""
-    clean = [FunctionVerifier(n, f, size=(32, 32)) for n, f in (("a", red), ("b", red))]
-    spoilt = [FunctionVerifier(n, f, size=(32, 32)) for n, f in (("a", in_place), ("b", red))]
-    schedule = Schedule((2,), (0.5,))
-    pairs = zip(*(search_prompts(sampler, v, schedule, PROMPTS, range(4)) for v in (clean, spoilt)), strict=True)
-    for expected, found in pairs:
+    """Neither another score's values nor the image, nor its own earlier values."""
+    schedule, results = Schedule((2,), (0.5,)), []
+    for function in (red, in_place):
+        readers = [FunctionVerifier(n, f, size=(32, 32)) for n, f in (("a", function), ("b", red))]
+        results.append(search_prompts(sampler, readers, schedule, PROMPTS, range(4)))
+    for expected, found in zip(*results, strict=True):
         np.testing.assert_array_equal(found.image, expected.image)
-        for look, wanted in zip(found.looks, expected.looks, strict=True):
-            np.testing.assert_array_equal(look.previews, wanted.previews)
+        for look, clean in zip(found.looks, expected.looks, strict=True):
+            np.testing.assert_array_equal(look.previews, clean.previews)
             for name in ("a", "b"):
-                np.testing.assert_array_equal(look.rewards[name], wanted.rewards[name])
+                np.testing.assert_array_equal(look.rewards[name], clean.rewards[name])

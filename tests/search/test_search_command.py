@@ -1,4 +1,4 @@
-"""`ttsnap search`: its pictures, strips and traces, runs that were cut off, bad input."""
+"""`ttsnap search`: its images, strips and traces, interrupted runs, bad input."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def words(tmp_path_factory):
 
 
 def changed(words: list[str], *change: str) -> list[str]:
-    """A command line with `change`, in place of what it said of --looks and --keep: lists would add up."""
+    """A command line with `change`, which replaces --looks and --keep: lists would add up."""
     for option in {"--looks", "--keep"} & set(change):
         at = words.index(option)
         words = [*words[:at], *words[at + 2 :]]
@@ -40,12 +40,12 @@ def changed(words: list[str], *change: str) -> list[str]:
 
 
 def fixed_files(folder: Path) -> dict[str, bytes]:
-    """Everything but what was timed."""
+    """Everything but times."""
     files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
     return {name: path.read_bytes() for name, path in files.items() if "seconds" not in name}
 
 
-def test_command_writes_pictures_strips_and_traces(words, tmp_path, capsys):
+def test_command_writes_images_strips_and_traces(words, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*words, "--out", str(out), "--json", str(tmp_path / "s.json")]) == 0
     error = capsys.readouterr().err
@@ -57,17 +57,14 @@ def test_command_writes_pictures_strips_and_traces(words, tmp_path, capsys):
     for row in summary["prompts"]:
         trace = json.loads((out / f"traces/{row['file']}.json").read_text())
         assert trace["pick"]["candidate"] == row["candidate"]
-        assert [look["weights"]["pickscore"] for look in trace["looks"]] == [
-            "noise_aware", "base", "base",
-        ]  # fmt: skip
+        assert [look["weights"]["pickscore"] for look in trace["looks"]] == ["noise_aware", "base", "base"]
         assert (out / f"images/{row['file']}.png").stat().st_size
         assert (out / f"strips/{row['file']}.png").stat().st_size
-    assert set(json.loads((out / "seconds.json").read_text())["mean"]) == {
-        "encode", "denoise", "decode", "reward", "total", "cpu",
-    }  # fmt: skip
+    parts = json.loads((out / "seconds.json").read_text())["mean"]
+    assert set(parts) == {"encode", "denoise", "decode", "reward", "total", "cpu"}
 
 
-def test_killed_run_goes_on_with_the_same_bytes(words, tmp_path):
+def test_a_killed_run_resumes_with_the_same_bytes(words, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main([*words, "--out", str(whole)]) == 0
     command = [sys.executable, "-m", "ttsnap", *words, "--out", str(cut)]
@@ -124,8 +121,8 @@ def test_bad_input_is_one_line(words, tmp_path, capsys, change, says):
     assert not out.exists()
 
 
-def test_several_rewards_go_by_their_rank_sum(words, tmp_path):
-    """The one of --kind and, after it, those of --reward, each with checkpoints."""
+def test_several_rewards_are_combined_by_rank_sum(words, tmp_path):
+    """The reward of --kind, then those of --reward, each with checkpoints."""
     first = words[words.index("--checkpoint") + 1]
     more = f"{{kind: pickscore, name: again, options: {{path: {CLIP}}}, checkpoints: [{first}]}}"
     words = [*words, "--name", "pick", "--limit", "1", "--reward", more, "--out", str(tmp_path)]
@@ -140,7 +137,7 @@ def test_several_rewards_go_by_their_rank_sum(words, tmp_path):
 
 
 def test_checkpoints_of_further_rewards_are_inputs(words, tmp_path, capsys):
-    """So --out must not hold them, and with --method ttsp, which does not read them, they are refused."""
+    """So --out must not hold them, and --method ttsp, which does not read them, refuses them."""
     checkpoint = words[words.index("--checkpoint") + 1]
     more = ["--reward", f"{{kind: pickscore, name: again, checkpoints: [{checkpoint}]}}"]
     assert main([*words, *more, "--out", str(Path(checkpoint).parent)]) == 2
@@ -151,7 +148,7 @@ def test_checkpoints_of_further_rewards_are_inputs(words, tmp_path, capsys):
     assert "--reward: checkpoints: have no effect with --method ttsp" in capsys.readouterr().err
 
 
-def test_file_names_are_safe_and_apart():
+def test_file_names_are_safe_and_distinct():
     prompts = ["a/b: ../c", "../../etc", "日本", "日本の猫", "A cat!", "a cat", "x" * 300, "", "CON"]
     names = [file_name(prompt) for prompt in prompts]
     assert len({name.lower() for name in names}) == len(prompts)
@@ -159,7 +156,7 @@ def test_file_names_are_safe_and_apart():
     assert all(len(name) < 60 for name in names)
 
 
-def test_a_schedule_that_buys_no_candidate_is_noted(words, tmp_path, capsys):
+def test_a_schedule_that_buys_no_more_candidates_is_noted(words, tmp_path, capsys):
     late = changed(words, "--keep", "0.9,0.9", "--limit", "1", "--out")
     assert main([*late, str(tmp_path / "few")]) == 0
     assert "of best-of-N: dropping some can only lose" in capsys.readouterr().err

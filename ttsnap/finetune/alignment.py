@@ -1,7 +1,7 @@
 """How well a reward of half-denoised images agrees with that of the final ones (TTSnap, arXiv 2511.22242).
 
-Everything is computed within each prompt and then averaged over prompts; intervals are 95 %
-percentile bootstraps over prompts. NumPy only.
+Metrics are computed within each prompt and then averaged over prompts; intervals are 95 % percentile bootstraps over
+prompts. NumPy only.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def top_cuts(predicted: np.ndarray, final: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def alignment(predicted: np.ndarray, final: np.ndarray) -> dict[str, np.ndarray]:
-    """{"tau", "tacc", "tgap", "mse"}: float [P] each, of rewards [P, C] of one step and the last."""
+    """{"tau", "tacc", "tgap", "mse"}: float [P] each, of rewards [P, C] of one step and of the last."""
     predicted, final = np.asarray(predicted, np.float32), np.asarray(final, np.float32)
     tacc, tgap = top_cuts(predicted, final)
     mse = np.square(predicted.astype(float) - final).mean(1)
@@ -36,28 +36,25 @@ def alignment(predicted: np.ndarray, final: np.ndarray) -> dict[str, np.ndarray]
 
 
 def align(tensor: RewardTensor, seed: int = 0) -> dict:
-    """What `ttsnap align` writes: {"steps": [{"step", "base", "noise_aware", "tau_difference"}]}.
+    """The result of `ttsnap align`: {"steps": [{"step", "base", "noise_aware", "tau_difference"}]}.
 
-    `base` and `noise_aware` hold each of ALIGNMENT_METRICS as {"value", "low", "high"}, None at a step
-    without that reward; `tau_difference` is the paired noise_aware − base, None without both.
-    Tgap is in the reward's reporting units, MSE in their square.
+    `base` and `noise_aware` hold each of ALIGNMENT_METRICS as {"value", "low", "high"}, None at a step without that
+    reward; `tau_difference` is the paired noise_aware − base, None without both. Tgap is in the reward's reporting
+    units, MSE in their square.
     """
     final, rows, scale = tensor.base[:, :, -1], [], tensor.units.scale
-    in_units = {"tgap": scale, "mse": scale**2}
+    factors = {"tau": 1, "tacc": 1, "tgap": scale, "mse": scale**2}
     for step in sorted(set(tensor.base_steps) | set(tensor.levels)):
-        kinds = {
-            kind: alignment(getattr(tensor, kind)[:, :, step], final)
-            for kind, steps in (("base", tensor.base_steps), ("noise_aware", tensor.levels))
-            if step in steps
-        }
-        row = {"step": step, "base": None, "noise_aware": None, "tau_difference": None}
-        for kind, metrics in kinds.items():
-            row[kind] = {
-                name: mean_with_interval(metrics[name] * in_units.get(name, 1), seed) for name in ALIGNMENT_METRICS
-            }
-        if len(kinds) == 2:
-            difference = kinds["noise_aware"]["tau"] - kinds["base"]["tau"]
-            row["tau_difference"] = mean_with_interval(difference, seed)
+        row, taus = {"step": step, "base": None, "noise_aware": None, "tau_difference": None}, []
+        for kind, steps in (("base", tensor.base_steps), ("noise_aware", tensor.levels)):
+            if step in steps:
+                metrics = alignment(getattr(tensor, kind)[:, :, step], final)
+                row[kind] = {
+                    name: mean_with_interval(metrics[name] * factors[name], seed) for name in ALIGNMENT_METRICS
+                }
+                taus.append(metrics["tau"])
+        if len(taus) == 2:
+            row["tau_difference"] = mean_with_interval(taus[1] - taus[0], seed)
         rows.append(row)
     prompts, candidates, _ = tensor.base.shape
     return {

@@ -1,4 +1,4 @@
-"""Noise-aware finetuning of one level: train from the level before, keep what ranks unseen prompts better."""
+"""Noise-aware finetuning of one level: start from the previous level, keep what ranks unseen prompts better."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from ttsnap.training.processes import ALONE, Processes
 class Finetuned:
     """The outcome of a level.
 
-    weights  by name, as `save_level` takes them: the trained ones, or those it started from
+    weights  by name: the trained ones, or those it started from
     figures  level, which weights were `kept`, Kendall's τ of both on the validation prompts, `version`
-    about    what the checkpoint says of itself: the figures and what it was made from
+    about    the checkpoint's metadata: the figures and what it was made from
     loss     of every optimiser step
     """
 
@@ -49,14 +49,13 @@ def finetune_level(
 ) -> Finetuned:
     """Finetune `reward`, in place, to predict from the images of one level the base reward of the final images.
 
-    settings: the keys of `settings.finetune.FinetuneLevel`. start: checkpoint of the level before; None: the base
-    weights. seed: of the order of the images and of new adapters. state: where progress is kept (see `train_level`).
+    settings: the keys of `settings.finetune.FinetuneLevel`. start: checkpoint of the previous level; None: the base
+    weights. seed: of the order of the images and of new adapters. state: where progress is saved (see `train_level`).
     The trained weights are kept if their mean Kendall's τ within the validation prompts is higher than before.
 
     Raises BadInput for labels of another reward, and for a start with other LoRA settings.
     """
-    made_from = train.attributes["made_from"]
-    check_same(train.file, made_from, "this reward", reward.made_from, "run label again")
+    check_same(train.file, train.attributes["made_from"], "this reward", reward.made_from, "run label again")
     torch.manual_seed(seed)
     if start and load_level(reward, start)["lora"] != settings["lora"]:
         raise BadInput(f"--start: {start} has other LoRA settings; finetune all levels alike")
@@ -83,9 +82,8 @@ def finetune_level(
         "validation_tau_trained": tau_trained,
         "version": _digest(weights),
     }
-    images = train.attributes["images"]
-    about = {**figures, "lora": settings["lora"], "reward": reward.made_from, "images": images}
-    return Finetuned(weights, figures, about, loss)
+    made_from = {"lora": settings["lora"], "reward": reward.made_from, "images": train.attributes["images"]}
+    return Finetuned(weights, figures, figures | made_from, loss)
 
 
 def _groups(data: Labelled) -> Groups:
@@ -93,9 +91,8 @@ def _groups(data: Labelled) -> Groups:
 
 
 def _mean_tau(reward: Reward, data: Labelled, processes: Processes) -> float:
-    """Kendall's τ-b within each prompt, averaged; 0 for a prompt whose rewards are constant: they rank nothing."""
-    device = next(reward.parameters()).device
-    predicted = predict_together(reward, _groups(data), device, processes)
+    """Kendall's τ-b within each prompt, averaged; 0 for a prompt whose rewards are constant."""
+    predicted = predict_together(reward, _groups(data), next(reward.parameters()).device, processes)
     return float(np.nan_to_num(kendall_tau(predicted, data.labels)).mean())
 
 

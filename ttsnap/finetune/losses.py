@@ -14,11 +14,8 @@ def standardise(values: torch.Tensor, over: str) -> torch.Tensor:
 
 
 def terms(loss: str, target: torch.Tensor) -> int:
-    """How many terms a loss is the mean of, so that the parts of a batch can be weighted."""
-    if loss == "mse":
-        return target.numel()
-    first, second = torch.triu_indices(target.shape[1], target.shape[1], offset=1)
-    return int((target[:, first] != target[:, second]).sum())
+    """How many terms a loss averages, by which the parts of a batch are weighted."""
+    return target.numel() if loss == "mse" else int(_pair_differences(target).count_nonzero())
 
 
 def mse(predicted: torch.Tensor, target: torch.Tensor, over: str = "none") -> torch.Tensor:
@@ -30,9 +27,13 @@ def preference(
     predicted: torch.Tensor, target: torch.Tensor, over: str = "none", temperature: float = 0.5
 ) -> torch.Tensor:
     """Bradley–Terry: −log σ((r_w − r_l)/T) over all pairs of one prompt whose targets differ."""
-    predicted = standardise(predicted, over)
-    first, second = torch.triu_indices(target.shape[1], target.shape[1], offset=1)
-    sign = (target[:, first] - target[:, second]).sign()
-    margin = sign * (predicted[:, first] - predicted[:, second]) / temperature
+    sign = _pair_differences(target).sign()
+    margin = sign * _pair_differences(standardise(predicted, over)) / temperature
     counted = sign != 0
     return -F.logsigmoid(margin)[counted].sum() / counted.sum().clamp(min=1)
+
+
+def _pair_differences(values: torch.Tensor) -> torch.Tensor:
+    """values[:, i] − values[:, j] for all i < j, [P, C·(C−1)/2]."""
+    first, second = torch.triu_indices(values.shape[1], values.shape[1], offset=1)
+    return values[:, first] - values[:, second]

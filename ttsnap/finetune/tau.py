@@ -1,4 +1,4 @@
-"""Kendall's τ, by which finetuning judges its weights; apart from `alignment`, which needs more modules."""
+"""Kendall's τ, by which finetuning judges its weights; apart from `alignment`, which imports more modules."""
 
 import numpy as np
 

@@ -32,11 +32,13 @@ def rate_factor(step: int, steps: int, decay: str, warmup: float) -> float:
 
 
 def batches(prompts: int, candidates: int, batch_size: int, epochs: int, seed: int) -> list[list[int]]:
-    """The prompts of every update: whole groups, each prompt once an epoch."""
-    rng = np.random.default_rng(seed)
-    size = max(1, batch_size // candidates)
-    order = [rng.permutation(prompts).tolist() for _ in range(epochs)]
-    return [epoch[start : start + size] for epoch in order for start in range(0, prompts, size)]
+    """The prompts of every update, each with all its candidates: each prompt once an epoch."""
+    rng, size = np.random.default_rng(seed), max(1, batch_size // candidates)
+    return [part for _ in range(epochs) for part in _split(rng.permutation(prompts).tolist(), size)]
+
+
+def _split(prompts: list[int], size: int) -> list[list[int]]:
+    return [prompts[start : start + size] for start in range(0, len(prompts), size)]
 
 
 def train_level(
@@ -53,10 +55,10 @@ def train_level(
 ) -> list[float]:
     """Train `parameters` of `reward` in place; returns the loss of every update.
 
-    settings: the keys of `settings.finetune.FinetuneLevel`. state: where progress is kept (see `TrainingRun`); about:
-    what else the weights depend on. An update takes `batch_size` images times `accumulate` times the processes, each
-    of which does its share; how they are split does not change the result, except for `standardise: batch`, which is
-    within one forward pass. Raises TtsnapError when the loss is not finite.
+    settings: the keys of `settings.finetune.FinetuneLevel`. state: where progress is saved (see `TrainingRun`); about:
+    what else the weights depend on. An update takes batch_size × accumulate × processes images; how they are split does
+    not change the result, except with `standardise: batch`, which works within one forward pass. Raises TtsnapError
+    when the loss is not finite.
     """
     candidates = data.targets.shape[1]
     together = processes.count * settings["accumulate"]
@@ -66,16 +68,9 @@ def train_level(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: rate_factor(step, len(plan), settings["decay"], settings["warmup"])
     )
-    depends_on = [settings, [seed, together, about], data.prompts]
+    identity = run_identity(parameters, [settings, [seed, together, about], data.prompts], data.targets)
     run = TrainingRun(
-        name,
-        parameters,
-        optimiser,
-        run_identity(parameters, depends_on, data.targets),
-        clip=GRADIENT_NORM,
-        schedule=schedule,
-        state=state,
-        processes=processes,
+        name, parameters, optimiser, identity, clip=GRADIENT_NORM, schedule=schedule, state=state, processes=processes
     )
     reward.train()
     device = next(iter(parameters.values())).device
@@ -99,18 +94,17 @@ def predict_together(reward: Reward, data: Groups, device, processes: Processes 
 
 def share(prompts: list[int], size: int, processes: Processes) -> list[list[int]]:
     """This process's share of an update: the prompts of each forward pass."""
-    parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
-    return parts[processes.rank :: processes.count]
+    return _split(prompts, size)[processes.rank :: processes.count]
 
 
 def read_ahead(load: Callable, items: list) -> Iterator:
-    """load(item) of each item, in order; the next is read and decoded while the device works on this one."""
+    """load(item) of each item, in order; the next two are read while the device works on this one."""
     with ThreadPoolExecutor(1) as reader:
         coming = deque(reader.submit(load, item) for item in items[:2])
-        for following in [*items[2:], None, None][: len(items)]:
+        for following in range(2, len(items) + 2):
             done = coming.popleft().result()
-            if following is not None:
-                coming.append(reader.submit(load, following))
+            if following < len(items):
+                coming.append(reader.submit(load, items[following]))
             yield done
 
 

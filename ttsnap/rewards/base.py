@@ -1,4 +1,4 @@
-"""What every reward has in common, and the registry that finds one by its kind."""
+"""What all rewards have in common, and opening one by its kind."""
 
 import importlib
 
@@ -17,10 +17,9 @@ from ttsnap.storage.code_digest import code
 class Reward(nn.Module):
     """A reward model. Subclasses set `name`, `version`, `image_size`, `mean`, `std` and `score`.
 
-    `fit` says how an image becomes a square (one of `preprocess.FITS`); the option `fit` of any
-    reward overrides what its published code does. `raw`: raw value = score · raw[0] + raw[1]; reward
-    tensors hold raw values. `units`: how raw values are reported. `made_from`: kind, weights and options,
-    as `load_reward` found them.
+    `fit` says how an image becomes a square (one of `preprocess.FITS`); the option `fit` of any reward overrides what
+    its published code does. `raw`: raw value = score · raw[0] + raw[1]; reward tensors hold raw values. `units`: how
+    raw values are reported. `made_from`: kind, weights and options, set by `load_reward`.
     """
 
     name: str
@@ -44,16 +43,15 @@ class Reward(nn.Module):
 
     def preprocess(self, images: torch.Tensor) -> torch.Tensor:
         """[n,3,H,W] in [0,1] → [n,3,image_size,image_size], made square as `fit` says and normalised."""
-        size = self.image_size
-        if images.shape[-2:] != (size, size):
-            images = FITS[self.fit](images, size)
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            images = FITS[self.fit](images, self.image_size)
         mean, std = (images.new_tensor(v)[:, None, None] for v in (self.mean, self.std))
         return (images - mean) / std
 
     def forward(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         """Rewards float32 [n] of images [n,3,H,W] in [0,1] for their n prompts.
 
-        Raises BadInput for images of another shape or of whole numbers, and for another number of prompts.
+        Raises BadInput for images of another shape or of integers, and for another number of prompts.
         """
         _check(images, prompts)
         parameter = next(self.parameters())
@@ -62,7 +60,7 @@ class Reward(nn.Module):
 
 
 def _check(images: torch.Tensor, prompts: list[str]) -> None:
-    """Refuse what would be read as something else than it is, or fail further in."""
+    """Refuse what would be misread, or fail further in with an obscure error."""
     if images.dim() != 4 or images.shape[1] != 3 or not images.numel():
         raise BadInput(
             f"images: shape {list(images.shape)}; expected [n, 3, height, width]"
@@ -78,7 +76,7 @@ def _check(images: torch.Tensor, prompts: list[str]) -> None:
 def load_reward(kind: str, device: str = "cpu", **options: object) -> Reward:
     """Open a reward by kind, e.g. `load_reward("pickscore", path="embedded:shapes-clip")`.
 
-    Raises BadInput for an unknown kind, an import path without such a class, or options it does not take.
+    Raises BadInput for an unknown kind, an import path without such a class, and options it does not take.
     """
     module_name, class_name = reward_target(kind)
     try:
@@ -95,18 +93,14 @@ def load_reward(kind: str, device: str = "cpu", **options: object) -> Reward:
     if fit:
         reward.fit = fit
         options["fit"] = fit
-    reward.made_from = _made_from(kind, module_name, reward, options)
+    # What the values depend on besides images and prompts; of a user's own class also the code.
+    made_from = {"kind": kind, "version": getattr(reward, "version", "")}
+    made_from["options"] = identity(kind, options, times=False)
+    reward.made_from = made_from | ({} if kind in KINDS else {"code": code(module_name)})
     return reward.to(device).eval().requires_grad_(False)
 
 
-def _made_from(kind: str, module: str, reward: Reward, options: dict) -> dict:
-    """What a reward's values depend on besides images and prompts: its weights, options and, of one's own, code."""
-    written = {} if kind in KINDS else {"code": code(module)}
-    options = identity(kind, options, times=False)
-    return {"kind": kind, "version": getattr(reward, "version", ""), "options": options, **written}
-
-
 def reward_tflop(reward: Reward) -> float:
-    """TFLOP of reading one image, the encoding of its prompt included ."""
+    """TFLOP of reading one image, including the encoding of its prompt."""
     size, device = reward.image_size, next(reward.parameters()).device
     return count_flop(reward, torch.zeros(1, 3, size, size, device=device), ["a"]) / 1e12

@@ -1,6 +1,7 @@
 """Rewards on a CLIP model: CLIP score, PickScore, an aesthetic head on its image features, and their hybrid."""
 
 import functools
+import itertools
 import math
 from pathlib import Path
 
@@ -21,20 +22,20 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def precise(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
-    """A last layer outside autocast: bfloat16 there would round rewards of one prompt to ties."""
+    """A last layer outside autocast: in bfloat16, rewards of one prompt would round to ties."""
     with torch.autocast(values.device.type, enabled=False):
         return layer(values.to(next(layer.parameters()).dtype))
 
 
 def open_folder(path: str, folder: str) -> tuple:
-    """(model in float32, tokenizer, image processor) of a transformers CLIP folder or hub id, `path` to the user.
+    """(model in float32, tokenizer, image processor) of a transformers CLIP folder or hub id; errors name `path`.
 
-    Raises BadInput when there is none, or its weights do not open or lack a tensor, which transformers would make up.
+    Raises BadInput when there is none, its weights do not open, or lack a tensor, which transformers would make up.
     """
     hint = how_to_get(path)
     try:
         if hint and path.startswith("models/") and not Path(folder).is_dir():
-            raise OSError  # no hub is asked for it
+            raise OSError  # not a hub id
         with quiet_libraries():
             model, found = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
         parts = (AutoTokenizer.from_pretrained(folder), CLIPImageProcessor.from_pretrained(folder))
@@ -65,7 +66,7 @@ def _check_processor(path: str, processor: CLIPImageProcessor) -> None:
 
 
 class ClipReward(Reward):
-    """The CLIP both rewards stand on: its preprocessing, and unit-length features."""
+    """The CLIP model that these rewards read images with: its preprocessing, and unit-length features."""
 
     def __init__(self, path: str):
         super().__init__()
@@ -79,8 +80,7 @@ class ClipReward(Reward):
     def _encode(self, prompt: str) -> tuple[int, ...]:
         length = self.clip.config.text_config.max_position_embeddings
         warn_cut(prompt, len(self.tokenizer(prompt, verbose=False).input_ids), length, f"the reward {self.name}")
-        kept = self.tokenizer(prompt, padding="max_length", truncation=True, max_length=length)
-        return tuple(kept["input_ids"])
+        return tuple(self.tokenizer(prompt, padding="max_length", truncation=True, max_length=length)["input_ids"])
 
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Unit-length image features [n,d]."""
@@ -88,17 +88,23 @@ class ClipReward(Reward):
         return nn.functional.normalize(precise(self.clip.visual_projection, pooled), dim=-1)
 
     def text_features(self, prompts: list[str]) -> torch.Tensor:
-        """Unit-length text features [n,d]; a prompt that occurs often is encoded once."""
-        distinct = list(dict.fromkeys(prompts))
-        device = self.clip.logit_scale.device
-        ids = torch.tensor([self._tokens(p) for p in distinct], device=device)
-        first_end = (ids == self.tokenizer.eos_token_id).int().argmax(dim=-1)
-        positions = torch.arange(ids.shape[1], device=device)
-        mask = (positions[None] <= first_end[:, None]).long()
+        """Unit-length text features [n,d]; a repeated prompt is encoded once."""
+        distinct, rows = distinct_rows(prompts)
+        ids = torch.tensor([self._tokens(p) for p in distinct], device=self.clip.logit_scale.device)
+        first_end = (ids == self.tokenizer.eos_token_id).int().argmax(dim=-1, keepdim=True)
+        mask = (torch.arange(ids.shape[1], device=ids.device) <= first_end).long()
         pooled = self.clip.text_model(input_ids=ids, attention_mask=mask).pooler_output
-        features = nn.functional.normalize(precise(self.clip.text_projection, pooled), dim=-1)
-        places = {prompt: place for place, prompt in enumerate(distinct)}
-        return features[[places[p] for p in prompts]]
+        return nn.functional.normalize(precise(self.clip.text_projection, pooled), dim=-1)[rows]
+
+    def cosine(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        """cos(image, text), [n]."""
+        return (self.image_features(pixels) * self.text_features(prompts)).sum(-1)
+
+
+def distinct_rows(prompts: list[str]) -> tuple[list[str], list[int]]:
+    """Each distinct prompt once, and the row of every prompt among them."""
+    rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
+    return list(rows), [rows[prompt] for prompt in prompts]
 
 
 class ClipScore(ClipReward):
@@ -108,7 +114,7 @@ class ClipScore(ClipReward):
     fit = "crop-torchvision"
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        return (self.image_features(pixels) * self.text_features(prompts)).sum(-1)
+        return self.cosine(pixels, prompts)
 
 
 class PickScore(ClipReward):
@@ -117,8 +123,7 @@ class PickScore(ClipReward):
     name = "pickscore"
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        cosine = (self.image_features(pixels) * self.text_features(prompts)).sum(-1)
-        return self.clip.logit_scale.exp() * cosine
+        return self.clip.logit_scale.exp() * self.cosine(pixels, prompts)
 
 
 class Aesthetic(ClipReward):
@@ -158,11 +163,10 @@ ACTIVATIONS = {"none": nn.Identity, "relu": nn.ReLU, "gelu": nn.GELU}
 
 
 def linear_head(state: dict[str, torch.Tensor], path: str | Path, activation: str) -> nn.Module:
-    """Linear layers from their weights, numbered as in the Sequential they come from.
+    """Linear layers from their weights, numbered as in the Sequential they come from; drop-out is left out.
 
-    activation "auto": LAION's files name their layers `layers.N`: 0, 2, 4, 6, 7 (linearMSE) have none
-    between them, 0, 3, 6, 9, 11 (reluMSE) ReLU; a single layer has none; our own heads GELU. Drop-out
-    is left out: it is off when a reward is read. Raises BadInput for anything else.
+    activation "auto": LAION's files name their layers `layers.N`: 0, 2, 4, 6, 7 (linearMSE) have none between them,
+    0, 3, 6, 9, 11 (reluMSE) ReLU; a single layer has none; our own heads GELU. Raises BadInput for anything else.
     """
     if set(state) == {"weight", "bias"}:
         state = {f"0.{name}": value for name, value in state.items()}
@@ -178,11 +182,11 @@ def linear_head(state: dict[str, torch.Tensor], path: str | Path, activation: st
     if activation not in ACTIVATIONS:
         raise BadInput(f"activation: {activation!r} is not one of auto, {', '.join(ACTIVATIONS)}")
     layers: list[nn.Module] = [nn.Identity() for _ in range(numbers[-1] + 1)]
-    for place, n in enumerate(numbers):
-        outputs, inputs = shapes[n]
-        layers[n] = nn.Linear(inputs, outputs)
-        if place:
-            layers[numbers[place - 1] + 1] = ACTIVATIONS[activation]() if n > numbers[place - 1] + 1 else layers[n]
+    for n in numbers:
+        layers[n] = nn.Linear(*reversed(shapes[n]))
+    for n, following in itertools.pairwise(numbers):
+        if following > n + 1:
+            layers[n + 1] = ACTIVATIONS[activation]()
     head = nn.Sequential(*layers)
     fill(head, numbered, path)
     return head

@@ -1,6 +1,6 @@
-"""Images of several candidates of several prompts, and reading them all with one reward."""
+"""Images of several candidates of several prompts, and scoring them all with one reward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,21 +17,21 @@ class Groups:
     images: Callable[[int], np.ndarray]
     targets: np.ndarray
 
-    def batch(self, numbers: list[int], device) -> tuple[torch.Tensor, list[str]]:
+    def batch(self, numbers: Sequence[int], device) -> tuple[torch.Tensor, list[str]]:
         """Images float [n·C,3,H,W] in [0,1] and their prompts, for some of the prompts."""
-        stacked = np.concatenate([self.images(p) for p in numbers])
-        images = torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2).float() / 255
-        return images, [self.prompts[p] for p in numbers for _ in range(self.targets.shape[1])]
+        images = torch.from_numpy(np.concatenate([self.images(p) for p in numbers])).to(device)
+        return images.permute(0, 3, 1, 2).float() / 255, [
+            self.prompts[p] for p in numbers for _ in range(self.targets.shape[1])
+        ]
 
 
 @torch.inference_mode()
 def predict(reward: Reward, data: Groups, device, batch_size: int = 64) -> np.ndarray:
     """Rewards float32 [P,C] of every image."""
     reward.eval()
-    size = max(1, batch_size // data.targets.shape[1])
-    out = []
-    for start in range(0, len(data.prompts), size):
-        images, prompts = data.batch(list(range(len(data.prompts)))[start : start + size], device)
+    numbers, size, out = range(len(data.prompts)), max(1, batch_size // data.targets.shape[1]), []
+    for start in numbers[::size]:
+        images, prompts = data.batch(numbers[start : start + size], device)
         with autocast(device):
             out.append(reward(images, prompts).float().cpu())
     return torch.cat(out).view(data.targets.shape).numpy()

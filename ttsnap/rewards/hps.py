@@ -13,7 +13,7 @@ from ttsnap.models import model_version, resolve
 from ttsnap.models.assets import HPS_FILES
 from ttsnap.pruning.units import REWARD_UNITS
 from ttsnap.rewards.base import Reward
-from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD
+from ttsnap.rewards.clip import OPENAI_MEAN, OPENAI_STD, distinct_rows
 from ttsnap.rewards.weights import fill, read_architecture, read_weights
 
 
@@ -26,24 +26,25 @@ class HPSv2(Reward):
     units = REWARD_UNITS["hpsv2"]
 
     def __init__(self, path: str = "models/HPSv2", version: str = "v2.1", architecture: str = "ViT-H-14"):
-        """path: the weights, or the folder that holds them; version: v2.0 or v2.1, names the file there.
+        """path: the weights, or their folder, where `version` (v2.0 or v2.1) names the file.
 
-        architecture: as open_clip calls it, or a JSON file of its `embed_dim`, `vision_cfg`, `text_cfg`.
+        architecture: its name in open_clip, or a JSON file of its `embed_dim`, `vision_cfg`, `text_cfg`.
         """
         super().__init__()
         if version not in HPS_FILES:
             raise BadInput(f"version: {version!r} is not one of {', '.join(HPS_FILES)}")
         file = Path(resolve(path))
         file = file if file.suffix == ".pt" else file / HPS_FILES[version]
-        hint = f"ttsnap download --only HPSv2 --hps-version {version} puts it under models/"
-        state = read_weights(file, hint)
+        state = read_weights(file, f"ttsnap download --only HPSv2 --hps-version {version} puts it under models/")
         self.clip = build(architecture)
         fill(self.clip, state, file)
-        self.clip.register_buffer("attn_mask", _causal(self.clip.context_length), persistent=False)
+        length = self.clip.context_length
+        causal = torch.full((length, length), float("-inf")).triu_(1)  # the weights do not hold this buffer
+        self.clip.register_buffer("attn_mask", causal, persistent=False)
         with_linear_attention(self.clip)
         self.image_size = self.clip.visual.image_size[0]
         self.version = model_version(file)
-        self.tokenizer = SimpleTokenizer(context_length=self.clip.context_length)
+        self.tokenizer = SimpleTokenizer(context_length=length)
         self._tokens = functools.lru_cache(maxsize=100_000)(self._encode)
 
     def _encode(self, prompt: str) -> list[int]:
@@ -52,16 +53,15 @@ class HPSv2(Reward):
         return self.tokenizer(prompt)[0].tolist()
 
     def score(self, pixels: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        distinct = list(dict.fromkeys(prompts))
-        places = {prompt: place for place, prompt in enumerate(distinct)}
+        distinct, rows = distinct_rows(prompts)
         tokens = torch.tensor([self._tokens(p) for p in distinct], device=pixels.device)
         text = self.clip.encode_text(tokens).float()
         image = self.clip.encode_image(pixels).float()
-        return nn.functional.cosine_similarity(image, text[[places[p] for p in prompts]])
+        return nn.functional.cosine_similarity(image, text[rows])
 
 
 def with_linear_attention(model: nn.Module) -> nn.Module:
-    """The same model with `Attention` for torch's own; changed in place."""
+    """Replace torch's attention by `Attention`, in place; returns the model."""
     for module in list(model.modules()):
         if isinstance(getattr(module, "attn", None), nn.MultiheadAttention):
             module.attn = Attention(module.attn)
@@ -78,28 +78,21 @@ class Attention(nn.Module):
         with torch.device("meta"):
             self.in_proj, self.out_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.in_proj.weight, self.in_proj.bias = published.in_proj_weight, published.in_proj_bias
-        self.out_proj.weight, self.out_proj.bias = (published.out_proj.weight, published.out_proj.bias)
+        self.out_proj.weight, self.out_proj.bias = published.out_proj.weight, published.out_proj.bias
 
     def forward(self, x, key, value, need_weights=False, attn_mask=None):
-        """x [n,tokens,width], its own key and value; returns the same shape in a tuple, as torch's."""
+        """x [n,tokens,width] is also key and value; returns that shape in a tuple, like torch's."""
         parts = self.in_proj(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         out = nn.functional.scaled_dot_product_attention(*parts, attn_mask=attn_mask)
         return (self.out_proj(out.transpose(1, 2).flatten(2)),)
 
 
 def build(architecture: str) -> open_clip.CLIP:
-    """The model on the meta device: shapes without numbers. Raises BadInput for an unknown architecture."""
-    if architecture.endswith(".json"):
-        config = read_architecture(architecture)
-    else:
-        config = open_clip.get_model_config(architecture)
+    """The model on the meta device: shapes without values. Raises BadInput for an unknown architecture."""
+    read = read_architecture if architecture.endswith(".json") else open_clip.get_model_config
+    config = read(architecture)
     try:
         with torch.device("meta"):
             return open_clip.CLIP(**config)
     except (TypeError, AttributeError) as error:
-        raise BadInput(f"architecture: {architecture} is none that open_clip knows ({error})") from None
-
-
-def _causal(length: int) -> torch.Tensor:
-    """The text tower's mask [length,length]: a buffer that the weights do not hold."""
-    return torch.full((length, length), float("-inf")).triu_(1)
+        raise BadInput(f"architecture: {architecture} is not one that open_clip knows ({error})") from None

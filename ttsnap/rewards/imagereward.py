@@ -1,4 +1,4 @@
-"""ImageReward (arXiv 2304.05977) on transformers' own BLIP classes, with the published weights' keys mapped."""
+"""ImageReward (arXiv 2304.05977) on transformers' BLIP classes, which the published weights' names are mapped to."""
 
 import functools
 import re
@@ -48,11 +48,9 @@ class ImageReward(Reward):
     def __init__(self, path: str = "models/ImageReward", file: str = "ImageReward.pt"):
         """path: a folder with the weights `file`, BLIP's med_config.json and BERT's vocab.txt."""
         super().__init__()
-        folder = Path(resolve(path))
-        hint = "ttsnap download --only ImageReward puts it under models/"
+        folder, hint = Path(resolve(path)), "ttsnap download --only ImageReward puts it under models/"
         weights = folder / file
-        state = read_weights(weights, hint)
-        state = {name: value for name, value in state.items() if not re.search(UNUSED, name)}
+        state = {name: v for name, v in read_weights(weights, hint).items() if not re.search(UNUSED, name)}
         vision = {vision_name(n): v for n, v in _part(state, "blip.visual_encoder.").items()}
         text, head = _part(state, "blip.text_encoder."), _part(state, "mlp.layers.")
         rest = [n for n in state if not n.startswith(("blip.visual_encoder.", "blip.text_encoder.", "mlp."))]
@@ -69,7 +67,7 @@ class ImageReward(Reward):
         self.version = model_version(folder, (file, "med_config.json", "vocab.txt"))
         self.tokenizer = bert_tokenizer(folder / "vocab.txt", hint)
         words, known = len(self.tokenizer), self.text.config.vocab_size
-        if words != known:  # its last two words would get other numbers
+        if words != known:  # the last two words would get wrong numbers
             raise BadInput(f"{folder / 'vocab.txt'}: {words} words, the weights know {known}; download it again")
         self._tokens = functools.lru_cache(maxsize=100_000)(self._encode)
 
@@ -87,11 +85,8 @@ class ImageReward(Reward):
 
 
 def vision_name(name: str) -> str:
-    """A published tensor name of the image tower as transformers calls it."""
-    for pattern, ours in VISION_NAMES:
-        if re.search(pattern, name):
-            return re.sub(pattern, ours, name)
-    return name
+    """transformers' name of a tensor of the published image tower."""
+    return next((re.sub(pattern, ours, name) for pattern, ours in VISION_NAMES if re.search(pattern, name)), name)
 
 
 def vision_config(state: dict, path: Path) -> BlipVisionConfig:
@@ -123,14 +118,14 @@ def text_model(med: dict, image_width: int) -> BlipTextModel:
     config = BlipTextConfig(
         **{name: med[name] for name in names if name in med},
         encoder_hidden_size=image_width,
-        is_decoder=True,  # what transformers calls having cross-attention
+        is_decoder=True,  # transformers' switch for cross-attention
         attn_implementation="eager",
     )
     return BlipTextModel(config, add_pooling_layer=False)
 
 
 def bert_tokenizer(vocab: Path, hint: str) -> BertTokenizer:
-    """BERT's uncased tokenizer with BLIP's two words added, as ImageReward has it."""
+    """BERT's uncased tokenizer with BLIP's two extra words, as in ImageReward."""
     if not vocab.is_file():
         raise BadInput(f"{vocab}: no such file; {hint}")
     tokenizer = BertTokenizer(vocab=str(vocab), do_lower_case=True)

@@ -23,10 +23,10 @@ def make_trainable(reward: Reward, lora: dict | None) -> dict[str, torch.nn.Para
 
 
 def save_level(path: str | Path, parameters: dict[str, torch.Tensor], about: dict) -> None:
-    """Write a level's checkpoint. `about` goes into its metadata as JSON.
+    """Write a level's checkpoint, with `about` in its metadata as JSON.
 
-    It holds level, lora, version, `reward`: what the base reward was made from, `images`: what made the training
-    images, and figures.
+    about: level, lora, version, figures; `reward`: what the base reward was made from; `images`: what made the training
+    images.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in parameters.items()}
     with replacing(path) as temporary:
@@ -35,7 +35,7 @@ def save_level(path: str | Path, parameters: dict[str, torch.Tensor], about: dic
 
 @reads("a level checkpoint of ttsnap", "run finetune again")
 def read_about(path: str | Path) -> dict:
-    """The metadata of a level's checkpoint. Raises BadInput when the file is not one."""
+    """The metadata of a level's checkpoint. Raises BadInput for any other file."""
     with reading(path, "not a level checkpoint of ttsnap"), safe_open(path, framework="pt") as file:
         about = json.loads((file.metadata() or {})["ttsnap"])
     try:
@@ -48,7 +48,7 @@ def read_about(path: str | Path) -> dict:
 
 
 def by_level(paths: Iterable[str]) -> dict[int, str]:
-    """{level: checkpoint} of checkpoints. Raises BadInput for two of one level."""
+    """{level: checkpoint}. Raises BadInput for two checkpoints of one level."""
     levels: dict[int, str] = {}
     for path in paths:
         level = read_about(path)["level"]
@@ -59,13 +59,12 @@ def by_level(paths: Iterable[str]) -> dict[int, str]:
 
 
 def check_noise_levels(path: str | Path, where: object, images: Mapping) -> None:
-    """Raise BadInput where a checkpoint was finetuned for other noise levels than those of some images.
+    """Raise BadInput where a checkpoint was finetuned for other noise levels than those of `images`, found in `where`.
 
-    where: what is made as `images` says. Step 5 of 20 is not as noisy as step 5 of 10.
+    Step 5 of 20 is not as noisy as step 5 of 10.
     """
-    about = read_about(path)["images"]
     remedy = "finetune on images of the same steps"
-    check_same(path, about, where, images, remedy, only=NOISE_LEVELS, known=True)
+    check_same(path, read_about(path)["images"], where, images, remedy, only=NOISE_LEVELS, known=True)
 
 
 def load_level(reward: Reward, path: str | Path) -> dict:
@@ -98,30 +97,26 @@ def load_level(reward: Reward, path: str | Path) -> dict:
 
 
 class LevelWeights:
-    """A reward with the weights of several levels held in memory: `use` swaps them, reading no file.
+    """A reward with the weights of several levels in memory: `use` swaps them, reading no file.
 
-    With adapters (LoRA) only those are held, with full checkpoints a copy of the reward per level:
-    on the reward's own device when half of its free memory takes them, else in main memory.
+    They are the adapters (LoRA), or a copy of the reward for each full checkpoint: on its device if half of the free
+    memory suffices, else in main memory.
     """
 
     def __init__(self, reward: Reward, checkpoints: dict[int, str | Path]):
-        """checkpoints: level → file. Raises BadInput as `load_level` does. `reward` is taken over."""
+        """checkpoints: level → file. Raises BadInput as `load_level` does. `reward` is changed in place."""
         self.reward, self.version = reward, {}
-        about = {level: read_about(path) for level, path in checkpoints.items()}
-        loras = [found["lora"] for found in about.values()]
-        for path, lora in zip(checkpoints.values(), loras, strict=True):
-            if lora != loras[0]:
-                raise BadInput(f"{path}: has LoRA {lora}, a checkpoint before it {loras[0]}; finetune all levels alike")
-        if loras and loras[0]:
-            make_trainable(reward, loras[0])
+        loras = {path: read_about(path)["lora"] for path in checkpoints.values()}
+        lora = next(iter(loras.values()), None)
+        for path, other in loras.items():
+            if other != lora:
+                raise BadInput(f"{path}: has LoRA {other}, a checkpoint before it {lora}; finetune all levels alike")
+        if lora:
+            make_trainable(reward, lora)
             reward.requires_grad_(False)
-        adapted = bool(loras and loras[0])
-        self.parameters = {
-            name: parameter
-            for name, parameter in (reward.named_parameters() if about else ())
-            if not adapted or "lora_" in name
-        }
-        self.place = self._place(len(about) + 1)
+        parameters = reward.named_parameters() if checkpoints else ()
+        self.parameters = {name: value for name, value in parameters if not lora or "lora_" in name}
+        self.place = self._place(len(checkpoints) + 1)
         self.weights = {None: self._copy()}
         for level, path in checkpoints.items():
             self.version[level] = load_level(reward, path)["version"]
@@ -130,7 +125,7 @@ class LevelWeights:
 
     @torch.inference_mode(False)
     def use(self, level: int | None) -> None:
-        """Give the reward the weights of a level, or with None its base weights."""
+        """Give the reward the weights of a level; None: its base weights."""
         for name, value in self.weights[level].items():
             self.parameters[name].data = value.to(self.device)
 

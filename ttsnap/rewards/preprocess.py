@@ -1,6 +1,6 @@
-"""From images in [0,1] to a reward's input, as the published codes do it; differentiable.
+"""From images in [0,1] to a reward's input, as the published code does it; differentiable.
 
-Published codes differ in how an image becomes a square (docs/rewards.md has the table):
+How an image becomes a square differs from reward to reward (docs/rewards.md has the table):
 crop    the shorter side to the size, the centre cut out
 pad     the longer side to the size, black around it
 squash  both sides to the size
@@ -13,31 +13,31 @@ import torch.nn.functional as F
 
 
 def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Bicubic with antialiasing, [n,3,h,w] → [n,3,height,width]; may overshoot [0,1], as torchvision's."""
+    """Bicubic with antialiasing, [n,3,h,w] → [n,3,height,width]; may overshoot [0,1], like torchvision's."""
     if images.shape[-2:] == (height, width):
         return images
     return F.interpolate(images, (height, width), mode="bicubic", antialias=True, align_corners=False)
 
 
 def resize_8bit(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """What PIL's bicubic resize makes of the 8-bit image, bit by bit: width first, each pass rounded.
+    """PIL's bicubic resize of the 8-bit image, bit for bit: width first, each pass rounded.
 
-    The rounding passes gradients on as if it were not there. Pillow 13 takes the height first for some images
-    more than twice as tall as wide; there a few pixels differ by a level.
+    Gradients ignore the rounding. Pillow 13 takes the height first for some images more than twice as tall as wide;
+    there a few pixels differ by one level.
     """
-    own_height, own_width = images.shape[-2:]
+    old_height, old_width = images.shape[-2:]
     levels = _rounded(images.double() * 255)
-    if own_width != width:
-        levels = _rounded(levels @ pil_weights(own_width, width).to(levels.device).T)
-    if own_height != height:
-        levels = _rounded(pil_weights(own_height, height).to(levels.device) @ levels)
+    if old_width != width:
+        levels = _rounded(levels @ pil_weights(old_width, width).to(levels.device).T)
+    if old_height != height:
+        levels = _rounded(pil_weights(old_height, height).to(levels.device) @ levels)
     return (levels / 255).to(images.dtype)
 
 
 @functools.lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def pil_weights(inside: int, outside: int) -> torch.Tensor:
-    """PIL's bicubic weights float64 [outside, inside] (a = −0.5), in its multiples of 2⁻²²."""
+    """PIL's bicubic weights float64 [outside, inside] (a = −0.5), in multiples of 2⁻²² as PIL has them."""
     scale = inside / outside
     stretch = max(1.0, scale)
     centre = (torch.arange(outside, dtype=torch.float64)[:, None] + 0.5) * scale
@@ -53,12 +53,12 @@ def pil_weights(inside: int, outside: int) -> torch.Tensor:
 
 
 def _rounded(levels: torch.Tensor) -> torch.Tensor:
-    """Whole levels 0…255; the gradient goes through."""
+    """Whole levels 0…255, with a straight-through gradient."""
     return levels + (levels.detach().add(0.5).floor().clamp(0, 255) - levels.detach())
 
 
 def crop(images: torch.Tensor, size: int, resize=resize_8bit, middle=lambda x: x // 2):
-    """Shorter side to `size`, then the central size×size; `middle` rounds the half of an odd rest."""
+    """Shorter side to `size`, then the central size×size; `middle` halves and rounds what is left over."""
     height, width = images.shape[-2:]
     shape = [int(size * side / min(height, width)) for side in (height, width)]
     images = resize(images, *shape)
@@ -81,7 +81,7 @@ def pad(images: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def squash(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Both sides to `size`, the aspect lost; not rounded to 8 bits."""
+    """Both sides to `size`, whatever the aspect ratio; not rounded to 8 bits."""
     return resize(images, size, size)
 
 

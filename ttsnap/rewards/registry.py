@@ -1,4 +1,4 @@
-"""Where a reward's class lives, without importing it."""
+"""Where a reward's class is defined and which options it takes, without importing it."""
 
 import ast
 import importlib.util
@@ -12,12 +12,11 @@ REQUIRED = object()
 
 
 def reward_target(kind: str) -> tuple[str, str]:
-    """Module and class name of a reward kind. Raises BadInput for a kind that is neither known nor a path."""
+    """Module and class name of a reward kind. Raises BadInput for a kind that is neither known nor an import path."""
     module, colon, name = KINDS.get(kind, kind).partition(":")
     if not (colon and module and name):
-        known = ", ".join(KINDS)
         raise BadInput(
-            f"reward kind {kind!r} is unknown: use one of {known}, or your class as package.module:Class"
+            f"reward kind {kind!r} is unknown: use one of {', '.join(KINDS)}, or your class as package.module:Class"
             f"{did_you_mean(kind, KINDS)}"
         )
     return module, name
@@ -29,11 +28,10 @@ def reward_module(kind: str) -> str:
 
 
 def check_options(kind: str, options: dict, kind_key: str, option_key: str) -> None:
-    """Raise BadInput, naming the key, for a kind that does not exist, options it does not take, files not there.
+    """Raise BadInput, naming the key, for an unknown kind, options it does not take, and files that do not exist.
 
-    kind_key names the kind; option_key is what stands before an option's name.
-
-    Reads the source of the class and imports nothing: what a reward needs is not there wherever a config is read.
+    kind_key: the key of the kind; option_key: the prefix of an option's key. Reads the source of the class and imports
+    nothing: what a reward needs is not installed everywhere a config is read.
     """
     try:
         module, name = reward_target(kind)
@@ -46,9 +44,8 @@ def check_options(kind: str, options: dict, kind_key: str, option_key: str) -> N
         return
     for option in options:
         if option not in takes:
-            known = ", ".join(takes)
             hint = did_you_mean(option, takes)
-            raise BadInput(f"{option_key}{option}: unknown key; {kind} takes {known}{hint}")
+            raise BadInput(f"{option_key}{option}: unknown key; {kind} takes {', '.join(takes)}{hint}")
     for option, default in takes.items():
         value = options.get(option, default)
         if value is REQUIRED:
@@ -58,7 +55,7 @@ def check_options(kind: str, options: dict, kind_key: str, option_key: str) -> N
 
 
 def identity(kind: str, options: dict, *, times: bool = True) -> dict:
-    """What a reward is made with, defaults included, its files by content (of large ones the times, too)."""
+    """A reward's options, defaults included, with files by their content (times: large ones also by their times)."""
     defaults = parameters(*reward_target(kind)) or {}
     known = {key: value for key, value in defaults.items() if value not in (REQUIRED, None)}
     texts = {key: str(value) for key, value in sorted((known | options).items())}
@@ -67,18 +64,18 @@ def identity(kind: str, options: dict, *, times: bool = True) -> dict:
 
 
 def parameters(module: str, name: str) -> dict[str, object] | None:
-    """What a class is made with, and `fit`: parameter → default, or REQUIRED; None where no source says it."""
+    """What a class takes, and `fit`: parameter → default, or REQUIRED; None where the source does not tell."""
     path = module_file(module)
     body = ast.parse(path.read_text(encoding="utf-8")).body if path else []
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
     while name in classes:
         for node in classes[name].body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                given = node.args
-                if given.vararg or given.kwarg or given.kwonlyargs:
+                signature = node.args
+                if signature.vararg or signature.kwarg or signature.kwonlyargs:
                     return None
-                names = [argument.arg for argument in given.args[1:]]
-                defaults = [getattr(default, "value", None) for default in given.defaults]
+                names = [argument.arg for argument in signature.args[1:]]
+                defaults = [getattr(default, "value", None) for default in signature.defaults]
                 defaults = [REQUIRED] * (len(names) - len(defaults)) + defaults
                 return dict(zip(names, defaults, strict=True)) | {"fit": None}
         base = (classes[name].bases or [None])[0]

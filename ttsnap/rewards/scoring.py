@@ -1,4 +1,4 @@
-"""Reading the images of a shard with one reward: as published, or at each level with its finetuned weights."""
+"""Scoring the images of a shard with one reward: as published, or with the finetuned weights of each level."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,9 @@ from ttsnap.storage.scores import Scores
 
 
 def levels_for(shard: Shard, checkpoints: Sequence[str]) -> dict[int, str]:
-    """{level: checkpoint} of checkpoints that are to read a shard's images.
+    """{level: checkpoint} for a shard's images.
 
-    Raises BadInput for two of one level, and for one that was finetuned for other noise levels than the shard's.
+    Raises BadInput for two checkpoints of one level, and for one finetuned for other noise levels than the shard's.
     """
     levels = by_level(checkpoints)
     for path in levels.values():
@@ -32,10 +32,10 @@ def score_shard(
     name: str,
     batch_size: int = 64,
 ) -> Scores:
-    """The rewards of a shard's images at some steps; all that it holds if not given.
+    """The rewards of a shard's images at some steps, by default all.
 
-    levels: {step: level checkpoint}; then these steps are read, each with its weights, which `reward` takes over.
-    name: what the reward is called. batch_size: images at once. Raises BadInput for checkpoints of another reward.
+    levels: {step: level checkpoint}; then these steps are scored, each with its weights, loaded into `reward`.
+    name: of the reward. batch_size: images at once. Raises BadInput for checkpoints of another reward.
     """
     about = {
         "kind": "noise_aware" if levels else "base",
@@ -54,4 +54,4 @@ def score_shard(
             versions[step] = load_level(reward, levels[step])["version"]
         images = Groups(shard.prompts, shard.images(step).__getitem__, no_targets)
         values.append(predict(reward, images, device, batch_size))
-    return Scores.of_shard(shard, np.stack(values, axis=2), steps, about | {"levels": versions})
+    return Scores.from_shard(shard, np.stack(values, axis=2), steps, about | {"levels": versions})

@@ -1,4 +1,4 @@
-"""Opening weights that others published: safetensors, or a torch file of plain tensors; never a pickle with code."""
+"""Opening published weights: safetensors, or a torch file of plain tensors; never a pickle that runs code."""
 
 import pickle
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from ttsnap.storage.files import read_json, reading
 def read_weights(path: str | Path, hint: str = "") -> dict[str, torch.Tensor]:
     """The tensors of a weights file, on the CPU; the inner `state_dict` where there is one.
 
-    hint: how to get the file, said when it is missing. Raises BadInput for a missing file, an HTML
-    page or other text saved as weights, a cut file, or a pickle that wants to run code.
+    hint: how to get the file when it is missing. Raises BadInput for a missing or truncated file, an HTML page or other
+    text saved as weights, and a pickle that would run code.
     """
     path = Path(path)
     with reading(path, "cannot be read", missing=hint), path.open("rb") as file:
@@ -30,9 +30,9 @@ def read_weights(path: str | Path, hint: str = "") -> dict[str, torch.Tensor]:
                 return load_file(path)
             found = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            code = "holds Python objects that could run code; only tensors are loaded"
-            what = code if "global" in str(error).lower() else "not a weights file"
-            raise BadInput(f"{path}: {what}") from None
+            if "global" not in str(error).lower():
+                raise BadInput(f"{path}: not a weights file") from None
+            raise BadInput(f"{path}: holds Python objects that could run code; only tensors are loaded") from None
     state = found.get("state_dict", found) if isinstance(found, Mapping) else found
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise BadInput(f"{path}: holds no table of tensors")
@@ -40,9 +40,9 @@ def read_weights(path: str | Path, hint: str = "") -> dict[str, torch.Tensor]:
 
 
 def fill(module: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:
-    """Give `module` exactly these weights as float32, also when it was built on the meta device.
+    """Give `module`, which may be on the meta device, exactly these weights as float32.
 
-    Raises BadInput naming the first tensor that is missing, not known or of another shape.
+    Raises BadInput naming the first tensor that is missing, unknown or of another shape.
     """
     wanted = module.state_dict()
     for name in wanted:
@@ -59,7 +59,7 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path)
 
 
 def read_architecture(path: str | Path) -> dict:
-    """A JSON file of an architecture. Raises BadInput when it is missing or no table."""
+    """A JSON file of an architecture. Raises BadInput when it is missing or not an object."""
     found = read_json(path)
     if not isinstance(found, dict):
         raise BadInput(f"{path}: not a table of an architecture")

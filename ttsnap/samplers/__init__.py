@@ -1,4 +1,4 @@
-"""One sampling loop for all model families, which share an interface: encode, init, step, decode; `run`."""
+"""One sampling loop, `run`, for all model families, which share an interface: encode, init, step, decode."""
 
 import warnings
 from pathlib import Path
@@ -12,13 +12,13 @@ from ttsnap.models.assets import how_to_get
 from ttsnap.models.checks import check_folder, own_size
 from ttsnap.models.device import check_device
 from ttsnap.models.weights import check_finite, quiet_libraries
-from ttsnap.samplers.base import Sampler, candidate_seed, run, to_bytes
+from ttsnap.pruning.seeds import candidate_seed
+from ttsnap.samplers.base import Sampler, run, to_bytes
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.flux import FluxSampler
-from ttsnap.samplers.place import place
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
-from ttsnap.samplers.whole import fuse_loras, open_models
+from ttsnap.samplers.whole import fuse_loras, open_models, place
 from ttsnap.settings.negtome import NegToMe
 from ttsnap.storage.files import one_line, read_json
 
@@ -48,8 +48,8 @@ def load_sampler(
 
     height, width in pixels; guidance ≤ 1 turns classifier-free guidance off (SDXL). offload, compile, slicing: see
     `place`. negtome: push the candidates of a group apart; one call of `run` is a group. A LoRA beside model_index.json
-    (`*lora.safetensors`, as Hyper-SD is published) is fused in. Raises `BadInput` for a missing folder, a pipeline of
-    another family, weights that do not open, and a size, number of steps or device that cannot be had.
+    (`*lora.safetensors`, as Hyper-SD is published) is fused in. Raises BadInput for a missing folder, a pipeline of
+    another family, weights that do not open, and a size, number of steps or device that is not available.
     """
     sampler_class = find_family(path, family)
     dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -71,8 +71,7 @@ def load_sampler(
     except BadInput:
         raise
     except Exception as error:  # a foreign folder can be broken in any way
-        why = f"{type(error).__name__}: {one_line(error)}"
-        raise BadInput(f"{path}: this model does not open ({why})") from error
+        raise BadInput(f"{path}: this model does not open ({type(error).__name__}: {one_line(error)})") from error
     for module in pipe.components.values():
         if isinstance(module, torch.nn.Module):
             module.eval().requires_grad_(False)
@@ -90,23 +89,19 @@ def load_sampler(
 def wrap_pipeline(
     pipe, *, steps: int, guidance: float, height: int | None = None, width: int | None = None, name: str = "pipeline"
 ) -> Sampler:
-    """A sampler on a diffusers pipeline that is open already, which is left as it is.
+    """A sampler on an open diffusers pipeline, which is not changed.
 
-    height, width in pixels, by default the model's. Raises `BadInput` for a pipeline of no known family, a size or a
-    number of steps that cannot be had.
+    height, width in pixels, by default the model's. Raises BadInput for a pipeline of no known family, and for a size
+    or number of steps that the model does not take.
     """
-    for sampler_class in FAMILIES.values():
-        if type(pipe) is sampler_class.pipeline_class:
-            denoiser = getattr(pipe, sampler_class.denoiser_name)
-            natural = own_size(denoiser.config, pipe.vae_scale_factor)
-            size = {"height": height or natural[0], "width": width or natural[1]}
-            return sampler_class(pipe, steps=steps, guidance=guidance, **size, name=name)
-    known = " or ".join(c.pipeline_class.__name__ for c in FAMILIES.values())
-    raise BadInput(f"pipeline: this is a {type(pipe).__name__}; expected {known}")
+    sampler_class = _class_for(type(pipe).__name__, "pipeline")
+    usual = own_size(getattr(pipe, sampler_class.denoiser_name).config, pipe.vae_scale_factor)
+    size = {"height": height or usual[0], "width": width or usual[1]}
+    return sampler_class(pipe, steps=steps, guidance=guidance, **size, name=name)
 
 
 def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:
-    """The sampler class for a diffusers folder or hub id; `BadInput` when there is none."""
+    """The sampler class for a diffusers folder or hub id. Raises BadInput where there is none."""
     if family is not None and family not in FAMILIES:
         raise BadInput(f"family: {family!r} is not one of {', '.join(FAMILIES)}")
     if not Path(path).is_dir() and (str(path).count("/") != 1 or str(path)[0] in "./~"):
@@ -116,24 +111,23 @@ def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:
     except (OSError, ValueError, KeyError, TypeError):
         where = "this folder" if Path(path).is_dir() else "a folder or hub model of this name"
         raise BadInput(f"{path}: no readable model_index.json in {where}{_hint(path)}") from None
-    for name, sampler_class in FAMILIES.items():
-        if sampler_class.pipeline_class.__name__ == pipeline and family in (None, name):
-            return sampler_class
-    wanted = (
-        FAMILIES[family].pipeline_class.__name__
-        if family
-        else " or ".join(c.pipeline_class.__name__ for c in FAMILIES.values())
-    )
-    raise BadInput(f"{path}: this is a {pipeline}; expected {wanted}")
+    return _class_for(pipeline, path, family)
+
+
+def _class_for(pipeline: str, where: str | Path, family: str | None = None) -> type[Sampler]:
+    classes = {c.pipeline_class.__name__: c for name, c in FAMILIES.items() if family in (None, name)}
+    if pipeline not in classes:
+        raise BadInput(f"{where}: this is a {pipeline}; expected {' or '.join(classes)}")
+    return classes[pipeline]
 
 
 def _hint(path: str | Path) -> str:
-    """How to fetch a published model that is not there; "" for any other."""
+    """How to download a published model; "" for any other."""
     return f"; {how}" if (how := how_to_get(str(path))) else ""
 
 
 def _unused(path: str | Path) -> dict[str, None]:
-    """The missing parts that model_index.json names and that no image needs, each as None."""
+    """The parts that model_index.json names, no image needs and the folder lacks, each as None."""
     if not Path(path).is_dir():
         return {}
     index = read_json(Path(path, "model_index.json"), infinities=True)

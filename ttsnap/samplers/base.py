@@ -1,4 +1,4 @@
-"""What all model families share: seeds, decoding, and the loop that can drop candidates."""
+"""What all model families share: noise, decoding, and the loop that can drop candidates."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -8,13 +8,10 @@ import torch
 
 from ttsnap.errors import BadInput, TtsnapError, warn_cut
 from ttsnap.models.weights import quiet_libraries
-from ttsnap.pruning.seeds import candidate_seed
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.negtome import Pusher, install
 from ttsnap.samplers.whole import check_open
 from ttsnap.settings.negtome import NegToMe
-
-__all__ = ["Sampler", "candidate_seed", "check_size", "run", "to_bytes", "warn_if_cut"]
 
 OnStep = Callable[[int, list[int], torch.Tensor], object]
 
@@ -22,14 +19,15 @@ OnStep = Callable[[int, list[int], torch.Tensor], object]
 class Sampler:
     """One text-to-image model with a fixed number of Euler steps, size and guidance.
 
-    Subclasses define `encode`, `join`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the device of the
-    sampler; the model runs in the dtype of its weights. Only `init` is random, and nothing depends on the batch:
+    Subclasses define `encode`, `join`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the sampler's
+    device; the model runs in the dtype of its weights. Only `init` is random, and no row depends on the others:
     candidates are dropped by indexing the latents. Gradients flow through `step` and `decode` unless the caller turns
     them off; the weights are frozen.
     """
 
     family = ""
     pipeline_class: type
+    denoiser_class: type
     denoiser_name = ""
     patch = 1  # side of a token, in latents
     text_tokens: int  # tokens of a prompt that the denoiser attends to
@@ -57,12 +55,12 @@ class Sampler:
             )
 
     def check_parts(self) -> None:
-        """Raise BadInput where a part of the pipeline is missing, or of a kind that is sampled otherwise."""
+        """Raise BadInput where a part of the pipeline is missing, or needs another way of sampling."""
         check_open(self.name, self.family, self.pipe)
 
     @property
     def device(self) -> torch.device:
-        """Where the latents live and the model computes, also when it is offloaded."""
+        """Where the latents live and the model computes, even when it is offloaded."""
         return self.pipe._execution_device
 
     def push_apart(self, settings: NegToMe) -> None:
@@ -70,7 +68,7 @@ class Sampler:
         self.pusher = install(self.denoiser, settings, self.family, self.guidance > 1)
 
     def encode(self, prompt: str):
-        """The condition of one prompt, for `step`. A prompt too long is cut, with a warning."""
+        """The condition of one prompt, for `step`. A prompt that is too long is cut, with a warning."""
         raise NotImplementedError
 
     def join(self, conditions: Sequence):
@@ -92,12 +90,9 @@ class Sampler:
         """Images [n, 3, H, W] in [0, 1], float32. Clamped pixels have no gradient: clamp=False."""
         config = self.vae.config
         latents = self._to_vae(denoised.float()) / config.scaling_factor
-        mean, std = config.get("latents_mean"), config.get("latents_std")
-        if mean is not None and std is not None:
-            mean, std = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, std))
-            latents = latents * std + mean
-        latents = latents + (config.get("shift_factor") or 0.0)
-        with _wide(self.vae):
+        mean, std = self._latent_statistics(latents)
+        latents = latents * std + mean + (config.get("shift_factor") or 0.0)
+        with upcast(self.vae):
             images = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0].float()
         images = images / 2 + 0.5
         return images.clamp(0, 1) if clamp else images
@@ -105,22 +100,23 @@ class Sampler:
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
         """The VAE's mean latents, float32 [n, …], of images [n, 3, H, W] in [0, 1]; `decode` inverts it."""
         config = self.vae.config
-        with _wide(self.vae):
+        with upcast(self.vae):
             moments = self.vae.encode((images * 2 - 1).to(self.vae.dtype))
         latents = moments.latent_dist.mean.float() - (config.get("shift_factor") or 0.0)
-        mean, std = config.get("latents_mean"), config.get("latents_std")
-        if mean is not None and std is not None:
-            mean, std = (latents.new_tensor(value).view(1, -1, 1, 1) for value in (mean, std))
-            latents = (latents - mean) / std
-        return latents * config.scaling_factor
+        mean, std = self._latent_statistics(latents)
+        return (latents - mean) / std * config.scaling_factor
+
+    def _latent_statistics(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Mean and standard deviation per channel, [1, C, 1, 1], that the VAE's config gives; 0 and 1 without any."""
+        mean, std = self.vae.config.get("latents_mean"), self.vae.config.get("latents_std")
+        known = mean is not None and std is not None
+        return (latents.new_tensor(value).view(1, -1, 1, 1) for value in ((mean, std) if known else (0.0, 1.0)))
 
     def describe(self) -> dict:
         """What makes the images, for the attributes of files: plain strings and numbers."""
-        negtome = {"negtome": self.pusher.describe()} if self.pusher else {}
-        version = {"model_version": self.version} if self.version else {}
         return {
             "model": self.name,
-            **version,
+            **({"model_version": self.version} if self.version else {}),
             "family": self.family,
             "scheduler": type(self.scheduler).__name__,
             "prediction_type": self.scheduler.config.get("prediction_type", "flow"),
@@ -129,7 +125,7 @@ class Sampler:
             "height": self.height,
             "width": self.width,
             "dtype": str(self.denoiser.dtype).removeprefix("torch."),
-            **negtome,
+            **({"negtome": self.pusher.describe()} if self.pusher else {}),
         }
 
     def _scheduler(self, steps: int):
@@ -137,7 +133,7 @@ class Sampler:
         raise NotImplementedError
 
     def _to_vae(self, latents: torch.Tensor) -> torch.Tensor:
-        """Latents as the VAE wants them, [n, C, h, w]."""
+        """Latents in the VAE's layout, [n, C, h, w]."""
         return latents
 
     def _noise(self, seeds: Sequence[int], channels: int) -> torch.Tensor:
@@ -156,8 +152,8 @@ class Sampler:
 
 
 @contextlib.contextmanager
-def _wide(vae) -> Iterator[None]:
-    """Within the block a VAE that overflows in float16 (`force_upcast`) is float32, as in its pipeline."""
+def upcast(vae) -> Iterator[None]:
+    """Within the block, a VAE that overflows in float16 (`force_upcast`, as SDXL's) is float32, as in its pipeline."""
     narrow = vae.dtype == torch.float16 and vae.config.force_upcast
     try:
         if narrow:
@@ -169,7 +165,7 @@ def _wide(vae) -> Iterator[None]:
 
 
 def check_size(height: int, width: int, multiple: int) -> None:
-    """Raise BadInput for a size in pixels that is no whole number of latents."""
+    """Raise BadInput for a size in pixels that is not a whole number of latents."""
     for key, value in (("height", height), ("width", width)):
         if value < multiple or value % multiple:
             raise BadInput(f"{key}: {value} is not a multiple of {multiple} pixels")
@@ -178,7 +174,7 @@ def check_size(height: int, width: int, multiple: int) -> None:
 def to_bytes(images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
     """Images float [n, 3, H, W] in [0, 1] of n prompts, as uint8 of the same shape.
 
-    Raises TtsnapError, naming the prompt, for pixels that are not finite: as bytes they would be plain black.
+    Raises TtsnapError, naming the prompt, for pixels that are not finite: they would become plain black.
     """
     broken = (~images.isfinite().flatten(1).all(1)).nonzero()
     if len(broken):
@@ -191,12 +187,11 @@ def to_bytes(images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
 
 @contextlib.contextmanager
 def warn_if_cut(tokenizer, limit: int, prompt: str) -> Iterator[None]:
-    """Warn as `notices.warn_cut` does when the text encoder reads only a prompt's first `limit` tokens.
+    """Warn when the text encoder reads only a prompt's first `limit` tokens (see `warn_cut`).
 
-    Within the block the libraries' warnings, which repeat the whole prompt, are off.
+    Within the block the libraries' own warnings, which repeat the whole prompt, are off.
     """
-    tokens = len(tokenizer(prompt, verbose=False).input_ids)
-    warn_cut(prompt, tokens, limit, "the model")
+    warn_cut(prompt, len(tokenizer(prompt, verbose=False).input_ids), limit, "the model")
     with quiet_libraries():
         yield
 
@@ -211,21 +206,20 @@ def run(
 ) -> tuple[torch.Tensor, list[int]]:
     """Denoise the candidates `seeds`; return (final latents [m, …], their ids).
 
-    prompt: a string, or what `sampler.encode` made of it; or a list of the latter, one per seed, for candidates of
-    several prompts. An id is a position in `seeds`.
-    on_step(step, ids, denoised) sees, after evaluation step+1, the Tweedie latents of all the candidates that are left,
-    row k of id ids[k]. It may return what to keep: positions in `ids`, or a mask as long as `ids`; None keeps all;
-    keeping nothing ends the run.
-    batch_size: candidates per denoiser call, at most; survivors are packed into full batches. A `MicroBatches` is used
-    as it is, and shrinks if memory runs out.
+    prompt: a string or its `sampler.encode`; or a list of encoded prompts, one per seed, for candidates of several
+    prompts. An id is a position in `seeds`.
+    on_step(step, ids, denoised) gets, after evaluation step+1, the Tweedie latents of all remaining candidates, row k
+    with the id ids[k]. It may return which to keep: positions in `ids`, or a mask as long as `ids`. None keeps all;
+    keeping none ends the run.
+    batch_size: most candidates per denoiser call; survivors are packed into full batches. A `MicroBatches` is used as
+    it is, and shrinks if memory runs out.
     """
     condition = sampler.encode(prompt) if isinstance(prompt, str) else prompt
     latents, ids = sampler.init(seeds), list(range(len(seeds)))
-    batches = batch_size
-    if not isinstance(batches, MicroBatches):
-        batches = MicroBatches(batch_size or max(1, len(latents)))
+    if not isinstance(batch_size, MicroBatches):
+        batch_size = MicroBatches(batch_size or max(1, len(latents)))
     for s in range(sampler.steps):
-        parts = batches(partial(_step, sampler, s, latents, ids, condition), len(ids))
+        parts = batch_size(partial(_step, sampler, s, latents, ids, condition), len(ids))
         latents, denoised = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         keep = on_step(s, list(ids), denoised) if on_step else None
         if keep is not None:
@@ -245,7 +239,7 @@ def _step(sampler: Sampler, s: int, latents: torch.Tensor, ids: list[int], condi
 
 
 def _check_reference(sampler: Sampler, s: int, ids: list[int], positions: list[int]) -> None:
-    """Raise ValueError where NegToMe will act again and the first image of the group is dropped or moved."""
+    """Raise ValueError where the first image of a group is dropped or moved although NegToMe will act again."""
     pusher = sampler.pusher
     if pusher and positions and s < sampler.steps and pusher.acts_at(float(sampler.timesteps[s])):
         if ids[positions[0]] != 0:

@@ -6,7 +6,7 @@ import torch
 
 from ttsnap.errors import TtsnapError
 
-SHARE = 0.8  # of the free memory that a micro-batch is allowed to take
+SHARE = 0.8  # of the free memory, which a micro-batch may use
 
 
 class MicroBatches:
@@ -19,9 +19,9 @@ class MicroBatches:
         self.size = size
 
     def __call__(self, function: Callable[[slice], object], rows: int) -> list:
-        """[function(slice(0, size)), function(slice(size, 2·size)), …] over so many rows.
+        """[function(slice(0, size)), function(slice(size, 2·size)), …] up to `rows`.
 
-        Raises TtsnapError when one row is too many.
+        Raises TtsnapError when memory does not suffice for one row.
         """
         results, done = [], 0
         while done < rows:
@@ -41,7 +41,7 @@ class MicroBatches:
 def rows_in_memory(function: Callable[[int], object], device: torch.device, most: int = 64) -> int:
     """How many rows, 1 to `most`, `function(rows)` can take at once on a CUDA device.
 
-    Estimated from its peak memory with one row and with two, and from the memory that is free.
+    Estimated from its peak memory with one row and with two, and from the free memory.
     """
 
     def peak(rows: int) -> int:
@@ -52,7 +52,7 @@ def rows_in_memory(function: Callable[[int], object], device: torch.device, most
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
 
-    function(1)  # the first call allocates things that belong to no row
+    function(1)  # the first call also allocates what later calls share
     first, both = peak(1), peak(2)
     torch.cuda.empty_cache()
     free = torch.cuda.mem_get_info(device)[0]

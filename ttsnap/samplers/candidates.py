@@ -20,8 +20,8 @@ def tweedie_images(
 ) -> np.ndarray:
     """uint8 [candidates, len(keep), H, W, 3]: the Tweedie images of the steps `keep`, ascending.
 
-    Only candidates of one prompt share a batch, so that no image depends on what else is in a shard. With NegToMe only
-    those of one `group` do, and a group is denoised at once.
+    Only candidates of one prompt share a batch, so that no image depends on the rest of a shard. With NegToMe, only
+    those of one `group` do, and a whole group is denoised at once.
     """
     at_once = None if group else batch_size
     group = group or candidates

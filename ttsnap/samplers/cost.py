@@ -1,13 +1,12 @@
-"""FLOP of a denoiser evaluation, a decode and a reward, counted on the meta device.
+"""FLOP of a denoiser evaluation, a decode and a reward, counted on the meta device from configs alone.
 
-2 FLOP per multiply-add, attention counted. Only configs are needed: no weights, no memory and no
-arithmetic. A decode or an evaluation costs n times as much for n candidates.
+2 FLOP per multiply-add, attention counted; n candidates cost n times as much as one.
 """
 
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, FluxTransformer2DModel
 from transformers import AutoConfig, CLIPConfig, CLIPModel
 
 from ttsnap.errors import BadInput
@@ -22,20 +21,19 @@ from ttsnap.settings.model import Model
 from ttsnap.storage.files import read_json
 
 GUIDANCE = Model.model_fields["guidance"].default
-DENOISERS = {"sdxl": UNet2DConditionModel, "flux": FluxTransformer2DModel, "sd15": UNet2DConditionModel}
 
 
 def on_meta(model_class: type, config) -> torch.nn.Module:
-    """A diffusers model from its config alone: shapes without numbers."""
+    """A diffusers model from its config, on the meta device: shapes without values."""
     with torch.device("meta"):
         return model_class.from_config(config).eval()
 
 
 def denoiser_flop(denoiser: torch.nn.Module, *, rows: int, columns: int, text_tokens: int, guided: bool = True) -> int:
-    """FLOP of one evaluation for one candidate, of a meta UNet (SDXL) or FLUX transformer.
+    """FLOP of one evaluation for one candidate, of a meta UNet or FLUX transformer.
 
-    rows, columns: of the latents as the VAE sees them (pixels / 8 in the published models).
-    guided: count both halves of classifier-free guidance (SDXL; FLUX has one evaluation anyway).
+    rows, columns: of the VAE's latents (pixels / 8 in the published models). guided: count both halves of
+    classifier-free guidance (UNets; FLUX has a single evaluation).
     """
     config = denoiser.config
     if isinstance(denoiser, FluxTransformer2DModel):
@@ -79,31 +77,27 @@ def clip_flop(config: CLIPConfig) -> int:
 
 
 def clip_tflop(path: str | Path) -> float:
-    """TFLOP of reading one image and one prompt with the transformers CLIP model of a folder, from its config alone."""
-    return clip_flop(read_clip_config(path)) / 1e12
-
-
-def read_clip_config(path: str | Path) -> CLIPConfig:
-    """The config of a transformers CLIP folder; `BadInput` when it is none."""
+    """`clip_flop` of a transformers CLIP folder, in TFLOP. Raises BadInput for any other folder."""
     try:
         config = AutoConfig.from_pretrained(path)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: no model config here ({error})") from None
     if not isinstance(config, CLIPConfig):
         raise BadInput(f"{path}: this is a {config.model_type} model; expected clip")
-    return config
+    return clip_flop(config) / 1e12
 
 
 def sampler_cost(sampler: Sampler) -> dict[str, float]:
     """TFLOP per candidate of this sampler: {"denoise": one evaluation, "decode": one image}."""
-    return _cost(
-        on_meta(type(sampler.denoiser), sampler.denoiser.config),
-        on_meta(type(sampler.vae), sampler.vae.config),
+    cost = config_cost(
+        type(sampler),
+        *(on_meta(type(part), part.config) for part in (sampler.denoiser, sampler.vae)),
         height=sampler.height,
         width=sampler.width,
         text_tokens=sampler.text_tokens,
         guided=sampler.guidance > 1,
     )
+    return {part: cost[part] for part in ("denoise", "decode")}
 
 
 def folder_cost(
@@ -114,37 +108,45 @@ def folder_cost(
     width: int | None = None,
     guidance: float = GUIDANCE,
 ) -> dict:
-    """The same for a local diffusers folder, from its config files alone.
+    """`config_cost` of a local diffusers folder, from its config files alone.
 
-    height, width: pixels, by default the model's own. Returns family, height, width, denoise,
-    decode (TFLOP). Raises `BadInput` when the folder is no pipeline of a known family.
+    height, width: pixels, by default the model's own. Raises BadInput when the folder is no pipeline of a known family.
     """
     path = Path(path)
     if not path.is_dir():
         raise BadInput(f"{path}: no such model folder")
     sampler_class = find_family(path, family)
     check_folder(path, sampler_class.family, weights=False)
-    name = sampler_class.denoiser_name
+
+    def model(model_class: type, part: str) -> torch.nn.Module:
+        return on_meta(model_class, read_json(path / part / "config.json", infinities=True))
+
     try:
-        denoiser = on_meta(DENOISERS[sampler_class.family], read_json(path / name / "config.json", infinities=True))
+        denoiser, vae = model(sampler_class.denoiser_class, sampler_class.denoiser_name), model(AutoencoderKL, "vae")
         if sampler_class is SDXLSampler and denoiser.config.addition_embed_type != "text_time":
             raise ValueError("the UNet is not SDXL's")
-        vae = on_meta(AutoencoderKL, read_json(path / "vae" / "config.json", infinities=True))
-        scale = _vae_scale(vae)
-        usual = own_size(denoiser.config, scale)
-        height, width = height or usual[0], width or usual[1]
-        check_size(height, width, sampler_class.patch * scale)
-        text_tokens = _text_tokens(path, sampler_class)
-        cost = _cost(denoiser, vae, height=height, width=width, text_tokens=text_tokens, guided=guidance > 1)
+        usual = own_size(denoiser.config, _vae_scale(vae))
+        tokens, guided = _text_tokens(path, sampler_class), guidance > 1
+        size = {"height": height or usual[0], "width": width or usual[1]}
+        return config_cost(sampler_class, denoiser, vae, **size, text_tokens=tokens, guided=guided)
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise BadInput(f"{path}: its configs do not make a model ({error})") from None
-    return {"family": sampler_class.family, "height": height, "width": width, **cost}
 
 
-def _cost(denoiser, vae, *, height, width, text_tokens, guided) -> dict[str, float]:
-    grid = {"rows": height // _vae_scale(vae), "columns": width // _vae_scale(vae)}
-    denoise = denoiser_flop(denoiser, **grid, text_tokens=text_tokens, guided=guided)
-    return {"denoise": denoise / 1e12, "decode": decode_flop(vae, **grid) / 1e12}
+def config_cost(
+    sampler_class: type[Sampler], denoiser, vae, *, height: int, width: int, text_tokens: int, guided: bool
+) -> dict:
+    """{"family", "height", "width", "denoise", "decode"} of meta models; the last two in TFLOP per candidate."""
+    scale = _vae_scale(vae)
+    check_size(height, width, sampler_class.patch * scale)
+    grid = {"rows": height // scale, "columns": width // scale}
+    return {
+        "family": sampler_class.family,
+        "height": height,
+        "width": width,
+        "denoise": denoiser_flop(denoiser, **grid, text_tokens=text_tokens, guided=guided) / 1e12,
+        "decode": decode_flop(vae, **grid) / 1e12,
+    }
 
 
 def _text_tokens(path: Path, sampler_class: type[Sampler]) -> int:

@@ -7,9 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_flop(function: Callable, *args, **kwargs) -> int:
-    """FLOP of one call, as torch.utils.flop_counter counts them: matrix products, convolutions
-    and attention; elementwise work is left out.
-    """
+    """FLOP of one call in matrix products, convolutions and attention; elementwise work is left out."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         function(*args, **kwargs)
     return counter.get_total_flops()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
 from ttsnap.errors import BadInput
@@ -26,14 +26,14 @@ class FluxSampler(Sampler):
 
     family = "flux"
     pipeline_class = FluxPipeline
+    denoiser_class = FluxTransformer2DModel
     denoiser_name = "transformer"
     patch = 2
     text_tokens = 512  # FluxPipeline's max_sequence_length
 
     def describe(self) -> dict:
-        """As of any sampler, but guidance 0 without a guidance embedding (FLUX.1-schnell): there it has no effect."""
-        about = super().describe()
-        return about if self.denoiser.config.guidance_embeds else about | {"guidance": 0.0}
+        """As for any sampler, but guidance 0 without a guidance embedding (FLUX.1-schnell), where it has no effect."""
+        return super().describe() | ({} if self.denoiser.config.guidance_embeds else {"guidance": 0.0})
 
     @torch.no_grad()
     def encode(self, prompt: str) -> FluxCondition:
@@ -42,15 +42,14 @@ class FluxSampler(Sampler):
             embeds, pooled, text_ids = self.pipe.encode_prompt(
                 prompt, device=self.device, max_sequence_length=self.text_tokens
             )
-        guidance = None
-        if self.denoiser.config.guidance_embeds:
-            guidance = torch.tensor([self.guidance], device=self.device)
+        guided = self.denoiser.config.guidance_embeds
+        guidance = torch.tensor([self.guidance], device=self.device) if guided else None
         return FluxCondition(embeds, pooled, text_ids, guidance)
 
     def join(self, conditions: Sequence[FluxCondition]) -> FluxCondition:
         """The conditions of n prompts as one, with a row for each."""
-        embeds, pooled = (torch.cat([getattr(c, k) for c in conditions]) for k in ("embeds", "pooled"))
-        return conditions[0]._replace(embeds=embeds, pooled=pooled)
+        rows = {part: torch.cat([getattr(c, part) for c in conditions]) for part in ("embeds", "pooled")}
+        return conditions[0]._replace(**rows)
 
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
         """The first latents, packed noise: row i is a function of seeds[i] alone."""

@@ -1,7 +1,7 @@
 """NegToMe (arXiv 2412.01339): pushing the images of a group away from its first one, for diversity.
 
-It works by attention processors around the model's. One call of the denoiser is one group; its first row (of each half
-of classifier-free guidance) is the reference, and is left as it is.
+Attention processors wrap the model's. One call of the denoiser is one group; its first row (of each half of
+classifier-free guidance) is the reference and stays as it is.
 """
 
 import torch
@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from ttsnap.errors import BadInput
 from ttsnap.settings.negtome import NegToMe
 
-# family: alpha, threshold, first and last timestep, as published
-PUBLISHED = {
+PUBLISHED_STRENGTH = {  # by family
     "flux": {"alpha": 1.2, "threshold": 0.65, "first": 1000.0, "last": 900.0},
     "sdxl": {"alpha": 2.5, "threshold": 0.7, "first": 950.0, "last": 800.0},
 }
@@ -21,8 +20,8 @@ SMALLEST_SIDE = 32  # of the feature maps that the published SDXL code touches
 def push(hidden: torch.Tensor, alpha: float, threshold: float, published: bool = False) -> torch.Tensor:
     """hidden [n,tokens,d] of one group → the same, rows 1… pushed away from row 0 (NegToMe, Section 3 and Algorithm 1).
 
-    published: as the published code does it, take the maximum over the image's tokens: token j is judged by the image
-    token that is nearest to reference token j, and that token's number picks the reference token to move away from.
+    published: like the published code, take the maximum over the image's tokens instead: token j is judged by the image
+    token nearest to reference token j, and that token's number picks the reference token to move away from.
     """
     unit = F.normalize(hidden, dim=-1)
     similarity = unit[1:] @ unit[0].T  # [n−1, tokens of the image, tokens of the reference]
@@ -33,14 +32,13 @@ def push(hidden: torch.Tensor, alpha: float, threshold: float, published: bool =
 
 
 class Pusher:
-    """What the processors of one model share: the settings, and where the denoiser is just now."""
+    """What the processors of one model share: the settings, and what they need to know of the current call."""
 
     def __init__(self, settings: NegToMe, family: str, halves: int):
         """halves: 2 with classifier-free guidance. Raises BadInput for a family without published values."""
-        if family not in PUBLISHED:
+        if family not in PUBLISHED_STRENGTH:
             raise BadInput(f"negtome: not for models of the {family} family")
-        given = {k: v for k, v in settings.model_dump().items() if v is not None}
-        values = PUBLISHED[family] | given
+        values = PUBLISHED_STRENGTH[family] | settings.model_dump(exclude_none=True)
         self.group, self.published = values["group"], values["variant"] == "published"
         self.alpha, self.threshold = values["alpha"], values["threshold"]
         self.first, self.last = values["first"], values["last"]
@@ -71,7 +69,7 @@ class Pusher:
         return torch.cat([push(part, self.alpha, self.threshold, self.published) for part in parts])
 
     def touches(self, tokens: int) -> bool:
-        """Whether a feature map of so many tokens is touched: all, but for the published SDXL code."""
+        """Whether to push a feature map of so many tokens: always, except in the published SDXL code."""
         if self.family == "flux" or not self.published:
             return True
         rows, columns = self.map
@@ -79,7 +77,7 @@ class Pusher:
 
 
 class PushAfter:
-    """SDXL: an attention processor that pushes what another one returns."""
+    """SDXL: an attention processor that pushes the output of the one it wraps."""
 
     def __init__(self, wrapped, pusher: Pusher):
         self.wrapped, self.pusher = wrapped, pusher
@@ -89,11 +87,8 @@ class PushAfter:
         return self.pusher(out) if self.pusher.on and self.pusher.touches(out.shape[1]) else out
 
 
-class PushImageTokens:
-    """FLUX: pushes the image tokens of the attention's output, before a joint block projects them."""
-
-    def __init__(self, wrapped, pusher: Pusher):
-        self.wrapped, self.pusher = wrapped, pusher
+class PushImageTokens(PushAfter):
+    """FLUX: pushes only the image tokens of the output, before a joint block projects them."""
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, *args, **kwargs):
         call = (attn, hidden_states, encoder_hidden_states, *args)
@@ -111,8 +106,7 @@ class PushImageTokens:
 
 def install(denoiser, settings: NegToMe, family: str, guided: bool) -> Pusher:
     """Set the processors on a UNet (SDXL) or FLUX transformer, once; return what they share."""
-    halves = 2 if family == "sdxl" and guided else 1
-    pusher = Pusher(settings, family, halves)
+    pusher = Pusher(settings, family, halves=2 if family == "sdxl" and guided else 1)
     wrap = PushImageTokens if family == "flux" else PushAfter
     processors = denoiser.attn_processors.items()
     denoiser.set_attn_processor({name: wrap(p, pusher) if _chosen(name, pusher) else p for name, p in processors})

@@ -20,11 +20,10 @@ class SD15Sampler(SDXLSampler):
 
     family = "sd15"
     pipeline_class = StableDiffusionPipeline
-    condition_type = SD15Condition
 
     @property
     def text_tokens(self) -> int:
-        """As many as the tokenizer returns."""
+        """As many as the tokenizer gives."""
         return self.pipe.tokenizer.model_max_length
 
     @torch.no_grad()

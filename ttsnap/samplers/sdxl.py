@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 
 from ttsnap.errors import BadInput
 from ttsnap.samplers.base import Sampler, warn_if_cut
@@ -26,21 +26,20 @@ class SDXLSampler(Sampler):
 
     family = "sdxl"
     pipeline_class = StableDiffusionXLPipeline
+    denoiser_class = UNet2DConditionModel
     denoiser_name = "unet"
-    condition_type: type = SDXLCondition
 
     @property
     def text_tokens(self) -> int:
-        """As many as the tokenizers return."""
+        """As many as the tokenizers give."""
         return self.pipe.tokenizer_2.model_max_length
 
     @torch.no_grad()
     def encode(self, prompt: str) -> SDXLCondition:
-        """Embed one prompt, and the empty one (or zeros, as the pipeline's config says) for CFG."""
-        pipe = self.pipe
+        """Embed one prompt and, for CFG, the empty one (or zeros, as the pipeline's config says)."""
         guided = self.guidance > 1
-        with warn_if_cut(pipe.tokenizer_2, self.text_tokens, prompt):
-            embeds, no_embeds, pooled, no_pooled = pipe.encode_prompt(
+        with warn_if_cut(self.pipe.tokenizer_2, self.text_tokens, prompt):
+            embeds, no_embeds, pooled, no_pooled = self.pipe.encode_prompt(
                 prompt, device=self.device, do_classifier_free_guidance=guided
             )
         if guided:
@@ -54,26 +53,21 @@ class SDXLSampler(Sampler):
         halves = range(2 if self.guidance > 1 else 1)
         columns = zip(*conditions, strict=True)  # the same part of every prompt
         joined = (torch.cat([part[h : h + 1] for h in halves for part in parts]) for parts in columns)
-        return self.condition_type(*joined)
+        return type(conditions[0])(*joined)
 
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
         """The first latents [n, C, h, w]: row i is noise of seeds[i] times the first σ."""
-        noise = self._noise(seeds, self.denoiser.config.in_channels)
-        return noise * self.scheduler.init_noise_sigma
+        return self._noise(seeds, self.denoiser.config.in_channels) * self.scheduler.init_noise_sigma
 
     def step(self, s: int, latents: torch.Tensor, condition: SDXLCondition) -> tuple[torch.Tensor, torch.Tensor]:
-        """One guided evaluation at σ_s: (next latents, Tweedie latents), [n, C, h, w] float32.
-
-        `condition`: of one prompt, or of n prompts (`join`).
-        """
+        """One guided evaluation at σ_s: (next latents, Tweedie latents), [n, C, h, w] float32."""
         n, halves, dtype = len(latents), 2 if self.guidance > 1 else 1, self.denoiser.dtype
         times = n * halves // len(condition.embeds)
         latents, sigma = latents.float(), self.sigmas[s]
         model_input = (latents / (sigma**2 + 1) ** 0.5).to(dtype).repeat(halves, 1, 1, 1)
         parts = (part.to(dtype).repeat_interleave(times, 0) for part in condition)
-        output = self.denoiser(model_input, self.timesteps[s], **self._conditioning(*parts), return_dict=False)[
-            0
-        ].float()
+        conditioning = self._conditioning(*parts)
+        output = self.denoiser(model_input, self.timesteps[s], **conditioning, return_dict=False)[0].float()
         if halves == 2:
             without, output = output.chunk(2)
             output = without + self.guidance * (output - without)
@@ -82,13 +76,12 @@ class SDXLSampler(Sampler):
 
     def _conditioning(self, embeds, pooled, time_ids) -> dict:
         """What the denoiser takes besides latents and timestep."""
-        added = {"text_embeds": pooled, "time_ids": time_ids}
-        return {"encoder_hidden_states": embeds, "added_cond_kwargs": added}
+        return {"encoder_hidden_states": embeds, "added_cond_kwargs": {"text_embeds": pooled, "time_ids": time_ids}}
 
     def _scheduler(self, steps: int) -> EulerDiscreteScheduler:
         # One step must start from pure noise; other spacings would start it from nearly none.
         one_step = {"timestep_spacing": "trailing"} if steps == 1 else {}
-        # The whole config is taken over, defaults included: Euler's defaults differ (betas, spacing).
+        # The whole config is copied, defaults included: Euler's defaults differ (betas, spacing).
         config = {k: v for k, v in self.pipe.scheduler.config.items() if k != "_use_default_values"}
         scheduler = EulerDiscreteScheduler.from_config(config, **one_step)
         most = scheduler.config.num_train_timesteps
@@ -101,7 +94,7 @@ class SDXLSampler(Sampler):
 def tweedie(prediction_type: str, output: torch.Tensor, x: torch.Tensor, sigma) -> torch.Tensor:
     """x̂0 from the model's output at x = x0 + σ·noise, shaped like `output`.
 
-    ε: DDPM (arXiv 2006.11239), Eq. 15; v: Imagen Video (arXiv 2210.02303), Section 2.4. Raises BadInput for another
+    ε: DDPM (arXiv 2006.11239), Eq. 15; v: Imagen Video (arXiv 2210.02303), Section 2.4. Raises BadInput for any other
     prediction type.
     """
     if prediction_type == "epsilon":

@@ -1,8 +1,8 @@
 """A real search: start many candidates, look at their Tweedie images, drop the weak, finish the rest.
 
-It drives the loop of `ttsnap.samplers.run` on several prompts in lock-step, so that the survivors of all of them still
-fill the micro-batches. Candidates are dropped by the simulator's rule (`survivors`, `ranks`, `best_first`), so on the
-same candidates both return the same one.
+`ttsnap.samplers.run` denoises several prompts in lock-step, so that the survivors of all of them still fill the
+micro-batches. Candidates are dropped by the simulator's rule (`survivors`, `ranks`, `best_first`), so given the same
+candidates both return the same one.
 """
 
 import time
@@ -25,14 +25,14 @@ SIDE = 128  # pixels of a preview's longer side, at most
 
 @dataclass
 class Look:
-    """What was seen of n candidates at one step, and which of them went on.
+    """What n candidates looked like at one step, and which were kept.
 
     ids          the n candidates, ascending
     rewards      {reward: float32 [n]}
-    noise_aware  {reward: whether noise-aware weights read them}
-    rank         int [n], 0 for the best; of several rewards by the sum of their ranks
-    kept         the candidates that went on, ascending; at the final step the pick alone
-    previews     uint8 [n, h, w, 3], the images seen, made small
+    noise_aware  {reward: whether noise-aware weights were used}
+    rank         int [n], 0 for the best; with several rewards by the sum of their ranks
+    kept         the candidates kept, ascending; at the final step the pick alone
+    previews     uint8 [n, h, w, 3], the images scaled down
     """
 
     step: int
@@ -49,11 +49,11 @@ class SearchResult:
     """The best image of a prompt and how it was found.
 
     image        uint8 [H, W, 3] of candidate `pick`, whose final base rewards are `rewards`
-    units        in which each reward is reported
+    units        of each reward in reports
     looks        those of the schedule, and the final one
     evaluations  of the denoiser, one for each candidate and step; `readings`: images looked at
-    seconds      {"encode", "denoise", "decode", "reward", "total", "cpu"}, as measured: an even share where several
-                 prompts were searched at once
+    seconds      {"encode", "denoise", "decode", "reward", "total", "cpu"}; an even share where several prompts were
+                 searched at once
     """
 
     prompt: str
@@ -69,14 +69,14 @@ class SearchResult:
 
 @dataclass
 class Batches:
-    """Micro-batches of the two parts of a search, which differ in the memory they need."""
+    """Micro-batches for the two parts of a search, which need different amounts of memory."""
 
     denoise: MicroBatches
     look: MicroBatches
 
     @classmethod
     def uniform(cls, size: int) -> "Batches":
-        """The same size for both."""
+        """`size` for both."""
         return cls(MicroBatches(size), MicroBatches(size))
 
 
@@ -91,12 +91,12 @@ def search_prompts(
     seed: int = 0,
     batches: Batches | None = None,
 ) -> list[SearchResult]:
-    """Search among `candidates` (ids ascending) of each prompt, as TTSnap (arXiv 2511.22242) prunes.
+    """Search among `candidates` (ids ascending) of each prompt by pruning as in TTSnap (arXiv 2511.22242).
 
-    At look s_j the max(1, round(n·α_j)) best of n go on; of those that finish, the one with the highest base reward is
-    returned. The final look always uses the base reward; the others use noise-aware weights where a verifier has them.
-    Images are rounded to 8 bits before they are read: what is judged is what is saved. Raises TtsnapError when a
-    verifier's value is not a number.
+    Look s_j keeps the best max(1, round(n·α_j)) of n candidates; of those that finish, the one with the highest base
+    reward is returned. The final look always uses the base reward; the others use noise-aware weights where a verifier
+    has them. Images are rounded to 8 bits before they are scored, so that the image saved is the image judged. Raises
+    TtsnapError when a reward is not a number.
     """
     batches = batches or Batches.uniform(8)
     clock = Clock(sampler.device)
@@ -111,7 +111,7 @@ def search_prompts(
 
 
 class _Pruner:
-    """The `on_step` of a search: looks where the schedule does, and returns which candidates go on.
+    """The `on_step` of a search: looks at the schedule's steps and returns which candidates to keep.
 
     The id of candidate c of prompt p in the run is p·N + (position of c in `candidates`).
     """
@@ -132,8 +132,7 @@ class _Pruner:
         if step not in self.keep:
             return None
         last = step == self.sampler.steps - 1
-        prompts = [self.prompts[p] for p in owners]
-        values, images, previews = self._see(None if last else step, prompts, denoised)
+        values, images, previews = self._see(None if last else step, [self.prompts[p] for p in owners], denoised)
         kept = []
         for p, result in enumerate(self.results):
             rows = np.flatnonzero(owners == p)
@@ -151,9 +150,12 @@ class _Pruner:
 
     def _look(self, step: int, prompt: str, ids: list[int], values, previews) -> Look:
         """One prompt's look; `values` float32 [R, n]."""
-        self._check(step, prompt, ids, values)
+        for reward, row in np.argwhere(~np.isfinite(values)):
+            raise TtsnapError(
+                f"{self.verifiers[reward].name} gave {values[reward, row]} for prompt {prompt[:60]!r}, candidate "
+                f"{ids[row]}, step {step}; fix the reward"
+            )
         order = best_first([ranks(row) for row in values])
-        kept = sorted(order[: self.keep[step]].tolist())
         last = step == self.sampler.steps - 1
         return Look(
             step=step,
@@ -161,7 +163,7 @@ class _Pruner:
             rewards={v.name: row for v, row in zip(self.verifiers, values, strict=True)},
             noise_aware={v.name: not last and step in v.levels for v in self.verifiers},
             rank=np.argsort(order),
-            kept=[ids[place] for place in kept],
+            kept=[ids[row] for row in sorted(order[: self.keep[step]])],
             previews=previews,
         )
 
@@ -172,17 +174,8 @@ class _Pruner:
             return see(self.sampler, self.verifiers, step, prompts[part], denoised[part], self.clock)
 
         values, images, previews = zip(*self.batches.look(look, len(denoised)), strict=True)
-        pictures = np.concatenate(images) if step is None else None
-        return np.concatenate(values, axis=1), pictures, np.concatenate(previews)
-
-    def _check(self, step: int, prompt: str, ids: list[int], values: np.ndarray) -> None:
-        bad = np.argwhere(~np.isfinite(values))
-        if len(bad):
-            reward, place = bad[0]
-            raise TtsnapError(
-                f"{self.verifiers[reward].name} gave {values[reward, place]} for prompt "
-                f"{prompt[:60]!r}, candidate {ids[place]}, step {step}; mend the reward"
-            )
+        images = np.concatenate(images) if step is None else None
+        return np.concatenate(values, axis=1), images, np.concatenate(previews)
 
 
 def see(
@@ -198,7 +191,7 @@ def see(
     if clock:
         clock.lap("decode")
     seen = images.float() / 255
-    # A copy each: a score function that works in place must not change what others see.
+    # A copy each, in case a score function works in place.
     values = np.stack([verifier.read(seen.clone(), prompts, step) for verifier in verifiers])
     if clock:
         clock.lap("reward")
@@ -221,10 +214,9 @@ def _pixels(images: torch.Tensor) -> np.ndarray:
 
 
 class Clock:
-    """Seconds by part; a lap first waits for the device to finish its work.
+    """Seconds by part; a lap first waits for the device.
 
-    "cpu" is the processor's time on this process: without a GPU, on a machine that others use too, it measures the
-    work better.
+    "cpu" is the CPU time of this process, the better measure without a GPU on a shared machine.
     """
 
     def __init__(self, device: torch.device):
@@ -233,9 +225,8 @@ class Clock:
         self._now()
 
     def parts(self) -> dict[str, float]:
-        """Seconds of each part, of all of them, and of the processor."""
-        total, cpu = sum(self.seconds.values()), time.process_time() - self.cpu
-        return {**self.seconds, "total": total, "cpu": cpu}
+        """Seconds of each part, of all of them, and of CPU time."""
+        return {**self.seconds, "total": sum(self.seconds.values()), "cpu": time.process_time() - self.cpu}
 
     def lap(self, part: str) -> float:
         """Add the time since the last lap to `part`, and return it."""

@@ -1,12 +1,12 @@
-"""The folder of a search: a picture, a strip and a trace for each prompt, and what they sum up to.
+"""The folder of a search: an image, a strip and a trace for each prompt, and their summary.
 
     images/NAME.png  strips/NAME.png  traces/NAME.json   the same bytes in every run
-    seconds/NAME.json                                    times, kept apart for that reason
+    seconds/NAME.json                                    times, which differ and so are kept apart
     summary.json     seconds.json                        of all prompts
-    measured.json                                        what a budget in seconds was converted by
+    measured.json                                        the times that converted a budget in seconds
 
 The trace is written last and names its settings: a prompt is finished when its trace has the settings of the run. NAME
-is made from the prompt alone, so that prompts may be added or moved.
+depends on the prompt alone, so that prompts may be added or moved.
 """
 
 import hashlib
@@ -26,19 +26,16 @@ from ttsnap.storage.prompts import file_name
 
 def fingerprint(settings: dict) -> str:
     """A digest of everything that a search's results depend on."""
-    text = json.dumps(settings, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def trace(result: SearchResult, plan: SearchPlan, settings: str, accepted: bool | None) -> dict:
-    """What is written of one prompt: every look, the pick, TFLOP by part, and no time."""
-    pick = {"candidate": result.pick, "rewards": result.rewards}
-    if accepted is not None:
-        pick["accepted"] = accepted
+    """The record of one prompt: every look, the pick, TFLOP by part, and no times."""
+    judged = {} if accepted is None else {"accepted": accepted}
     return {
         "prompt": result.prompt,
         "settings": settings,
-        "pick": pick,
+        "pick": {"candidate": result.pick, "rewards": result.rewards, **judged},
         "spent_tflop": plan.spent(result.evaluations, result.readings),
         "evaluations": result.evaluations,
         "readings": result.readings,
@@ -64,13 +61,13 @@ class Folder:
         self.path = Path(path)
 
     def finished(self, prompt: str, settings: str) -> tuple[dict, dict] | None:
-        """(trace, seconds) of a prompt that was searched with these settings; None if it was not."""
+        """(trace, seconds) of a prompt searched with these settings; None for any other."""
         name = file_name(prompt)
-        files = [self.path / f"{kind}/{name}.png" for kind in ("images", "strips")]
+        pictures = [self.path / f"{kind}/{name}.png" for kind in ("images", "strips")]
         trace, seconds = (self.path / f"{kind}/{name}.json" for kind in ("traces", "seconds"))
-        if not all(file.is_file() for file in (*files, trace, seconds)):
+        if not all(file.is_file() for file in (*pictures, trace, seconds)):
             return None
-        with foreign_content(trace, "the trace of a search", "delete it, and the prompt is searched again"):
+        with foreign_content(trace, "the trace of a search", "delete it to search the prompt again"):
             content = read_json(trace)
             same = content.get("settings") == settings and content.get("prompt") == prompt
             return (content, read_json(seconds)) if same else None
@@ -78,12 +75,13 @@ class Folder:
     def save(self, result: SearchResult, content: dict) -> None:
         """Write the result of one prompt, its trace last."""
         name = file_name(result.prompt)
-        self._trace(name).unlink(missing_ok=True)  # an older one must not vouch for new pictures
+        trace = self.path / f"traces/{name}.json"
+        trace.unlink(missing_ok=True)  # an older one must not vouch for new pictures
         for kind, picture in (("images", Image.fromarray(result.image)), ("strips", strip(result))):
             with replacing(self.path / f"{kind}/{name}.png") as temporary:
                 picture.save(temporary, "PNG")
         write_json(self.path / f"seconds/{name}.json", result.seconds)
-        write_json(self._trace(name), content)
+        write_json(trace, content)
 
     def drop_others(self, prompts: Sequence[str]) -> None:
         """Remove the results of all other prompts."""
@@ -94,7 +92,7 @@ class Folder:
                     path.unlink()
 
     def measured(self, settings: dict) -> dict | None:
-        """What a run with the same settings measured here: its number of candidates is kept."""
+        """Times and numbers of candidates that a run with the same settings measured here; None without one."""
         file = self.path / "measured.json"
         if not file.is_file():
             return None
@@ -106,42 +104,38 @@ class Folder:
         """Keep what was measured for a rerun."""
         write_json(self.path / "measured.json", {"settings": settings, "measured": measured})
 
-    def _trace(self, name: str) -> Path:
-        return self.path / f"traces/{name}.json"
-
 
 def overspent(seconds: list[dict], plan: SearchPlan) -> str | None:
-    """A note on the prompts that took longer than a budget in seconds; None where none did."""
+    """A note on the prompts that took longer than a budget in seconds; None if none did."""
     totals = [parts["total"] for parts in seconds]
     if plan.unit != "seconds" or max(totals) <= plan.budget:
         return None
     count = sum(total > plan.budget for total in totals)
     return (
         f"{count} of {len(seconds)} prompts took longer than the budget of {plan.budget:g} s,"
-        f" up to {max(totals):.3g} s: the machine was slower than when it was measured"
+        f" up to {max(totals):.3g} s: the machine was slower than during the measurement"
     )
 
 
 def timing(seconds: list[dict], plan: SearchPlan) -> dict:
-    """What seconds.json holds; `seconds`: of each prompt, by part."""
+    """The content of seconds.json; `seconds`: of each prompt, by part."""
     mean = {part: sum(times[part] for times in seconds) / len(seconds) for part in seconds[0]}
     return {"mean": mean, "measured_first": plan.measured, "prompts": seconds}
 
 
 def summarise(rows: list[dict], settings: dict, plan: SearchPlan, notes: list[str]) -> dict:
-    """What summary.json holds; `rows`: the traces, in the order of the prompts."""
-    count = len(rows)
+    """The content of summary.json; `rows`: the traces, in the order of the prompts."""
 
-    def mean(values) -> float:
-        values = list(values)
-        return float(min(sum(values) / count, max(values)))  # rounding must not put it above them
+    def mean(values: list) -> float:
+        return float(min(sum(values) / len(values), max(values)))  # rounding must not lift it above them
 
+    picks, spent = [row["pick"] for row in rows], [row["spent_tflop"] for row in rows]
     means = {
-        "rewards": {name: mean(row["pick"]["rewards"][name] for row in rows) for name in rows[0]["pick"]["rewards"]},
-        "spent_tflop": {part: mean(row["spent_tflop"][part] for row in rows) for part in rows[0]["spent_tflop"]},
+        "rewards": {name: mean([pick["rewards"][name] for pick in picks]) for name in picks[0]["rewards"]},
+        "spent_tflop": {part: mean([parts[part] for parts in spent]) for part in spent[0]},
     }
-    if "accepted" in rows[0]["pick"]:
-        means["accepted"] = mean(row["pick"]["accepted"] for row in rows)
+    if "accepted" in picks[0]:
+        means["accepted"] = mean([pick["accepted"] for pick in picks])
     return {
         "settings": settings,
         "candidates": plan.candidates,

@@ -1,6 +1,5 @@
 """Searching from Python: with a sampler, or with a diffusers pipeline and any scoring function."""
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
@@ -8,6 +7,7 @@ import torch
 from ttsnap.errors import BadInput
 from ttsnap.pruning.schedule import Schedule
 from ttsnap.samplers import Sampler, wrap_pipeline
+from ttsnap.samplers.base import upcast
 from ttsnap.search.core import SearchResult, search_prompts
 from ttsnap.search.plan import SearchPlan, make_plan, pick_batches, prompts_at_once
 from ttsnap.search.verifiers import FunctionVerifier, Score, Verifier
@@ -26,11 +26,11 @@ def search(
     first_candidate: int = 0,
     batch_size: int = 0,
 ) -> Iterator[tuple[SearchResult, SearchPlan]]:
-    """The best image of each prompt within `budget` per prompt ("tflop", "seconds" or "candidates" of best-of-N), and
-    the plan, which knows what it cost: `plan.spent(result.evaluations, result.readings)`.
+    """Yield, for each prompt, the best image within `budget` per prompt ("tflop", "seconds" or "candidates" of
+    best-of-N), and the plan, which gives its cost: `plan.spent(result.evaluations, result.readings)`.
 
-    Yields results as they come. first_candidate: id of the first seed; batch_size 0: by free memory. Raises BadInput as
-    `make_plan` does, when the first result is asked for.
+    first_candidate: id of the first seed; batch_size 0: by free memory. Raises BadInput as `make_plan` does, before the
+    first result.
     """
     verifiers = [verifiers] if isinstance(verifiers, Verifier) else list(verifiers)
     batches = pick_batches(sampler, verifiers, batch_size)
@@ -61,13 +61,13 @@ def search_pipeline(
     first_candidate: int = 0,
     batch_size: int = 0,
 ) -> list[SearchResult]:
-    """The best image of each prompt (`.image`, uint8 [H, W, 3]) and its trace (`.looks`), from any
-    StableDiffusionXLPipeline or FluxPipeline that is already open, on its device.
+    """The best image of each prompt (`.image`, uint8 [H, W, 3]) and its trace (`.looks`), from an open
+    StableDiffusionXLPipeline, FluxPipeline or StableDiffusionPipeline, on its device.
 
-    score(images float [n, 3, H, W] in [0, 1], prompt) → n values, higher is better; a mapping of several by name goes
-    by their rank sum. looks, keep: the schedule; none is best-of-N. noise_aware: scores to use at some looks, by step,
-    beside a single score. score_tflop: of one image, counted if not given. Model offload is not supported. Raises
-    BadInput as `make_plan` does, and for another pipeline.
+    score(images float [n, 3, H, W] in [0, 1], prompt) → n values, higher is better; several, given by name, are
+    combined by rank sum. looks, keep: the schedule; empty is best-of-N. noise_aware: scores to use at some looks, by
+    step, with a single score. score_tflop: of one image, by default counted. Model offload is not supported. Raises
+    BadInput as `make_plan` does, and for any other pipeline.
     """
     named = dict(score) if isinstance(score, Mapping) else {"score": score}
     if noise_aware and len(named) > 1:
@@ -77,25 +77,9 @@ def search_pipeline(
     sampler = wrap_pipeline(pipeline, steps=num_inference_steps, guidance=guidance_scale, height=height, width=width)
     schedule = Schedule(tuple(looks), tuple(keep))
     size, device = (sampler.height, sampler.width), sampler.device
-    with torch.inference_mode(), _upcast(pipeline.vae):
+    with torch.inference_mode(), upcast(pipeline.vae):
         verifiers = [
             FunctionVerifier(name, function, noise_aware, score_tflop, size, device) for name, function in named.items()
         ]
-        results = search(
-            sampler, verifiers, schedule, prompts, budget, unit, seed=seed,
-            first_candidate=first_candidate, batch_size=batch_size,
-        )  # fmt: skip
-        return [result for result, _ in results]
-
-
-@contextlib.contextmanager
-def _upcast(vae) -> Iterator[None]:
-    """Within the block a VAE that overflows in float16, as SDXL's does, is float32."""
-    half = vae.dtype == torch.float16 and vae.config.force_upcast
-    if half:
-        vae.float()
-    try:
-        yield
-    finally:
-        if half:
-            vae.half()
+        options = {"seed": seed, "first_candidate": first_candidate, "batch_size": batch_size}
+        return [result for result, _ in search(sampler, verifiers, schedule, prompts, budget, unit, **options)]

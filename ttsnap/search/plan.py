@@ -15,7 +15,7 @@ from ttsnap.samplers import MicroBatches, Sampler
 from ttsnap.samplers.batches import rows_in_memory
 from ttsnap.samplers.cost import sampler_cost
 from ttsnap.search.core import Batches, Clock
-from ttsnap.search.seconds import MARGIN, Seconds, at_once, measure, read_all, read_size
+from ttsnap.search.seconds import MARGIN, PROMPT, Seconds, at_once, measure, read_size
 from ttsnap.search.verifiers import Verifier
 
 CPU_BATCH = 8
@@ -25,10 +25,10 @@ CPU_BATCH = 8
 class SearchPlan:
     """A schedule and the number of candidates that it starts for each prompt.
 
-    best_of_n how many best-of-N could start: where a schedule starts no more, dropping some can only lose
-    budget    as it was given, in `unit`
+    best_of_n how many best-of-N could start: where a schedule starts no more, pruning can only lose
+    budget    in `unit`
     costs     TFLOP of one evaluation and of one look, which consists of `decode` and the rewards
-    measured  what was measured to convert a budget in seconds; None for the other units
+    measured  the times that converted a budget in seconds; None for the other units
     """
 
     schedule: Schedule
@@ -41,7 +41,7 @@ class SearchPlan:
     measured: dict | None = None
 
     def spent(self, evaluations: int, readings: int) -> dict[str, float]:
-        """TFLOP by part, of what was actually done."""
+        """TFLOP by part, for these evaluations and images read."""
         parts = {
             "denoise": evaluations * self.costs.denoise,
             "decode": readings * self.decode,
@@ -54,12 +54,12 @@ class SearchPlan:
 
     @property
     def finishing(self) -> int:
-        """How many of the candidates are denoised to the end."""
+        """How many candidates are denoised to the end."""
         return [self.candidates, *survivors(self.candidates, self.schedule.keep)][-1]
 
     @property
     def spends(self) -> float:
-        """TFLOP that one prompt takes."""
+        """TFLOP per prompt."""
         return float(self.costs.spent(self.candidates, self.schedule))
 
     def limit(self) -> float | None:
@@ -79,13 +79,13 @@ def make_plan(
     measured: dict | None = None,
     prompts: int = 1,
 ) -> SearchPlan:
-    """Count the costs of the model in use, and the candidates that `budget` pays for.
+    """Count the costs of this model, and the candidates that `budget` pays for.
 
-    Accounting is `whole`: keeping whole numbers of survivors never overspends.
-    TFLOP leave out the encoding of the text; seconds include all that a prompt takes from its text to its pick.
-    measured: what an earlier plan measured, whose number of candidates is kept. prompts: how many there will be, of
-    which some are searched at once. Raises BadInput for a schedule that does not suit the sampler, or a budget that
-    pays for less than one candidate or for more than MOST_CANDIDATES.
+    Accounting is `whole`: survivors are whole numbers, so a budget is never exceeded.
+    TFLOP leave out the encoding of the text; seconds include everything from the text to the pick.
+    measured: times and numbers of candidates of an earlier plan, to be kept. prompts: how many there will be, of which
+    some are searched at once. Raises BadInput for a schedule that does not suit the sampler, or a budget that pays for
+    less than one candidate or for more than MOST_CANDIDATES.
     """
     schedule.check(sampler.steps)
     check_budget(budget, unit)
@@ -99,8 +99,8 @@ def make_plan(
         if measured is None:
             measured = measure(sampler, verifiers, schedule, batches)
             seconds = Seconds(measured, sampler.steps, batches, prompts)
-            measured |= {"candidates": seconds.within(budget, schedule)}
-            measured |= {"best_of_n": seconds.within(budget, Schedule())}
+            measured["candidates"] = seconds.within(budget, schedule)
+            measured["best_of_n"] = seconds.within(budget, Schedule())
         else:  # warm up, so that the first prompts do not take longer than measured
             read_size(sampler, verifiers, schedule, batches, 1, Clock(sampler.device))
         candidates, best_of_n = measured["candidates"], measured["best_of_n"]
@@ -124,7 +124,7 @@ def make_plan(
 
 
 def check_budget(budget: float, unit: str) -> None:
-    """Raise BadInput for a budget that is no positive number, or that is of more candidates than can be started."""
+    """Raise BadInput for a budget that is not a positive number, or of more candidates than can be started."""
     if unit not in BUDGET_UNITS:
         raise BadInput(f"budget unit: {unit!r} is not one of {', '.join(BUDGET_UNITS)}")
     if not (np.isfinite(budget) and budget > 0):
@@ -140,19 +140,17 @@ def prompts_at_once(plan: SearchPlan, batches: Batches) -> int:
 
 @torch.inference_mode()
 def pick_batches(sampler: Sampler, verifiers: Sequence[Verifier], size: int = 0) -> Batches:
-    """Micro-batches of `size`; 0: as many as free memory takes on CUDA, 8 elsewhere.
-
-    Both kinds are halved if memory runs out all the same.
-    """
+    """Micro-batches of `size`; 0: as many as fit in free memory on CUDA, 8 elsewhere. Halved if memory runs out."""
     if size or sampler.device.type != "cuda":
         return Batches.uniform(size or CPU_BATCH)
-    condition, latents = sampler.encode("a photo"), sampler.init([0])
+    condition, latents = sampler.encode(PROMPT), sampler.init([0])
 
     def step(rows: int):
         return sampler.step(0, latents.repeat_interleave(rows, 0), condition)
 
     def look(rows: int):
-        read_all(sampler, verifiers, latents.repeat_interleave(rows, 0), "a photo")
+        images = sampler.decode(latents.repeat_interleave(rows, 0))
+        for verifier in verifiers:
+            verifier.read(images, [PROMPT] * rows, None)
 
-    sizes = [rows_in_memory(function, sampler.device) for function in (step, look)]
-    return Batches(*map(MicroBatches, sizes))
+    return Batches(*(MicroBatches(rows_in_memory(function, sampler.device)) for function in (step, look)))

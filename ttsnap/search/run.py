@@ -1,4 +1,4 @@
-"""The search of many prompts into a folder, where a run that was cut off goes on."""
+"""Searching many prompts into a folder; an interrupted run resumes there."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.levels import by_level, check_noise_levels
 from ttsnap.rewards.registry import identity, reward_module
 from ttsnap.samplers import Sampler
-from ttsnap.search.core import Batches, search_prompts
+from ttsnap.search.core import search_prompts
 from ttsnap.search.folder import Folder, fingerprint, overspent, summarise, timing, trace
 from ttsnap.search.plan import SearchPlan, make_plan, pick_batches, prompts_at_once
 from ttsnap.search.verifiers import RewardVerifier
@@ -29,7 +29,7 @@ Levels = Mapping[int, str]  # step → level checkpoint
 
 @dataclass(frozen=True)
 class SearchReward:
-    """A reward to search by: its kind, what its class takes, and its level checkpoints."""
+    """A reward to search by: its kind, the options of its class, and its level checkpoints."""
 
     name: str
     kind: str
@@ -39,7 +39,7 @@ class SearchReward:
 
 @dataclass(frozen=True)
 class SearchTask:
-    """What to search for. Several rewards go by their rank sum; budget: per prompt, in `unit`.
+    """What to search for. Several rewards are combined by rank sum; budget: per prompt, in `unit`.
 
     method           "best_of_n" (with an empty schedule), "ttsp" (base rewards alone) or "ttsnap"
     first_candidate  id of each prompt's first seed
@@ -66,23 +66,20 @@ def search_into(
     batch_size: int = 0,
     replace: bool = False,
 ) -> tuple[dict, dict]:
-    """Search every prompt that is not finished in the folder `out`; return what summary.json and seconds.json hold.
+    """Search every prompt not yet finished in the folder `out`; return the contents of summary.json and seconds.json.
 
-    weights: a digest of the sampler's weights, which finished prompts are known by. batch_size 0: by free memory.
+    weights: a digest of the sampler's weights, by which finished prompts are recognised. batch_size 0: by free memory.
     replace: remove the results of other prompts. Raises BadInput for checkpoints of other noise levels and as
-    `make_plan` does, TtsnapError where another run wrote over the results.
+    `make_plan` does, TtsnapError where another run has overwritten the results.
     """
     levels = [_levels(reward, task, sampler) for reward in task.rewards]
-    verifiers = [
-        RewardVerifier(reward.name, load_reward(reward.kind, device=str(sampler.device), **reward.options), checkpoints)
-        for reward, checkpoints in zip(task.rewards, levels, strict=True)
-    ]
+    opened = [load_reward(reward.kind, device=str(sampler.device), **reward.options) for reward in task.rewards]
+    names = [reward.name for reward in task.rewards]
+    verifiers = list(map(RewardVerifier, names, opened, levels))
     batches, folder = pick_batches(sampler, verifiers, batch_size), Folder(out)
     settings = describe(task, sampler, verifiers, levels, weights)
-    plan = make_plan(
-        sampler, verifiers, task.schedule, task.budget, task.unit, batches,
-        folder.measured(settings), len(prompts),
-    )  # fmt: skip
+    measured = folder.measured(settings)
+    plan = make_plan(sampler, verifiers, task.schedule, task.budget, task.unit, batches, measured, len(prompts))
     if plan.measured:
         folder.save_measured(settings, plan.measured)
     settings |= {"denoise_cost": plan.costs.denoise, "look_cost": plan.costs.look}
@@ -92,8 +89,7 @@ def search_into(
     if replace:
         folder.drop_others(prompts)
     rows, seconds = zip(*_finished(folder, prompts, digest), strict=True)
-    late = overspent(seconds, plan)
-    notes = notes_on(plan, task.method, verifiers) + ([late] if late else [])
+    notes = [*notes_on(plan, task.method, verifiers), *filter(None, [overspent(seconds, plan)])]
     summary, times = summarise(rows, settings, plan, notes), timing(seconds, plan)
     write_json(folder.path / "summary.json", summary)
     write_json(folder.path / "seconds.json", times)
@@ -102,8 +98,8 @@ def search_into(
 
 def _levels(reward: SearchReward, task: SearchTask, sampler: Sampler) -> dict[int, str]:
     """The checkpoints at the schedule's looks; none where the method reads base rewards."""
-    there = by_level(reward.checkpoints) if task.method == "ttsnap" else {}
-    levels = {step: there[step] for step in task.schedule.looks if step in there}
+    known = by_level(reward.checkpoints) if task.method == "ttsnap" else {}
+    levels = {step: known[step] for step in task.schedule.looks if step in known}
     for path in levels.values():
         check_noise_levels(path, "this search", sampler.describe())
     return levels
@@ -112,7 +108,7 @@ def _levels(reward: SearchReward, task: SearchTask, sampler: Sampler) -> dict[in
 def describe(
     task: SearchTask, sampler: Sampler, verifiers: Sequence[RewardVerifier], levels: Sequence[Levels], weights: str
 ) -> dict:
-    """Everything that the results depend on but the number of candidates, which follows from it."""
+    """Everything that the results depend on, except the number of candidates, which follows from it."""
     modules = [reward_module(reward.kind) for reward in task.rewards]
     modules += [CHECKERS[task.checker]] if task.checker else []
     return {
@@ -143,22 +139,13 @@ def describe(
     }
 
 
-def _search_unfinished(
-    folder: Folder,
-    digest: str,
-    plan: SearchPlan,
-    sampler: Sampler,
-    verifiers: Sequence[RewardVerifier],
-    prompts: Sequence[str],
-    task: SearchTask,
-    batches: Batches,
-) -> None:
-    """Search group by group, and save the prompts that have no result of these settings yet."""
+def _search_unfinished(folder: Folder, digest, plan, sampler, verifiers, prompts, task, batches) -> None:
+    """Search group by group, and save the prompts that have no result with these settings yet."""
     ids = range(task.first_candidate, task.first_candidate + plan.candidates)
     check = checker(task.checker) if task.checker else None
     groups = shards(list(prompts), prompts_at_once(plan, batches))
     for group in tqdm(groups, desc="search", unit="group of prompts", mininterval=5):
-        # A group is searched as a whole: alone, a prompt's last digits would not be the same.
+        # A group is searched as a whole: a prompt's last digits depend on its company.
         if all(folder.finished(prompt, digest) for prompt in group):
             continue
         for result in search_prompts(sampler, verifiers, plan.schedule, group, ids, seed=task.seed, batches=batches):
@@ -171,22 +158,21 @@ def _finished(folder: Folder, prompts: Sequence[str], digest: str) -> list[tuple
     """(trace, seconds) of every prompt."""
     found = [folder.finished(prompt, digest) for prompt in prompts]
     if None in found:
-        lost = prompts[found.index(None)]
         raise TtsnapError(
-            f"{folder.path}: what was found for {lost[:60]!r} is gone or was written over by another run;"
-            " give each run a folder of its own, and run it again"
+            f"{folder.path}: the result for {prompts[found.index(None)][:60]!r} is gone, or another run has overwritten"
+            " it; give each run a folder of its own, and run it again"
         )
     return found
 
 
 def notes_on(plan: SearchPlan, method: str, verifiers: Sequence[RewardVerifier]) -> list[str]:
-    """What a reader of the results should know: where pruning cannot gain, which looks use base rewards, seconds."""
+    """What a reader of the results should know: where pruning cannot gain, which looks use base rewards, timing."""
     looks, notes = plan.schedule.looks, []
     if method != "best_of_n" and not looks:
-        notes.append(f"{method}: the schedule drops nobody: this is best-of-N")
+        notes.append(f"{method}: the schedule has no looks, so this is best-of-N")
     if looks and plan.candidates <= plan.best_of_n:
         notes.append(
-            f"{method}: {plan.budget:g} {plan.unit} pay for {plan.candidates} candidates of this schedule and "
+            f"{method}: {plan.budget:g} {plan.unit} pay for {plan.candidates} candidates with this schedule and "
             f"{plan.best_of_n} of best-of-N: dropping some can only lose; raise the budget"
         )
     for verifier in verifiers if method == "ttsnap" else ():
@@ -194,7 +180,7 @@ def notes_on(plan: SearchPlan, method: str, verifiers: Sequence[RewardVerifier])
             notes.append(f"{verifier.name}: base reward at steps {missing}, which have no noise-aware checkpoint")
     if plan.measured:
         notes.append(
-            f"{plan.candidates} candidates fit {plan.budget:g} s per prompt by what was measured before the first "
+            f"{plan.candidates} candidates fit {plan.budget:g} s per prompt, as measured before the first one "
             "(measured.json): from the text to the pick, without opening the model and writing files"
         )
     return notes
@@ -203,8 +189,5 @@ def notes_on(plan: SearchPlan, method: str, verifiers: Sequence[RewardVerifier])
 def _announce(plan: SearchPlan, prompts: int) -> None:
     limit = plan.limit()
     spent = f"{plan.spends:.4g} of {limit:.4g} TFLOP" if limit else f"{plan.budget:g} s at most"
-    print(
-        f"search: {plan.candidates} candidates of each of {prompts} prompts start, {plan.finishing} finish: "
-        f"{spent} per prompt",
-        file=sys.stderr,
-    )
+    counts = f"{plan.candidates} candidates of each of {prompts} prompts start, {plan.finishing} finish"
+    print(f"search: {counts}: {spent} per prompt", file=sys.stderr)

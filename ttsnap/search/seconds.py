@@ -1,8 +1,8 @@
-"""How many seconds a search takes: measured on the model in use, predicted for any number of candidates.
+"""How many seconds a search takes: measured on this model, predicted for any number of candidates.
 
-The time of a call on n candidates grows with n, but not in proportion: for few, most of it is overhead. So calls are
-timed at several sizes, and a search is predicted call by call, with whole survivors, micro-batches as they are packed,
-and the prompts that are searched at once.
+The time of a call on n candidates grows with n, but not in proportion: with few, most of it is overhead. So calls are
+timed at several sizes, and a search is predicted call by call, with the survivors, micro-batches and lock-step prompts
+that it will have.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from ttsnap.samplers import Sampler, candidate_seed
 from ttsnap.search.core import Batches, Clock, see
 from ttsnap.search.verifiers import Verifier
 
-MARGIN = 0.1  # of a budget, kept back for what varies from call to call
-REPEATS = 2  # of which the slower one counts
+MARGIN = 0.1  # of a budget, reserved for variation from call to call
+REPEATS = 2  # the slower one counts
 PROMPT = "a photo"
 
 
 def at_once(candidates: int, schedule: Schedule, batches: Batches) -> int:
     """How many prompts to search in lock-step, so that the candidates that finish fill a micro-batch.
 
-    At most 32, and no more than 512 candidates in all, since the latents of all of them are held.
+    At most 32, and no more than 512 candidates in all, since all their latents are in memory.
     """
     finishing = [candidates, *survivors(candidates, schedule.keep)][-1]
     return max(1, min(round(batches.denoise.size / finishing), 32, 512 // candidates))
@@ -33,7 +33,7 @@ def at_once(candidates: int, schedule: Schedule, batches: Batches) -> int:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Predicts how long a search of `prompts` prompts takes, from what `measure` returned."""
+    """Predicts from `measured` (see `measure`) how long a search of `prompts` prompts takes."""
 
     measured: dict
     steps: int
@@ -41,13 +41,13 @@ class Seconds:
     prompts: int = 1
 
     def per_prompt(self, candidates: int, schedule: Schedule) -> float:
-        """Seconds per prompt, in the group of prompts where that is most."""
+        """Seconds per prompt, in the slowest group of prompts."""
         size = min(self.prompts, at_once(candidates, schedule, self.batches))
         sizes = {size, self.prompts % size or size}
         return max(self._group(size, candidates, schedule) / size for size in sizes)
 
     def within(self, budget: float, schedule: Schedule) -> int:
-        """The most candidates that take no longer than the budget less its margin, MOST_CANDIDATES + 1 at most."""
+        """The most candidates, up to MOST_CANDIDATES + 1, that take no longer than the budget less its margin."""
         allowed, found = budget * (1 - MARGIN), 0
         if self.per_prompt(MOST_CANDIDATES + 1, schedule) <= allowed:
             return MOST_CANDIDATES + 1
@@ -55,7 +55,7 @@ class Seconds:
             seconds = self.per_prompt(candidates, schedule)
             if seconds <= allowed:
                 found = candidates
-            elif seconds > 2 * allowed:  # a fuller micro-batch cannot make up for that
+            elif seconds > 2 * allowed:  # more than a fuller micro-batch can make up for
                 break
         return found
 
@@ -70,7 +70,7 @@ class Seconds:
         return float(total)
 
     def _calls(self, part: str, rows: int, size: int) -> float:
-        """Seconds of a part on so many rows, in micro-batches of `size`."""
+        """Seconds of a part on `rows` rows, in micro-batches of `size`."""
         times = self.measured[part]
         known = sorted(map(int, times))
 
@@ -83,10 +83,10 @@ class Seconds:
 
 @torch.inference_mode()
 def measure(sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule, batches: Batches) -> dict:
-    """Seconds, the slowest of REPEATS rounds after one that warms up.
+    """Seconds, the slowest of REPEATS rounds after a warm-up.
 
     {"encode": of a prompt, "start": of a candidate's noise, "denoise" and "look": {candidates in a call: seconds},
-    "change": of the weights, between one look and the next}
+    "change": of the weights, between two looks}
     """
     found: dict = {"denoise": {}, "look": {}}
     most = max(batches.denoise.size, batches.look.size)
@@ -95,8 +95,7 @@ def measure(sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule,
         rounds = [read_size(sampler, verifiers, schedule, batches, size, clock) for _ in range(REPEATS + 1)][1:]
         slowest = {part: max(seconds[part] for seconds in rounds) for part in rounds[0]}
         for part in ("denoise", "look"):
-            limit = getattr(batches, part).size
-            found[part][str(min(size, limit))] = slowest[part]
+            found[part][str(min(size, getattr(batches, part).size))] = slowest[part]
         found["start"] = slowest["start"] / size
         found["encode"], found["change"] = slowest["encode"], slowest["change"]
     return found
@@ -106,7 +105,7 @@ def measure(sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule,
 def read_size(
     sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule, batches: Batches, size: int, clock: Clock
 ) -> dict[str, float]:
-    """Do once what a search does, with `size` candidates or as many as a micro-batch takes; return seconds by part."""
+    """Run the parts of a search once, on `size` candidates or as many as a micro-batch takes; return their seconds."""
     clock.lap("start")
     condition = sampler.encode(PROMPT)
     seconds = {"encode": clock.lap("encode")}
@@ -127,10 +126,3 @@ def read_size(
     seconds["look"] = max(again)
     seconds["change"] = max(0.0, *(a - b for a, b in zip(first, again, strict=True)))
     return seconds
-
-
-def read_all(sampler, verifiers, denoised: torch.Tensor, prompt: str) -> None:
-    """One look, whose values are thrown away."""
-    images = sampler.decode(denoised)
-    for verifier in verifiers:
-        verifier.read(images, [prompt] * len(images), None)

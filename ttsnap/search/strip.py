@@ -1,4 +1,4 @@
-"""The strip picture of a search: what was seen of each candidate, which were dropped where, and which one won."""
+"""The strip of a search: every candidate at every look, where it was dropped, and which one won."""
 
 import math
 from pathlib import Path
@@ -16,13 +16,11 @@ INK, QUIET, DROPPED, WON = "#1d2530", "#5b6673", "#d55e00", "#009e73"
 def strip(result: SearchResult) -> Image.Image:
     """A row per candidate, the longest-lived first, a column per look, the reward below each image.
 
-    Dropped ones are grey and crossed out, the winner is framed. Many candidates stand in blocks side by side.
+    Dropped candidates are grey and crossed out, the winner is framed. Many candidates are set in blocks side by side.
     """
-    columns, last = len(result.looks), result.looks[-1]
-    order = _order(result)
-    line_count = len(last.rewards)
-    cell = (CELL + GAP, CELL + GAP + LINE * line_count)
-    block = columns * cell[0] + 3 * GAP + 20  # 20: the candidate's number
+    order, last = _order(result), result.looks[-1]
+    cell = (CELL + GAP, CELL + GAP + LINE * len(last.rewards))
+    block = len(result.looks) * cell[0] + 3 * GAP + 20  # 20: the candidate's number
     blocks = max(1, min(len(order), round(math.sqrt(len(order) * cell[1] / block))))
     rows = -(-len(order) // blocks)
     top = MARGIN + 3 * LINE + 2 * GAP
@@ -71,18 +69,17 @@ def _cell(sheet, draw, at, look: Look, candidate: int, result: SearchResult, las
         image = ImageOps.grayscale(image).convert("RGB")
         image = Image.blend(image, Image.new("RGB", image.size, "white"), 0.35)
     sheet.paste(image, at)
-    box = (at[0], at[1], at[0] + CELL - 1, at[1] + CELL - 1)
+    left, top, right, bottom = (at[0], at[1], at[0] + CELL - 1, at[1] + CELL - 1)
     if dropped and not last:
-        draw.line(box, fill=DROPPED, width=2)
-        draw.line((box[0], box[3], box[2], box[1]), fill=DROPPED, width=2)
+        draw.line((left, top, right, bottom), fill=DROPPED, width=2)
+        draw.line((left, bottom, right, top), fill=DROPPED, width=2)
     won = candidate == result.pick
     if won:
-        draw.rectangle((box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2), outline=WON, width=3)
+        draw.rectangle((left - 2, top - 2, right + 2, bottom + 2), outline=WON, width=3)
     for number, (name, values) in enumerate(look.rewards.items()):
-        value = result.units[name].reported(values[place])
-        text = f"{value:.4g}" + ("" if last or look.noise_aware[name] else " base")
-        where = (at[0], at[1] + CELL + 2 + LINE * number)
-        _text(draw, where, text, WON if won else INK, 10)
+        text = f"{result.units[name].reported(values[place]):.4g}"
+        text += "" if last or look.noise_aware[name] else " base"
+        _text(draw, (left, top + CELL + 2 + LINE * number), text, WON if won else INK, 10)
 
 
 def _text(draw, at, text: str, colour: str, size: int = 11) -> None:
@@ -90,5 +87,5 @@ def _text(draw, at, text: str, colour: str, size: int = 11) -> None:
 
 
 def _cut(text: str, width: int) -> str:
-    text, most = " ".join(text.split()), max(20, int(width / 7))
+    text, most = " ".join(text.split()), max(20, width // 7)
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,4 +1,4 @@
-"""What reads the images of a search: a reward with its level checkpoints, or any scoring function."""
+"""What scores the images of a search: a reward with its level checkpoints, or any function."""
 
 from collections.abc import Callable, Mapping
 from itertools import groupby
@@ -18,12 +18,12 @@ Score = Callable[[torch.Tensor, str], object]
 
 
 class Verifier:
-    """Reads images of prompts.
+    """Scores images for their prompts.
 
-    name, version  what the trace calls it
-    levels         the steps it reads with noise-aware weights; all others it reads with the base reward
-    tflop          of reading one image, the encoding of its prompt included
-    units          in which its values are reported
+    name, version  in the trace
+    levels         the steps it scores with noise-aware weights; all others with the base reward
+    tflop          of reading one image, including the encoding of its prompt
+    units          of its values in reports
     made_from      kind, weights and options of the reward; {} for a function
     """
 
@@ -35,9 +35,7 @@ class Verifier:
     made_from: dict = {}
 
     def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
-        """Values float32 [n] of images [n, 3, H, W] in [0, 1] for their n prompts, seen at `step`;
-        None: final images.
-        """
+        """Values float32 [n] of images [n, 3, H, W] in [0, 1] of n prompts, at `step`; None: final images."""
         raise NotImplementedError
 
 
@@ -50,23 +48,22 @@ class RewardVerifier(Verifier):
         self.weights = LevelWeights(reward, dict(checkpoints or {}))
         self.tflop = reward_tflop(reward)  # with the adapters that a checkpoint may have brought
         self.levels = frozenset(self.weights.version)
-        self.used: int | None = None
+        self.level: int | None = None  # whose weights are in use
 
     def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
         level = step if step in self.levels else None
-        if level != self.used:
+        if level != self.level:
             self.weights.use(level)
-            self.used = level
+            self.level = level
         with autocast(self.weights.device):
             return self.weights.reward(images, prompts).float().cpu().numpy()
 
 
 class FunctionVerifier(Verifier):
-    """score(images [n, 3, H, W] in [0, 1], prompt) → n values; `noise_aware`, step → such a function, are its
-    noise-aware variants.
+    """score(images [n, 3, H, W] in [0, 1], prompt) → n values; `noise_aware`: its variants by step.
 
-    tflop: of one image; if not given, that of the costliest of the functions, counted on an image of `size` (H, W):
-    only what torch computes is counted.
+    tflop: of one image; by default that of the costliest function, counted on an image of `size` (H, W), where only
+    torch's operations count.
     """
 
     def __init__(
@@ -82,8 +79,8 @@ class FunctionVerifier(Verifier):
         self.units, self.made_from = Units(label=name), {}
         self.levels = frozenset(self.noise_aware)
         if tflop is None:
-            image, functions = torch.zeros(1, 3, *size, device=device), self.noise_aware.values()
-            tflop = max(count_flop(function, image, "a") for function in (score, *functions)) / 1e12
+            image, functions = torch.zeros(1, 3, *size, device=device), (score, *self.noise_aware.values())
+            tflop = max(count_flop(function, image, "a") for function in functions) / 1e12
         self.tflop = float(tflop)
 
     def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
@@ -97,8 +94,7 @@ class FunctionVerifier(Verifier):
     def _values(self, values: object, count: int) -> np.ndarray:
         if isinstance(values, torch.Tensor):
             values = values.detach().float().cpu()
-        values = np.array(values, np.float32)  # a copy: the function may use this memory again
-        values = values.reshape(-1)
+        values = np.array(values, np.float32).reshape(-1)  # a copy: the function may reuse this memory
         if len(values) != count:
             raise BadInput(f"{self.name}: gave {len(values)} values for {count} images; give one for each")
         return values

@@ -1,4 +1,4 @@
-"""The processes of one training: what each does, and what they tell each other."""
+"""The processes of one training: which part each does, and what they exchange."""
 
 import os
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import torch.distributed as dist
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all of them; alone by default."""
+    """This process among all processes; alone by default."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this one writes files and shows progress."""
+        """Whether this process writes files and shows progress."""
         return self.rank == 0
 
     def add_up(self, tensors: list[torch.Tensor]) -> None:
@@ -28,7 +28,7 @@ class Processes:
                 tensor.copy_(total.view_as(tensor))
 
     def gather(self, values: dict) -> dict:
-        """The union of the tables of all processes, everywhere."""
+        """The union of all processes' tables, in every process."""
         if self.count == 1:
             return values
         tables: list = [None] * self.count
@@ -40,9 +40,9 @@ ALONE = Processes()
 
 
 def join(device: str) -> tuple[Processes, str]:
-    """Join the processes that `accelerate launch` or torchrun started; (this one, its device).
+    """Join the processes that `accelerate launch` or torchrun started: (this one, its device).
 
-    Without them this process is alone and keeps `device`.
+    Without them, this process is alone and keeps `device`.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:

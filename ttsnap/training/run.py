@@ -1,4 +1,4 @@
-"""One training: what it is, how far it has come, and what its processes share."""
+"""One training: its identity, its progress, and its processes' shares."""
 
 import hashlib
 import json
@@ -26,27 +26,25 @@ Item = TypeVar("Item")
 
 
 def run_identity(parameters: dict[str, nn.Parameter], about: object, *arrays: np.ndarray) -> str:
-    """A digest of all that a training depends on: its initial weights, what JSON can say, and arrays."""
+    """A digest of everything that a training depends on: its initial weights, `about` (JSON) and arrays."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    for value in parameters.values():
-        digest.update(value.detach().cpu().numpy().tobytes())
+    for array in (*arrays, *(value.detach().cpu().numpy() for value in parameters.values())):
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 
 class TrainingRun:
-    """The updates of some parameters, in place: counted, checked, saved, and shared among processes.
+    """Updates of some parameters, in place: counted, checked, saved, and shared among processes.
 
-    A run that was killed and is started again with the same arguments goes on from its saved state and ends with the
-    same weights.
+    A killed run that is started again with the same arguments resumes from its saved state and ends with the same
+    weights.
 
-    name        what its progress and its errors are called
-    identity    a saved state of another one is ignored; see `run_identity`
+    name        in progress bars and errors
+    identity    see `run_identity`; a saved state with another identity is ignored
     clip        largest norm of the gradient
-    schedule    of the learning rate, average: of the parameters; both move with every update
-    state       where progress is kept; None: nowhere
-    processes   each computes its share of every update; the first one alone writes and shows anything
+    schedule    of the learning rate, average: of the parameters; both advance with every update
+    state       where progress is saved; None: nowhere
+    processes   each computes its share of every update; only the first writes files and shows progress
     """
 
     def __init__(
@@ -64,7 +62,6 @@ class TrainingRun:
     ):
         self.name, self.identity, self.clip, self.state = name, identity, clip, state
         self.parameters, self.processes = parameters, processes
-        # What moves with the parameters, all with state_dict and load_state_dict
         parts = {"optimiser": optimiser, "schedule": schedule, "average": average}
         self.parts = {key: part for key, part in parts.items() if part is not None}
         self.history: list[list[float]] = []  # the losses of each update
@@ -72,7 +69,7 @@ class TrainingRun:
         self._restore()
 
     def remaining(self, plan: Sequence[Item]) -> Iterator[tuple[int, Item]]:
-        """(number, item) of each update that is left of the plan, numbered from 1; shows progress and saves it."""
+        """(number, item) of each remaining update of the plan, numbered from 1; shows and saves progress."""
         done, first = len(self.history), self.processes.first
         if done and first:
             print(f"{self.name}: goes on after update {done} of {len(plan)}", file=sys.stderr)
@@ -86,7 +83,7 @@ class TrainingRun:
         """One step of the optimiser.
 
         losses(*arguments): adds the gradients of this process's share of the loss to the parameters, and returns its
-        share of the terms that the loss is the sum of, [n]. Raises TtsnapError where a term is not finite.
+        share of the terms that add up to the loss, [n]. Raises TtsnapError where a term is not finite.
         """
         optimiser, parameters = self.parts["optimiser"], self.parameters.values()
         optimiser.zero_grad(set_to_none=True)
@@ -110,20 +107,18 @@ class TrainingRun:
         self.history.append(values)
 
     def save(self) -> None:
-        """Write the state, where one is kept."""
+        """Write the state, if there is a place for it."""
         self.saved = time.monotonic()
         if not (self.state and self.processes.first):
             return
-        values = {name: value.detach() for name, value in self.parameters.items()}
-        parts = {key: part.state_dict() for key, part in self.parts.items()}
-        about = {"identity": self.identity, "history": self.history}
+        saved = {"parameters": {name: value.detach() for name, value in self.parameters.items()}}
+        saved |= {key: part.state_dict() for key, part in self.parts.items()}
         with replacing(self.state) as temporary:
-            torch.save({"parameters": values, **parts, **about}, temporary)
+            torch.save({**saved, "identity": self.identity, "history": self.history}, temporary)
 
     def _restore(self) -> None:
-        """Go on from the saved state, where it belongs to this very run."""
-        names = ("parameters", *self.parts, "history")
-        saved = read_state(self.state, self.identity, names, self.parameters)
+        """Resume from the saved state, if it is of this run."""
+        saved = read_state(self.state, self.identity, ("parameters", *self.parts, "history"), self.parameters)
         if saved is None:
             return
         with torch.no_grad():

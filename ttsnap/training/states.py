@@ -1,4 +1,4 @@
-"""Saved states of long trainings: one whose bytes are broken is left out, one that cannot be read is an error."""
+"""Saved states of long trainings: a corrupt one is ignored, one that the system does not let us read is an error."""
 
 import sys
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from ttsnap.storage.files import one_line, why_unreadable
 def read_state(
     path: str | Path | None, identity: str, parts: tuple[str, ...], parameters: Mapping[str, torch.Tensor]
 ) -> dict | None:
-    """The state that the run `identity` saved at `path`: a table of its `parts`, tensors on the CPU.
+    """The state that the run `identity` saved at `path`: {part: value} with tensors on the CPU.
 
-    The first part is a table of the weights, named and shaped like `parameters`. None, so that the run starts from
-    its beginning, where there is no state, it is of another run, or (noted on stderr) its bytes are broken. Raises
-    BadInput where it may be whole but cannot be read.
+    The first part holds the weights, named and shaped like `parameters`. None, so that training starts over, if there
+    is no state, it is of another run, or (with a note on stderr) it is corrupt. Raises BadInput for a state that may be
+    intact but cannot be read.
     """
     if path is None or not Path(path).exists():
         return None
@@ -33,6 +33,5 @@ def read_state(
     except Exception as error:  # torch raises whatever it likes on broken bytes
         if cause := why_unreadable(path, error):
             raise BadInput(f"{path}: {cause}") from None
-        note = f"{path}: a broken saved state ({one_line(error)}); training starts from its beginning"
-        print(note, file=sys.stderr)
+        print(f"{path}: a broken saved state ({one_line(error)}); training starts over", file=sys.stderr)
         return None

@@ -1,4 +1,4 @@
-"""What learns: full weights or adapters; their moving average; and whole weights again for a checkpoint."""
+"""What learns: full weights or adapters; their moving average; and adapters merged for a checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +12,14 @@ from ttsnap.models.adapters import let_learn
 def trainable(module: nn.Module, lora: dict | None = None) -> dict[str, nn.Parameter]:
     """Let a generator learn: all weights, or new adapters on its linear layers and convolutions; see `let_learn`.
 
-    It stays in eval mode: running statistics are frozen, so that no sample depends on the others of its batch or on
-    how processes share it.
+    It stays in eval mode, with running statistics frozen, so that no sample depends on the rest of its batch.
     """
     return let_learn(module.eval(), lora, (nn.Linear, nn.Conv2d))
 
 
 @contextmanager
 def merged(module: nn.Module) -> Iterator[None]:
-    """Within the block the module has its adapters added to its own layers, and looks as if it never had any."""
+    """Within the block, the adapters are merged into the module's layers, as if there were none."""
     layers = [(name, m) for name, m in module.named_modules() if hasattr(m, "lora_A")]
     kept = {name: layer.get_base_layer().weight.detach().clone() for name, layer in layers}
     for name, layer in layers:
@@ -37,10 +36,9 @@ def merged(module: nn.Module) -> Iterator[None]:
 
 
 class Average:
-    """An exponential moving average of some tensors of a module, parameters for instance.
+    """An exponential moving average of tensors of a module, such as its parameters.
 
-    decay: from one update to the next. warm_up: above 0, the nth update has a decay of n / (n + warm_up) at most, so
-    that the first values are soon forgotten.
+    decay: per update; at most n / (n + warm_up) at the nth, so that the first values are soon forgotten.
     """
 
     def __init__(self, tensors: dict[str, torch.Tensor], decay: float, warm_up: int = 0):
@@ -49,7 +47,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move towards the tensors as they are."""
+        """Move towards the current tensors."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + self.warm_up))
         for name, value in self.tensors.items():
@@ -61,7 +59,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within the block the tensors hold their averages."""
+        """Within the block, the tensors hold their averages."""
         now = {name: value.detach().clone() for name, value in self.tensors.items()}
         self.write()
         try:
@@ -74,7 +72,7 @@ class Average:
         return {"values": self.values, "updates": self.updates}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         _copy(state["values"], self.values)
         self.updates = state["updates"]
 
