@@ -51,7 +51,7 @@ def test_patch_form_keeps_the_norm_of_every_patch(seed, c, p):
     assert torch.allclose(y[1, :, p : 2 * p, :p].flatten(), q[1] @ patch)
 
 
-def test_a_fixed_map_leaves_gaussian_moments():
+def test_a_fixed_map_preserves_gaussian_moments():
     n, d = 200_000, 8
     eps = normal(n, d, seed=3)
     z = rotate_vectors(eps, MAPS["cayley"](skew(normal(d, d, seed=4))))
@@ -85,14 +85,14 @@ def test_rotation_takes_eps_to_z(seed, d, angle, dtype):
     assert orthogonality_error(q) < tolerance
     assert torch.allclose(torch.linalg.det(q), torch.ones(3, dtype=dtype), atol=1e-4)
     assert torch.allclose(rotate_vectors(eps, q), z, atol=tolerance * 8)
-    if 1e-3 < angle < 3.1:  # what is orthogonal to both stays
+    if 1e-3 < angle < 3.1:  # anything orthogonal to both is fixed
         basis = torch.stack([eps, z], 1)
         x = normal(3, 1, d, seed=seed + 2).to(dtype)
         x = x - (torch.linalg.pinv(basis) @ (basis @ x.mT)).mT
         assert torch.allclose(rotation(x), x, atol=1e-3 if dtype == torch.float32 else 1e-9)
 
 
-def test_rotation_of_nothing_is_refused():
+def test_rotation_of_a_zero_vector_is_refused():
     with pytest.raises(ValueError, match="zero vector"):
         rotation_between(torch.zeros(1, 3), torch.ones(1, 3))
 
@@ -106,7 +106,7 @@ ORBITS = [
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 @pytest.mark.parametrize(("shape", "form"), ORBITS)
-def test_descent_is_the_same_alone_and_goes_on_from_its_state(shape, form, optimiser):
+def test_descent_is_independent_of_other_rows_and_continues_from_its_state(shape, form, optimiser):
     eps, target = normal(*shape), normal(*shape, seed=1)
 
     def objective(target):
@@ -123,12 +123,12 @@ def test_descent_is_the_same_alone_and_goes_on_from_its_state(shape, form, optim
     assert torch.allclose(alone.noise[0], whole.noise[2])
     again = make_orbit(eps, form, start=whole.state)
     assert torch.allclose(again.noise(again.first, torch.arange(5)), whole.noise)
-    harm = dict(steps=10, optimiser=optimiser, lr=5.0)  # a rate that only does harm
+    harm = dict(steps=10, optimiser=optimiser, lr=5.0)  # far too high a rate
     assert (descend(again, objective(target), **harm).best <= whole.best + 1e-12).all()
 
 
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
-def test_the_sphere_finds_what_is_nearest_on_the_orbit(optimiser):
+def test_the_sphere_finds_the_nearest_point_of_the_orbit(optimiser):
     """The point of the sphere nearest to y is ‖ε‖·y/‖y‖."""
     eps, y = normal(4, 12), normal(4, 12, seed=1) * 3
     found = descend(
@@ -145,8 +145,8 @@ def rosenbrock(z, rows=None):
     return (100 * (z[:, 1:] - z[:, :-1] ** 2) ** 2 + (1 - z[:, :-1]) ** 2).sum(1)
 
 
-def test_lbfgs_gets_through_a_bent_valley_and_never_rises():
-    """Rosenbrock's valley from many sides; Adam is nowhere near after as many steps."""
+def test_lbfgs_follows_a_curved_valley_and_never_rises():
+    """Rosenbrock's valley from many sides; Adam is far from the minimum after as many steps."""
     eps = normal(16, 4)
     found = descend(make_orbit(eps, "free"), rosenbrock, steps=150)
     local = (found.noise[:, 0] < 0).sum()  # it has a second minimum beside (−1, 1, 1, 1)
@@ -156,7 +156,7 @@ def test_lbfgs_gets_through_a_bent_valley_and_never_rises():
     assert (adam.best > 0.1).all()
 
 
-def test_rows_end_when_they_gain_no_more_and_cost_nothing_then():
+def test_rows_end_when_they_stop_gaining_and_are_evaluated_no_more():
     eps, seen = normal(6, 4), []
 
     def objective(z, rows):

@@ -1,7 +1,6 @@
 """The report in a real browser: Debian's chromium, headless.
 
-The workflow's own report is looked for at $TTSNAP_REPORT, by default results/report.html, which
-`make demo` leaves.
+The workflow's own report is expected at $TTSNAP_REPORT, by default results/report.html from `make demo`.
 """
 
 import html
@@ -23,11 +22,11 @@ FLAGS = [
     "--enable-logging=stderr", "--virtual-time-budget=20000",
 ]  # fmt: skip
 
-# What Snakemake's own page logs without fault of ours; the level of a line does not tell.
+# Harmless messages of Snakemake's own page, which log levels do not tell apart
 NO_ERROR = ["cdn.tailwindcss.com should not be used in production"]
 
-# Put at the end of a page: once everything has loaded and ACT is done, it writes down how large the
-# pictures came out, how far the page overflows its window, and what ACT has seen.
+# Appended to a page: after loading and running ACT, records the sizes of its pictures, how far the page overflows its
+# window, and what ACT saw.
 PROBE = """<script>
 addEventListener("load", async () => {
   const pause = time => new Promise(done => setTimeout(done, time)), seen = [];
@@ -44,7 +43,7 @@ addEventListener("load", async () => {
 });
 </script>"""
 
-# Follows every link of the first page, and comes back by the menu's way each time.
+# Follows every link of the first page, returning through the menu each time
 FOLLOW = """
 for (let n = 0; n < document.querySelectorAll(".pages a").length; n++) {
   const link = document.querySelectorAll(".pages a")[n];
@@ -62,7 +61,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not instal
 
 
 def look_at(page: Path, folder: Path, width: int = 1280, act: str = "") -> dict:
-    """Open a page, run the JavaScript `act`, and return what PROBE found and the console's "errors"."""
+    """Open a page, run the JavaScript `act`, and return PROBE's record with the console's "errors"."""
     probed = folder / f"{page.stem}.{width}.html"
     before, _, after = page.read_text(encoding="utf-8").rpartition("</body>")
     content = before + PROBE.replace("ACT", act) + "</body>" + after
@@ -124,7 +123,7 @@ needs_report = pytest.mark.skipif(
 
 @needs_report
 @pytest.mark.parametrize("width", [1280, 390])
-def test_report_opens_on_what_came_out(tmp_path, width):
+def test_report_opens_on_the_results(tmp_path, width):
     found = look_at(REPORT, tmp_path, width)
     assert found["width"] == width and found["over"] <= 0, "the report is wider than its window"
     assert "The best image for a prompt, out of a fixed amount of compute" in found["text"]

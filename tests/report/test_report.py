@@ -1,4 +1,4 @@
-"""Figures, tables, gallery and first page, from a small run with made-up numbers."""
+"""Figures, tables, gallery and first page, from a small synthetic run."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def summary_command(folder: Path, out: Path) -> list[str]:
     return [
         "report", "--part", "summary",
         "--tensor", *(f"{folder}/tensors/test.{reward}.h5" for reward in rewards),
-        "--simulation", *(f"{folder}/simulations/{of}.json" for of in (*rewards, "all")),
+        "--simulation", *(f"{folder}/simulations/{search}.json" for search in (*rewards, "all")),
         "--alignment", *(f"{folder}/alignment/test.{reward}.json" for reward in rewards),
         "--figure", f"{folder}/report/budget.pickscore.png", "--out", str(out),
     ]  # fmt: skip
@@ -47,7 +47,7 @@ def read(folder: Path, name: str) -> dict:
 
 
 def text_of(page: Path) -> str:
-    """What a reader sees of a page."""
+    """The visible text of a page."""
     content = re.sub(r"<style>.*?</style>", " ", page.read_text(), flags=re.S)
     return " ".join(re.sub(r"<[^>]+>", " ", content).split())
 
@@ -94,7 +94,7 @@ def test_gallery(folder):
             assert all(kept[:-1]) and kept[-1] == strip["finished"]
 
 
-def test_gallery_without_pruning_shows_strips_all_the_same(folder):
+def test_gallery_without_pruning_still_shows_strips(folder):
     tensor = read_tensor(folder / "tensors/test.pickscore.h5")
     simulation = read(folder, "simulations/pickscore.json")
     simulation["schedules"]["ttsnap"] = {"steps": [], "keep": []}
@@ -105,7 +105,7 @@ def test_gallery_without_pruning_shows_strips_all_the_same(folder):
     assert [len(strip["looks"]) for strip in shown["prompts"][0]["strips"]] == [4] * 4
 
 
-def test_pages_stand_alone(folder):
+def test_pages_are_self_contained(folder):
     pages = sorted((folder / "report").glob("*.html"))
     assert len(pages) == 5
     for page in pages:
@@ -115,7 +115,7 @@ def test_pages_stand_alone(folder):
     assert (folder / "report/gallery.pickscore.html").stat().st_size < 1_000_000
 
 
-def test_prompts_are_escaped_and_long_ones_do_no_harm(folder, tmp_path):
+def test_prompts_are_escaped_and_may_be_long(folder):
     tensor = read_tensor(folder / "tensors/test.pickscore.h5")
     shard = read_shard(folder / "images/test/0000.h5")
     shard.prompts[0] = tensor.prompts[0] = "<script>alert(1)</script> 猫 " + "x" * 10_000
@@ -126,7 +126,7 @@ def test_prompts_are_escaped_and_long_ones_do_no_harm(folder, tmp_path):
     assert "<script" not in page and "&lt;script&gt;" in page and "猫" in page
 
 
-def test_figures_are_pictures_with_the_same_bytes_every_time(folder, tmp_path):
+def test_figures_are_png_with_reproducible_bytes(folder, tmp_path):
     for name in ("budget.pickscore.png", "tau.pickscore.png"):
         command = report_parts(folder)[name]
         again = tmp_path / name
@@ -137,7 +137,7 @@ def test_figures_are_pictures_with_the_same_bytes_every_time(folder, tmp_path):
         assert b"tEXt" not in content
 
 
-def test_pages_have_the_same_bytes_every_time(folder, tmp_path):
+def test_pages_have_reproducible_bytes(folder, tmp_path):
     run(*summary_command(folder, tmp_path))
     for name in ("overview.html", "summary.json", "headline.txt"):
         assert (tmp_path / name).read_bytes() == (folder / "report" / name).read_bytes()
@@ -160,7 +160,7 @@ def test_figure_without_checker_levels_and_values(folder, tmp_path):
         assert Path(out).stat().st_size > 10_000
 
 
-def test_levels_table_says_where_the_start_was_kept(folder):
+def test_levels_table_shows_where_the_start_was_kept(folder):
     alignment = read(folder, "alignment/test.pickscore.json")
     levels = [read(folder, f"levels/pickscore/{level}.json") for level in LEVELS]
     table = levels_table(alignment, levels)
@@ -228,11 +228,11 @@ def test_summary_takes_the_largest_budget_at_which_all_are_simulated(folder):
         (0.1, 0.3, (-0.2, -0.1), [2], "gains more"),
         (-0.1, 0.3, (0.1, 0.2), [2], "includes 0"),
         (-0.3, -0.1, (0.1, 0.2), [2], "is worse"),
-        (-0.1, 0.1, (-0.1, 0.1), [], "prunes nobody"),
-        (0.1, 0.3, (0.0, 0.0), [9], "as TTSp"),
+        (-0.1, 0.1, (-0.1, 0.1), [], "prunes nothing"),
+        (0.1, 0.3, (0.0, 0.0), [9], "as does TTSp"),
     ],
 )
-def test_verdict_goes_only_as_far_as_the_intervals(low, high, difference, steps, says):
+def test_verdict_claims_no_more_than_the_intervals_support(low, high, difference, steps, says):
     search = {
         "gain": {"ttsnap": {"value": (low + high) / 2, "low": low, "high": high}},
         "gain_difference": dict(zip(("low", "high"), difference, strict=True)),

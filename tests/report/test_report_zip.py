@@ -1,4 +1,4 @@
-"""`snakemake --report results/report.zip`, what docs/start.md gives to runs with many figures."""
+"""`snakemake --report results/report.zip`, which docs/start.md recommends for runs with many figures."""
 
 import zipfile
 

@@ -1,4 +1,4 @@
 """Orthogonal noise: maps and rotations, orbits of a Gaussian draw, optimising on them, diagnostics.
 
-Tensors in, tensors out; what an objective is made of (a generator, a reward) comes from the caller.
+Tensors in, tensors out; generators and rewards come from the caller.
 """

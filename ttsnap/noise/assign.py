@@ -7,11 +7,11 @@ import torch
 from ttsnap.noise.descend import Optimum, descend
 from ttsnap.noise.orbits import gaussian_prior, make_orbit, per_sample
 
-HOW = ("steps", "optimiser", "lr", "tolerance")  # the settings of the descent
+DESCENT_SETTINGS = ("steps", "optimiser", "lr", "tolerance")
 
 
 class OneStep(Protocol):
-    """What assignment needs a one-step generator to do."""
+    """The interface of a one-step generator."""
 
     def latents(self, noise: torch.Tensor, condition) -> torch.Tensor:
         """x̂0 [B, …] of noise [B, …], differentiable; condition: tensors with B rows."""
@@ -29,7 +29,7 @@ def reconstruction(
     w_latent: float,
     w_pixel: float,
 ) -> torch.Tensor:
-    """[B]: w_lat·MSE(latent) + w_pix·L1(pixels) for each sample; targets: images [B, C, H, W] in [0, 1]."""
+    """[B]: w_lat·MSE(latent) + w_pix·L1(pixels) of each sample; targets: images [B, C, H, W] in [0, 1]."""
     latents = generator.latents(noise, condition)
     value = w_latent * per_sample((latents - target_latents).square())
     if w_pixel:
@@ -48,18 +48,17 @@ def assign(
 ) -> Optimum:
     """Assign a noise to each target: minimise w_lat·MSE(latent) + w_pix·L1(pixels) + w_drift·MSE(z, ε) + w_prior·KL.
 
-    eps [B, …]: the targets' base noise; start: the `state` of an earlier assignment, to go on from. settings: the keys
-    of settings.sft.Assign. The objective never ends above its value at the start.
+    eps [B, …]: the targets' base noise; start: the `state` of an earlier assignment to continue from; settings: the
+    keys of settings.sft.Assign. The objective never ends above its value at the start.
     """
-    weights = settings["latent"], settings["pixel"]
 
     def objective(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        part = [value[rows] for value in condition]
-        value = reconstruction(generator, z, part, target_latents[rows], targets[rows], *weights)
-        return value + regulariser(z, eps[rows], settings)
+        inputs = [value[rows] for value in condition], target_latents[rows], targets[rows]
+        loss = reconstruction(generator, z, *inputs, settings["latent"], settings["pixel"])
+        return loss + regulariser(z, eps[rows], settings)
 
     orbit = make_orbit(eps, settings["form"], settings["patch"], start)
-    return descend(orbit, objective, **{key: settings[key] for key in HOW})
+    return descend(orbit, objective, **{key: settings[key] for key in DESCENT_SETTINGS})
 
 
 def regulariser(z: torch.Tensor, eps: torch.Tensor, settings: dict) -> torch.Tensor | float:

@@ -1,4 +1,4 @@
-"""Descent on an orbit, all targets of a batch at once, each as if it were alone."""
+"""Descent on an orbit: all targets of a batch at once, but independent of each other."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from ttsnap.noise.orbits import Orbit
 
 @dataclass
 class Optimum:
-    """What a descent found for each row.
+    """The result of a descent for each row.
 
-    noise [B, …] and state [B, …] at its lowest objective; start, best float [B]; history float [steps+1, B], in which a
-    row that has ended keeps its last value; evaluations int [B].
+    noise [B, …] and state [B, …] at the lowest objective; start, best float [B]; history float [steps+1, B], where a
+    finished row keeps its last value; evaluations int [B].
     """
 
     noise: torch.Tensor
@@ -35,11 +35,11 @@ def descend(
     lr: float = 5e-2,
     tolerance: float = 0.0,
 ) -> Optimum:
-    """Minimise objective(z, rows) → [n] over the orbit, and keep the best z of each row, the first one included.
+    """Minimise objective(z, rows) → [n] over the orbit; return the best z of each row, so `best` never exceeds `start`.
 
-    So `best` is never above `start`. rows [n]: the rows of the orbit that z [n, …] belongs to. A step is one evaluation
-    with its gradient. optimiser: "lbfgs" ends a row when its last ten steps brought no more than `tolerance` of its
-    whole gain; "adam" takes all the steps, at rate lr. Raises TtsnapError when an objective is not finite at the start.
+    rows [n]: the rows of the orbit that z [n, …] belongs to. A step is one evaluation with its gradient. optimiser:
+    "lbfgs" ends a row when its last ten steps brought no more than `tolerance` of its whole gain; "adam" takes all
+    steps, at rate lr. Raises TtsnapError if an objective is not finite at the start.
     """
 
     def evaluate(x: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,7 +67,7 @@ def descend(
 def adam(
     evaluate: Evaluate, first: torch.Tensor, start: tuple[torch.Tensor, torch.Tensor], lr: float, steps: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """So many steps of Adam at a constant rate: (best x [B, …], history [steps+1, B], evaluations int [B])."""
+    """Adam at a constant rate; returns (best x [B, …], history [steps+1, B], evaluations int [B])."""
     rows = torch.arange(len(first), device=first.device)
     x, best, (values, gradient) = first.clone(), first.clone(), start
     optimiser, lowest, history = torch.optim.Adam([x], lr=lr), values, [values]

@@ -1,4 +1,4 @@
-"""Is it still Gaussian noise? ε and z = Qε side by side, in numbers."""
+"""Is it still Gaussian noise? Statistics of ε and z = Qε side by side."""
 
 import torch
 
@@ -29,16 +29,16 @@ def spectrum(rows: torch.Tensor) -> list[float]:
 
 
 def as_rows(noise: torch.Tensor, patch: int) -> torch.Tensor:
-    """[N, D]: the vectors that a Q multiplies, which are the patches of latents [B, C, H, W] and vectors themselves."""
+    """[N, D]: the vectors that Q multiplies, patches of latents [B, C, H, W] or vectors [B, D] as they are."""
     return noise if noise.ndim == 2 else to_patches(noise, patch).flatten(0, 1)
 
 
 def compare(eps: torch.Tensor, z: torch.Tensor, patch: int = 1, q: torch.Tensor | None = None) -> dict:
-    """ε against z, both [B, D] or [B, C, H, W]: moments, spectra, change of norms, angle; ‖QᵀQ−I‖ if there is a Q."""
-    before, after = (as_rows(x.detach().cpu(), patch) for x in (eps, z))
+    """ε against z, both [B, D] or [B, C, H, W]: moments, spectra, change of norms, angle, and ‖QᵀQ−I‖ for a given Q."""
+    eps, z = eps.detach().cpu(), z.detach().cpu()
+    before, after = as_rows(eps, patch), as_rows(z, patch)
     norms = before.double().norm(dim=1), after.double().norm(dim=1)
-    flat = eps.detach().cpu().flatten(1).double(), z.detach().cpu().flatten(1).double()
-    cosine = torch.nn.functional.cosine_similarity(*flat)
+    cosine = torch.nn.functional.cosine_similarity(eps.flatten(1).double(), z.flatten(1).double())
     return {
         "samples": len(before),
         "dimensions": before.shape[1],

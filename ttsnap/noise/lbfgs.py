@@ -1,7 +1,7 @@
-"""L-BFGS (Nocedal, Math. Comp. 1980) for many problems at once, each with its own curvature, step and end.
+"""L-BFGS (Nocedal, Math. Comp. 1980) for many problems at once, each with its own curvature, step length and end.
 
-Each step is one evaluation of all rows that still gain: a row whose step was too long tries a shorter one next time,
-while the others go on.
+Each step evaluates all rows that still gain; a row whose step was too long tries a shorter one next time, while the
+others go on.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 
 Evaluate = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 MEMORY, PATIENCE, ARMIJO = 20, 10, 1e-4
-FIRST, LONGEST = 0.2, 1.0  # lengths of a step, in units
+FIRST_STEP, LONGEST_STEP = 0.2, 1.0  # in units
 
 
 def minimise(
@@ -24,9 +24,9 @@ def minimise(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Minimise from first [B, …]; returns the best x [B, …], history [steps+1, B], evaluations int [B].
 
-    evaluate(x [n, …], rows [n]) → (values [n], gradients [n, …]); start: that of `first`; unit [B]: the length of a
-    long step of each row. A row ends when its last ten steps brought no more than `tolerance` of its whole gain.
-    History never rises.
+    evaluate(x [n, …], rows [n]) → (values [n], gradients [n, …]); start: its result at `first`; unit [B]: the length of
+    a long step in each row. A row ends when its last ten steps brought no more than `tolerance` of its whole gain. The
+    history never rises.
     """
     values, gradient = start
     rows = torch.arange(len(first), device=first.device)
@@ -77,11 +77,12 @@ class _Rows:
         move, bend = x - self.x, gradient - self.gradient
         product = (move * bend).sum(1)
         curved = enough & (product > 1e-10 * move.norm(dim=1) * bend.norm(dim=1))
-        self._remember(move, bend, torch.where(curved, 1 / product, 0.0))
-        scale = product / bend.square().sum(1)
-        self.scale = torch.where(curved, scale, self.scale)
+        weight = torch.where(curved, 1 / product, 0.0)
+        for kept, new in ((self.moves, move), (self.bends, bend), (self.weights, weight)):
+            kept.copy_(torch.cat([kept[:, 1:], new[:, None]], 1))
+        self.scale = torch.where(curved, product / bend.square().sum(1), self.scale)
 
-        # The lowest point of the parabola through what is known.
+        # The lowest point of the parabola through both values and the slope
         drop = 2 * (value - self.value - self.length * slope)
         shorter = (-slope * self.length**2 / drop).nan_to_num(0.0)
         shorter = torch.minimum(torch.maximum(shorter, 0.1 * self.length), 0.5 * self.length)
@@ -92,13 +93,8 @@ class _Rows:
         self.gradient = torch.where(moved, gradient, self.gradient)
         self.direction = torch.where(moved, self._downhill(), self.direction)
 
-    def _remember(self, move, bend, weight) -> None:
-        """Forget the oldest change, add this one."""
-        for kept, new in ((self.moves, move), (self.bends, bend), (self.weights, weight)):
-            kept.copy_(torch.cat([kept[:, 1:], new[:, None]], 1))
-
     def _downhill(self) -> torch.Tensor:
-        """−(inverse Hessian)·gradient by the two-loop recursion, at most LONGEST units long."""
+        """−(inverse Hessian)·gradient by the two-loop recursion, at most LONGEST_STEP units long."""
         d, factors = self.gradient.clone(), {}
         for k in reversed(range(MEMORY)):
             factors[k] = self.weights[:, k] * (self.moves[:, k] * d).sum(1)
@@ -109,13 +105,13 @@ class _Rows:
             d.addcmul_(self.moves[:, k], back[:, None])
         uphill = (d * self.gradient).sum(1) <= 0
         d = torch.where(uphill[:, None], self.gradient * self.scale[:, None], d)
-        longest = LONGEST * self.unit / d.norm(dim=1).clamp_min(1e-30)
+        longest = LONGEST_STEP * self.unit / d.norm(dim=1).clamp_min(1e-30)
         return -d * longest.clamp_max(1)[:, None]
 
 
 def _begin(rows, x, value, gradient, unit) -> _Rows:
-    """Rows at their first x, about to step straight downhill."""
-    scale = FIRST * unit / gradient.norm(dim=1).clamp_min(1e-30)
+    """Rows at their first x, with steepest descent as the first direction."""
+    scale = FIRST_STEP * unit / gradient.norm(dim=1).clamp_min(1e-30)
     memory = x.new_zeros(len(x), MEMORY, x.shape[1])
     return _Rows(
         rows, x, value, gradient, unit, scale, -gradient * scale[:, None], torch.ones_like(scale),

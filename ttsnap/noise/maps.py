@@ -65,7 +65,7 @@ def rotate_vectors(x: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
 class Rotation:
     """R = H(d)·H(u), H(n)v = v − 2n(nᵀv): B rotations, each as two unit normals, d and u [B, D].
 
-    It turns the plane of the two vectors that it was made for, and leaves all that is orthogonal to them as it is.
+    It turns the plane of two given vectors and fixes everything orthogonal to them.
     """
 
     d: torch.Tensor
@@ -87,10 +87,10 @@ class Rotation:
 def rotation_between(eps: torch.Tensor, z: torch.Tensor) -> Rotation:
     """The rotation in the plane of ε and z that takes ε to (‖ε‖/‖z‖)·z, for rows of eps, z [B, D], D ≥ 2.
 
-    With unit a ∥ ε and b ∥ z: up to a right angle H(a+b)·H(a), as H(a) turns a to −a and H(a+b) that to b; beyond it
-    H(b−a)·H(u) with u ⟂ a in the plane, as H(u) leaves a and H(b−a) mirrors it onto b. So neither normal is ever the
-    difference of two nearly equal vectors, and any angle is exact, 0 and π included. Raises ValueError for a zero
-    vector.
+    With unit a ∥ ε and b ∥ z: up to a right angle H(a+b)·H(a), where H(a) takes a to −a and H(a+b) takes −a to b;
+    beyond it H(b−a)·H(u) with u ⟂ a in the plane, where H(u) fixes a and H(b−a) mirrors it onto b. Neither normal is
+    then ever the difference of two nearly equal vectors, so all angles are exact, including 0 and π. Raises ValueError
+    for a zero vector.
     """
     if not (eps.norm(dim=-1).min() > 0 and z.norm(dim=-1).min() > 0):
         raise ValueError("a zero vector has no direction to rotate")
@@ -99,7 +99,7 @@ def rotation_between(eps: torch.Tensor, z: torch.Tensor) -> Rotation:
     u = b - cosine * a
     least = torch.zeros_like(a).scatter_(-1, a.abs().argmin(-1, keepdim=True), 1.0)
     tiny = 8 * torch.finfo(a.dtype).eps
-    u = torch.where(u.norm(dim=-1, keepdim=True) > tiny, u, least)  # opposite: any plane will do
+    u = torch.where(u.norm(dim=-1, keepdim=True) > tiny, u, least)  # (anti)parallel: any plane will do
     for _ in range(2):  # twice is enough
         u = _unit(u - (a * u).sum(-1, keepdim=True) * a)
     acute = cosine >= 0

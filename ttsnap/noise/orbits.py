@@ -1,20 +1,22 @@
-"""Where an optimised noise may lie: parametrisations of z around a Gaussian draw ε, one row per target.
+"""Orbits: parametrisations of the noise z around a Gaussian draw ε, one row per target.
 
-An orbit of B rows maps parameters x [n, …] of some of its rows to noise: `first` [B, …] is where x begins, `noise(x,
-rows)` is z, `state(x, rows)` a tensor from which an orbit of the same kind starts again (`start=`) at the same z, and
+An orbit of B rows maps parameters x [n, …] of some of its rows to noise: `first` [B, …] is the initial x, `noise(x,
+rows)` is z, `state(x, rows)` is a tensor from which another orbit of the kind starts (`start=`) at the same z, and
 `unit` [B] is the length of a change of x that moves z by about ‖z‖.
 """
+
+from collections.abc import Iterable
 
 import torch
 
 from ttsnap.errors import BadInput
 from ttsnap.noise.maps import MAPS, rotate_patches, rotate_vectors, skew
 
-FORMS = ("auto", "sphere", "exp", "cayley", "free")
+FORMS = ("auto", "sphere", *MAPS, "free")
 
 
 class Sphere:
-    """z = ‖ε‖·x/‖x‖ for vectors: this sphere is the whole orbit {Qε}, and no Q is needed."""
+    """z = ‖ε‖·x/‖x‖ for vectors: this sphere is the whole orbit {Qε}, without any Q."""
 
     def __init__(self, eps: torch.Tensor, start: torch.Tensor | None = None):
         self.unit = eps.norm(dim=-1)
@@ -28,7 +30,7 @@ class Sphere:
 
 
 class Matrices:
-    """z = Q·ε with one Q = map(x − xᵀ)·Q₀ per target, for all its p×p patches or for its vector (patch None)."""
+    """z = Q·ε with one Q = map(x − xᵀ)·Q₀ per target, for all its p×p patches, or its vector if patch is None."""
 
     def __init__(self, eps: torch.Tensor, form: str, patch: int | None, start: torch.Tensor | None = None):
         self.eps, self.map, self.patch = eps, MAPS[form], patch
@@ -68,8 +70,8 @@ Orbit = Sphere | Matrices | Free
 def make_orbit(eps: torch.Tensor, form: str = "auto", patch: int = 2, start: torch.Tensor | None = None) -> Orbit:
     """The orbit of a form around eps [B, D] (vectors) or [B, C, H, W] (latents).
 
-    auto: sphere for vectors, exp for latents. `patch` is for latents. Raises BadInput for sphere on latents, an unknown
-    form, a patch size that does not divide the latents, or a `start` of another form or patch.
+    form "auto": sphere for vectors, exp for latents; patch: for latents. Raises BadInput for sphere on latents, an
+    unknown form, a patch size that does not divide the latents, and a `start` of another form or patch.
     """
     if form not in FORMS:
         raise BadInput(f"form {form!r} is unknown: use one of {', '.join(FORMS)}")
@@ -79,20 +81,22 @@ def make_orbit(eps: torch.Tensor, form: str = "auto", patch: int = 2, start: tor
     if form == "sphere" and not vectors:
         raise BadInput("form sphere: is for vectors; latents take exp or cayley on patches")
     if form in ("sphere", "free"):
-        _same_shape(start, eps.shape)
-        return {"sphere": Sphere, "free": Free}[form](eps, start)
-    if not vectors and (patch < 1 or eps.shape[-1] % patch or eps.shape[-2] % patch):
-        size = "×".join(map(str, eps.shape[-2:]))
-        raise BadInput(f"patch {patch}: does not divide latents of {size}")
-    size = eps.shape[1] * (1 if vectors else patch**2)
-    _same_shape(start, (len(eps), size, size))
-    return Matrices(eps, form, None if vectors else patch, start)
-
-
-def _same_shape(start: torch.Tensor | None, shape: tuple[int, ...]) -> None:
+        shape = eps.shape
+    else:
+        if not vectors and (patch < 1 or eps.shape[-1] % patch or eps.shape[-2] % patch):
+            raise BadInput(f"patch {patch}: does not divide latents of {_times(eps.shape[-2:])}")
+        size = eps.shape[1] * (1 if vectors else patch**2)
+        shape = (len(eps), size, size)
     if start is not None and start.shape != shape:
-        found, needed = ("×".join(map(str, s[1:])) for s in (start.shape, shape))
+        found, needed = _times(start.shape[1:]), _times(shape[1:])
         raise BadInput(f"the earlier assignment is of another form or patch ({found}, not {needed})")
+    if form == "sphere":
+        return Sphere(eps, start)
+    return Free(eps, start) if form == "free" else Matrices(eps, form, None if vectors else patch, start)
+
+
+def _times(sizes: Iterable[int]) -> str:
+    return "×".join(map(str, sizes))
 
 
 def gaussian_prior(z: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from ttsnap.noise.assign import HOW, OneStep, regulariser
+from ttsnap.noise.assign import DESCENT_SETTINGS, OneStep, regulariser
 from ttsnap.noise.descend import Optimum, descend
 from ttsnap.noise.orbits import make_orbit
 
@@ -18,8 +18,8 @@ def optimise_reward(
 ) -> Optimum:
     """Minimise −reward(image) + w_drift·MSE(z, ε) + w_prior·KL from ε [B, …].
 
-    reward(images [n, C, H, W], rows [n]) → [n]: images around [0, 1], as decoded and not clamped, since a clamped pixel
-    has no gradient; rows: which samples they are. settings: the keys of settings.sft.Optimise.
+    reward(images [n, C, H, W], rows [n]) → [n]: images around [0, 1], not clamped, since a clamped pixel has no
+    gradient; rows: the indices of their samples. settings: the keys of settings.sft.Optimise.
     """
 
     def objective(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -27,4 +27,4 @@ def optimise_reward(
         return regulariser(z, eps[rows], settings) - reward(generator.pixels(latents), rows)
 
     orbit = make_orbit(eps, settings["form"], settings["patch"])
-    return descend(orbit, objective, **{key: settings[key] for key in HOW})
+    return descend(orbit, objective, **{key: settings[key] for key in DESCENT_SETTINGS})

@@ -1,4 +1,4 @@
-"""Does an orthogonal map that is fixed beforehand leave Gaussian noise Gaussian? Checked by sampling."""
+"""Does an orthogonal map fixed beforehand leave Gaussian noise Gaussian? A check by sampling."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ class Rotated(NamedTuple):
 
 
 def rotated_samples(samples: int, dimensions: int, scale: float = 1.0, seed: int = 0) -> Iterator[Rotated]:
-    """The same Gaussian draw through each of MAPS, with Q from one random A of entries N(0, scale²)."""
+    """One Gaussian draw rotated by each of MAPS, with Q from one random A with entries N(0, scale²)."""
     generator = torch.Generator().manual_seed(seed)
     eps = torch.randn(samples, dimensions, generator=generator)
     a = torch.randn(dimensions, dimensions, generator=generator) * scale
@@ -29,10 +29,10 @@ def rotated_samples(samples: int, dimensions: int, scale: float = 1.0, seed: int
 
 
 def agrees(comparison: Mapping) -> bool:
-    """Whether z is as N(0, I) is, by the figures of `diagnostics.compare`.
+    """Whether z is distributed like N(0, I), by the figures of `diagnostics.compare`.
 
-    Moments lie within five standard errors, eigenvalues of the covariance within the edge of the Marchenko–Pastur law
-    and five more, and norms are kept.
+    Moments must lie within five standard errors, eigenvalues of the covariance within the edge of the Marchenko–Pastur
+    law plus five standard errors, and norms must be preserved.
     """
     n, d = comparison["samples"], comparison["dimensions"]
     after, five = comparison["after"], 5 / math.sqrt(n)

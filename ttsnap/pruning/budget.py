@@ -10,7 +10,7 @@ from ttsnap.pruning.costs import Costs
 Unit = Literal["tflop", "candidates"]
 SearchUnit = Literal["tflop", "seconds", "candidates"]  # of a real search
 BUDGET_UNITS = get_args(SearchUnit)
-MOST_BUDGETS = 100_000
+LONGEST_LIST = 100_000
 Budget = TypeVar("Budget", float, np.ndarray)
 
 
@@ -39,8 +39,8 @@ def parse_budgets(text: str) -> np.ndarray:
         if step <= 0:
             raise ValueError(f"{text!r} is not first:last:step with a positive step")
         steps = (last - first) / step
-        if steps >= MOST_BUDGETS:
-            raise ValueError(f"{text!r} is more than {MOST_BUDGETS} budgets; take a larger step")
+        if steps >= LONGEST_LIST:
+            raise ValueError(f"{text!r} is more than {LONGEST_LIST} budgets; take a larger step")
         budgets = first + step * np.arange(math.floor(max(steps, -1.0) + 1e-9) + 1)
     if not len(budgets) or (np.diff(budgets) <= 0).any() or budgets[0] <= 0:
         raise ValueError(f"{text!r} must be positive and rising, with one or more")

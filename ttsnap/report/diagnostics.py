@@ -10,7 +10,7 @@ from ttsnap.storage.files import write_json
 
 
 def draw(eps: torch.Tensor, z: torch.Tensor, found: dict, path: str | Path, patch: int = 1) -> None:
-    """Draw the comparison as PNG: histogram against N(0, 1), norms, covariance spectra, moments of each dimension."""
+    """Draw the comparison as PNG: histogram against N(0, 1), norms, covariance spectra, moments by dimension."""
     rows = {"ε": as_rows(eps.detach().cpu(), patch), "z": as_rows(z.detach().cpu(), patch)}
     lines = {"ε": dict(color="#404040", ls="-"), "z": dict(color="#D55E00", ls="--")}
     with plt.rc_context(STYLE):
@@ -37,7 +37,7 @@ def draw(eps: torch.Tensor, z: torch.Tensor, found: dict, path: str | Path, patc
 
 
 def write(folder: str | Path, name: str, eps: torch.Tensor, z: torch.Tensor, patch: int = 1, q=None) -> dict:
-    """Compare, and write `name`.json and `name`.png into a folder; returns the comparison."""
+    """Compare, write `name`.json and `name`.png into a folder, and return the comparison."""
     found = compare(eps, z, patch, q)
     write_json(Path(folder) / f"{name}.json", found)
     draw(eps, z, found, Path(folder) / f"{name}.png", patch)

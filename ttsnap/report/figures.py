@@ -1,4 +1,4 @@
-"""Figures of the report. Deterministic bytes: no dates, no versions in the files."""
+"""Figures of the report. Their bytes are reproducible: no dates or versions in the files."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-# Okabe and Ito's colours, which any colour vision tells apart; markers and dashes differ too.
+# Okabe and Ito's colours, safe for colour-blind readers; markers and dashes differ too
 METHOD_STYLES = {  # method: colour, marker, line style, width
     "best_of_n": ("#404040", "o", "-", 1.8),
     "ttsp": ("#0072B2", "s", "-", 1.8),
@@ -44,8 +44,8 @@ STYLE = {
 def reward_against_budget(result: dict, path: str | Path, methods: list[str] | None = None) -> None:
     """Draw the mean reward of each method against the budget, with its interval, as PNG.
 
-    `result` is what `ttsnap simulate --json` writes; `methods` are all of its methods by default.
-    A panel for each reward, and one for the checker's acceptance where there is a checker.
+    result: JSON of `ttsnap simulate`; methods: by default all of them. Each reward has a panel, and so has the
+    checker's acceptance, if any.
     """
     curves = {name: result["methods"][name] for name in methods or result["methods"]}
     panels = _panels(result, curves)
@@ -66,32 +66,29 @@ def reward_against_budget(result: dict, path: str | Path, methods: list[str] | N
 
 
 def _panels(result: dict, curves: dict) -> list[tuple[str, str, dict]]:
-    """[(title, label of the y axis, {method: its value, low and high})]."""
-    first = next(iter(curves.values()))
-    panels = []
-    if "by_reward" in first:
-        for reward in first["by_reward"]:
-            values = {
-                name: [curve["by_reward"][reward][key] for key in ("value", "low", "high")]
-                for name, curve in curves.items()
-            }
-            panels.append((f"Reward: {reward}", f"{reward} of the chosen image", values))
-    else:
-        values = {name: [curve[key] for key in ("reward", "low", "high")] for name, curve in curves.items()}
-        label = f"{result['unit']} of the chosen image (mean)"
-        panels.append((f"Reward: {result['reward']}", label, values))
-    if "accepted" in first:
-        keys = ("accepted", "accepted_low", "accepted_high")
-        values = {
-            name: [[None if v is None else 100 * v for v in curve[key]] for key in keys]
-            for name, curve in curves.items()
+    """[(title, label of the y axis, {method: [values, low ends, high ends]})]."""
+
+    def columns(parts: dict, *keys: str, scale: float = 1) -> dict:
+        return {
+            name: [[None if v is None else scale * v for v in part[key]] for key in keys]
+            for name, part in parts.items()
         }
+
+    first, panels = next(iter(curves.values())), []
+    for reward in first.get("by_reward", []):
+        parts = {name: curve["by_reward"][reward] for name, curve in curves.items()}
+        panels.append((f"Reward: {reward}", f"{reward} of the chosen image", columns(parts, "value", "low", "high")))
+    if not panels:
+        label = f"{result['unit']} of the chosen image (mean)"
+        panels.append((f"Reward: {result['reward']}", label, columns(curves, "reward", "low", "high")))
+    if "accepted" in first:
+        values = columns(curves, "accepted", "accepted_low", "accepted_high", scale=100)
         panels.append(("Checker", "chosen images that show their prompt (%)", values))
     return panels
 
 
 def _curve(axes, name: str, budget: list[float], columns: list[list], gain: dict | None) -> None:
-    """One method, if it has values; with a band for the three that compete, a thin line for ceiling and floor."""
+    """Draw one method, if it has values: the three that compete with a band, ceiling and floor as thin lines."""
     if all(v is None for v in columns[0]):
         return
     value, low, high = ([float("nan") if v is None else v for v in column] for column in columns)
@@ -105,7 +102,7 @@ def _curve(axes, name: str, budget: list[float], columns: list[list], gain: dict
 
 
 def _count_candidates(axes, bon: dict, factor: float) -> None:
-    """A second axis: how many candidates best-of-N finishes within each budget."""
+    """Add an axis for the number of candidates that best-of-N finishes within each budget."""
     first = dict(zip(reversed(bon["candidates"]), reversed(bon["budget"]), strict=True))
     counts = sorted(first)[:: 1 + len(first) // 13]
     above = axes.secondary_xaxis("top")
@@ -116,7 +113,7 @@ def _count_candidates(axes, bon: dict, factor: float) -> None:
 
 
 def _limit(axes, methods: list[list[list]]) -> None:
-    """Show the curves whole, and bands that reach beyond the curves as far as 0.6 of the curves' span."""
+    """Show whole curves, and bands up to 0.6 of the curves' span beyond them."""
     value, low, high = ([v for columns in methods for v in columns[at] if v is not None] for at in range(3))
     if not value:
         return
@@ -129,9 +126,9 @@ def _limit(axes, methods: list[list[list]]) -> None:
 
 
 def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> None:
-    """Draw Kendall's τ of each step against the final reward, and what finetuning changed, as PNG.
+    """Draw Kendall's τ of each step with the final reward, and the effect of finetuning, as PNG.
 
-    `alignment` is what `ttsnap align --json` writes; `looks` are the steps TTSnap looks at.
+    alignment: JSON of `ttsnap align`; looks: the steps at which TTSnap looks.
     """
     rows = alignment["steps"]
     paired = [row for row in rows if row["tau_difference"]]
@@ -170,7 +167,7 @@ def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> No
 
 
 def _points(axes, rows: list[dict], means: list[dict], label, method: str, line="-") -> None:
-    """Means with their intervals as bars."""
+    """Draw means with their intervals as bars."""
     colour, marker, _, width = METHOD_STYLES[method]
     steps, values = [row["step"] for row in rows], [mean["value"] for mean in means]
     bars = [

@@ -1,6 +1,6 @@
-"""The gallery: for some prompts, what TTSnap saw, which candidates it dropped when, and what best-of-N returned.
+"""The gallery: for some prompts the images that TTSnap saw, the candidates it dropped, and the pick of best-of-N.
 
-The pruning is that of `ttsnap.simulate.methods`, run on the reward tensor of the report.
+The methods of `ttsnap.simulate.methods` prune on the reward tensor of the report.
 """
 
 from collections.abc import Sequence
@@ -19,21 +19,21 @@ from ttsnap.storage.image_shards import Shard
 from ttsnap.storage.provenance import check_same, images_record
 from ttsnap.storage.tensor import RewardTensor
 
-STRIP, PICK = 96, 256  # pixels of the longer side, at most
+STRIP, PICK = 96, 256  # pixels of the longer side
 
 
 def picked(tensor: RewardTensor, method: str, schedule: Schedule, count: int) -> np.ndarray:
-    """int [P]: the candidate that a method returns when it starts the first `count`."""
+    """int [P]: the candidate that a method returns if it starts the first `count`."""
     choose = METHODS[method]([tensor], schedule, np.random.default_rng(0))
     drawn = np.tile(np.arange(count, dtype=np.int32), (len(tensor.base), 1, 1))
     return choose(drawn, [count])[0, :, 0]
 
 
 def looks_survived(tensor: RewardTensor, method: str, schedule: Schedule, count: int, prompt: int) -> np.ndarray:
-    """int [count]: at how many looks each of a prompt's first `count` candidates was kept.
+    """int [count]: the number of looks that each of a prompt's first `count` candidates survives.
 
-    The method itself is asked: if this candidate's final image were the best by far, and the search ended
-    after look j, would it be returned? It would if and only if it was still there.
+    The method itself tells: were this candidate's final image the best by far, and did the search end after look j, it
+    would return the candidate if and only if that was still in the search.
     """
     asked = np.arange(count)
     base = np.repeat(tensor.base[prompt : prompt + 1], count, axis=0)
@@ -51,19 +51,18 @@ def looks_survived(tensor: RewardTensor, method: str, schedule: Schedule, count:
 
 
 def gallery(tensor: RewardTensor, shards: Sequence[Shard], simulation: dict, prompts: int, candidates: int) -> dict:
-    """What the template `gallery` shows of the first `prompts` prompts.
+    """The values of the template `gallery` for the first `prompts` prompts.
 
-    The budget is what best-of-N spends on `candidates` candidates, and TTSnap stays within it, keeping whole
-    survivors; `simulation` is what `ttsnap simulate --json` wrote, for the schedule and the costs.
+    The budget is the cost of `candidates` candidates of best-of-N; TTSnap stays within it with whole survivors.
+    simulation: JSON of `ttsnap simulate`, for the schedule and the costs.
     """
     settings, steps = simulation["settings"], len(tensor.steps)
     costs = Costs(settings["denoise_cost"], settings["look_cost"], steps, "whole")
     schedule = Schedule.from_json(simulation["schedules"]["ttsnap"])
-    pool = tensor.base.shape[1]
-    finished = min(candidates, pool)
+    finished = min(candidates, tensor.base.shape[1])
     budget = float(in_tflop(finished, "candidates", costs))
     affordable = max(1, int(costs.within(budget, schedule)))
-    started = min(affordable, pool)
+    started = min(affordable, tensor.base.shape[1])
     tensor = tensor.select(slice(0, prompts))
     check_same(
         shards[0].path, shards[0].attributes, "the tensor", images_record(tensor.attrs),
@@ -74,12 +73,12 @@ def gallery(tensor: RewardTensor, shards: Sequence[Shard], simulation: dict, pro
         "ttsnap": picked(tensor, "ttsnap", schedule, started),
     }
     columns = list(schedule.looks) or _some_steps(tensor)
-    looks = noise_aware_looks(tensor, columns)
-    looks, final = (tensor.units.reported(v) for v in (looks, tensor.base[:, :, -1]))
+    looks, final = map(tensor.units.reported, (noise_aware_looks(tensor, columns), tensor.base[:, :, -1]))
     rows = [
         _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt)
         for prompt in range(len(tensor.prompts))
     ]
+    gaps = np.array([row["difference"] for row in rows])
     return {
         "reward": simulation["reward"],
         "unit": tensor.units.label,
@@ -94,22 +93,14 @@ def gallery(tensor: RewardTensor, shards: Sequence[Shard], simulation: dict, pro
         "spent": float(costs.spent(started, schedule)),
         "checked": tensor.accepted is not None,
         "prompts": rows,
-        "outcome": _outcome([row["difference"] for row in rows]),
+        "outcome": {"higher": int((gaps > 0).sum()), "equal": int((gaps == 0).sum()), "lower": int((gaps < 0).sum())},
     }
 
 
 def _some_steps(tensor: RewardTensor) -> list[int]:
-    """Four steps from the first to the last but one, to look at where there is no schedule."""
+    """Four evenly spaced steps before the last, for a schedule without looks."""
     steps = tensor.base_steps[:-1]
     return sorted({steps[round(at)] for at in np.linspace(0, len(steps) - 1, 4)}) if steps else []
-
-
-def _outcome(differences: list[float]) -> dict:
-    return {
-        "higher": sum(d > 0 for d in differences),
-        "equal": sum(d == 0 for d in differences),
-        "lower": sum(d < 0 for d in differences),
-    }
 
 
 def _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt) -> dict:
@@ -133,16 +124,16 @@ def _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, 
         }
 
     def strip(candidate: int) -> dict:
-        seen = min(survived[candidate] + 1, len(columns))
+        seen = [
+            {
+                "image": thumbnail(images[look][candidate], STRIP),
+                "reward": float(looks[prompt, candidate, look]),
+                "kept": bool(look < survived[candidate]),
+            }
+            for look in range(min(survived[candidate] + 1, len(columns)))
+        ]
         return ending(candidate) | {
-            "looks": [
-                {
-                    "image": thumbnail(images[look][candidate], STRIP),
-                    "reward": float(looks[prompt, candidate, look]),
-                    "kept": bool(look < survived[candidate]),
-                }
-                for look in range(seen)
-            ],
+            "looks": seen,
             "finished": bool(survived[candidate] == len(columns)),
             "pick": candidate == chosen["ttsnap"],
         }
@@ -159,7 +150,7 @@ def _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, 
 
 
 def _images(shards: Sequence[Shard], prompt: str, digest: str | None, steps: list[int]) -> list[np.ndarray]:
-    """Images uint8 [C, H, W, 3] of one prompt at each of `steps`; digest: the one they must have, if it is known."""
+    """The images uint8 [C, H, W, 3] of a prompt at each of `steps`; their digest must match unless it is None."""
     for shard in shards:
         if prompt in shard.prompts:
             at = shard.prompts.index(prompt)

@@ -29,19 +29,19 @@ ENVIRONMENT.filters |= {
 
 
 def render(template: str, **values) -> str:
-    """The page that the template `ttsnap/report/<template>.html` makes of the values."""
+    """Fill the template `ttsnap/report/<template>.html`."""
     return ENVIRONMENT.get_template(f"{template}.html").render(**values)
 
 
 def png_uri(png: bytes) -> str:
-    """The bytes of a PNG as a data URI, which an <img> can show without a file."""
+    """A PNG as a data URI for an <img>."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def thumbnail(image: np.ndarray, side: int) -> str:
     """A uint8 image [H, W, 3] as a data URI, at most `side` pixels on its longer side.
 
-    Its palette has 128 colours: that takes a third of the bytes, and at this size the eye sees no difference.
+    A palette of 128 colours takes a third of the bytes, with no visible difference at this size.
     """
     picture = Image.fromarray(image)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)

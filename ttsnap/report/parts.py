@@ -1,4 +1,4 @@
-"""The parts of the report, each made from files that other commands wrote: figures, tables, gallery, first page."""
+"""The parts of the report, made from files of other commands: figures, tables, gallery, first page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ttsnap.storage.image_shards import read_shards
 from ttsnap.storage.tensor import RewardTensor, check_tensors, read_tensor, sources
 
 OVERVIEW, HEADLINE, SUMMARY = "overview.html", "headline.txt", "summary.json"  # the part "summary"
-# What is read as JSON: the command that writes it, and keys that it has.
+# JSON inputs: the command that writes each, and keys that it must have
 RESULTS = {
     "simulation": ("simulate", {"methods", "gain", "schedules", "settings", "made_from"}),
     "alignment": ("align", {"reward", "steps", "levels", "level_versions", "made_from"}),
@@ -25,11 +25,11 @@ RESULTS = {
 
 
 def make_part(part: str, paths: Mapping[str, Sequence[str]], out: str, *, prompts: int, candidates: int) -> dict:
-    """Make one of PARTS and write it to `out`: a PNG or a page, for "summary" a folder. Returns its figures, if any.
+    """Make one of PARTS and write it to `out`: a PNG or a page, or for "summary" a folder. Returns its figures, if any.
 
-    paths: files by what they hold: those of RESULTS, "tensor", "images", and "figure" for the first page.
-    prompts, candidates: how many prompts the gallery shows, and its budget in candidates of best-of-N.
-    Raises BadInput for files that are missing, foreign, or do not belong together.
+    paths: the files of each option: those of RESULTS, "tensor", "images", and "figure" for the first page. prompts,
+    candidates: the prompts of the gallery, and its budget in candidates of best-of-N. Raises BadInput for files that
+    are missing, foreign, or do not belong together.
     """
     wanted = "folder" if part == "summary" else "file"
     if Path(out).exists() and Path(out).is_dir() != (wanted == "folder"):
@@ -42,7 +42,7 @@ def make_part(part: str, paths: Mapping[str, Sequence[str]], out: str, *, prompt
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a part is made from, and where it goes; the arguments of `make_part`."""
+    """The arguments of `make_part`."""
 
     part: str
     paths: Mapping[str, Sequence[str]]
@@ -51,27 +51,29 @@ class Inputs:
     candidates: int
 
     def some(self, option: str) -> Sequence[str]:
-        """The files of an option that the part needs."""
+        """The files of a required option."""
         if not self.paths.get(option):
             raise BadInput(f"--{option}: --part {self.part} needs it; see `ttsnap report --help`")
         return self.paths[option]
 
     def every(self, option: str) -> list[dict]:
-        """What the files of an option hold, if there are any."""
+        """The contents of all files of an option."""
         return [_read(path, option) for path in self.paths.get(option, ())]
 
     def only(self, option: str) -> dict:
-        """What the one file of an option holds."""
+        """The content of an option's only file."""
         if len(paths := self.some(option)) > 1:
             raise BadInput(f"--{option}: --part {self.part} takes one file, not {len(paths)}")
         return _read(paths[0], option)
 
     def tensors(self) -> list[RewardTensor]:
-        """The reward tensors."""
         return [read_tensor(path) for path in self.some("tensor")]
 
+    def first(self, option: str) -> str:
+        """The path of an option's first file."""
+        return self.paths[option][0]
+
     def write_page(self, template: str, values: dict) -> dict:
-        """Write the page that a template makes of the values."""
         write_text(self.out, render(template, **values))
         return {}
 
@@ -85,7 +87,7 @@ def _read(path: str, option: str) -> dict:
 
 
 def _check_made_from(path: str, result: dict, other: str, known: list[dict]) -> None:
-    """Raise BadInput unless a result was computed from tensors that are `known`."""
+    """Raise BadInput unless all sources of a result are `known`."""
     for source in result["made_from"]:
         if source not in known:
             raise BadInput(
@@ -106,8 +108,7 @@ def _tau(inputs: Inputs) -> dict:
     looks, alignment = [], inputs.only("alignment")
     if inputs.paths.get("simulation"):
         simulation = inputs.only("simulation")
-        path, other = (inputs.paths[option][0] for option in ("alignment", "simulation"))
-        _check_made_from(path, alignment, other, simulation["made_from"])
+        _check_made_from(inputs.first("alignment"), alignment, inputs.first("simulation"), simulation["made_from"])
         looks = simulation["schedules"]["ttsnap"]["steps"]
     tau_per_step(alignment, inputs.out, looks)
     return {}
@@ -115,8 +116,7 @@ def _tau(inputs: Inputs) -> dict:
 
 def _cost(inputs: Inputs) -> dict:
     tensors, simulation = inputs.tensors(), inputs.only("simulation")
-    where = inputs.paths["simulation"][0]
-    _check_made_from(where, simulation, inputs.paths["tensor"][0], sources(tensors))
+    _check_made_from(inputs.first("simulation"), simulation, inputs.first("tensor"), sources(tensors))
     return inputs.write_page("cost", cost_table(simulation, tensors))
 
 
@@ -126,8 +126,7 @@ def _levels(inputs: Inputs) -> dict:
     for path, level in zip(inputs.paths.get("level", ()), levels, strict=True):
         version = f"{level['level']}:{level['version']}"
         if level["level"] in alignment["levels"] and version not in versions:
-            other = inputs.paths["alignment"][0]
-            raise BadInput(f"{path}: of other weights than {other} was made with")
+            raise BadInput(f"{path}: of other weights than {inputs.first('alignment')} was made with")
     return inputs.write_page("levels", levels_table(alignment, levels))
 
 
@@ -135,8 +134,7 @@ def _gain(inputs: Inputs) -> dict:
     fits, simulation = inputs.every("schedule"), inputs.only("simulation")
     for path, fit in zip(inputs.paths.get("schedule", ()), fits, strict=True):
         if fit["schedule"] != simulation["schedules"].get(fit["settings"]["method"]):
-            other = inputs.paths["simulation"][0]
-            raise BadInput(f"{path}: not the schedule that {other} was made with")
+            raise BadInput(f"{path}: not the schedule that {inputs.first('simulation')} was made with")
     return inputs.write_page("gain", gain_table(simulation, fits))
 
 
@@ -144,7 +142,7 @@ def _gallery(inputs: Inputs) -> dict:
     shards = read_shards(inputs.some("images"))
     path = inputs.some("tensor")[0]
     tensor, simulation = read_tensor(path), inputs.only("simulation")
-    _check_made_from(inputs.paths["simulation"][0], simulation, path, sources([tensor]))
+    _check_made_from(inputs.first("simulation"), simulation, path, sources([tensor]))
     shown = gallery(tensor, shards, simulation, inputs.prompts, inputs.candidates)
     inputs.write_page("gallery", shown)
     return shown["outcome"]
@@ -170,9 +168,8 @@ def _summary(inputs: Inputs) -> dict:
     for path in inputs.paths.get("figure", ()):
         with reading(path, "cannot be read"):
             figure = png_uri(Path(path).read_bytes())
-    page = render("overview", **summary, verdicts=verdicts, figure=figure)
     folder = Path(inputs.out)
-    write_text(folder / OVERVIEW, page)
+    write_text(folder / OVERVIEW, render("overview", **summary, verdicts=verdicts, figure=figure))
     write_text(folder / HEADLINE, "\n".join(headline(summary)) + "\n")
     write_json(folder / SUMMARY, summary)
     return summary

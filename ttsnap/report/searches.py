@@ -1,4 +1,4 @@
-"""The page of the real searches: what they measured, beside what was predicted, as table and figure."""
+"""The page of the real searches: measured beside predicted values, as table and figure."""
 
 import io
 
@@ -9,7 +9,7 @@ from ttsnap.report.words import flop, method_name
 
 
 def search_page(comparison: dict) -> dict:
-    """What the template `search` shows of what `ttsnap compare-search --json` wrote."""
+    """The values of the template `search`, from the JSON of `compare-search`."""
     rows = comparison["rows"]
     budgets = sorted({row["budget"] for row in rows})
     reward = comparison["rewards"][0]
@@ -25,11 +25,11 @@ def search_page(comparison: dict) -> dict:
 
 
 def verdict(comparison: dict, budget: float, reward: str) -> str:
-    """In one sentence whether TTSnap won at a budget, as far as the interval carries it."""
+    """One sentence on whether TTSnap won at a budget, if the interval supports one."""
     for row in comparison["rows"]:
         if row["budget"] == budget and row["method"] == "ttsnap" and row["over_best_of_n"]:
             if not row["schedule"]["steps"]:
-                return "TTSnap's fitted schedule drops nobody, so here it is best-of-N."
+                return "TTSnap's fitted schedule drops no candidate, so here it is best-of-N."
             over = row["over_best_of_n"]["measured"][reward]
             if over["low"] is None or over["low"] <= 0 <= over["high"]:
                 return "TTSnap is not clearly better or worse than best-of-N: the interval includes 0."
@@ -64,7 +64,7 @@ def search_figure(comparison: dict) -> bytes:
 
 
 def _place(rows: list[dict], row: dict) -> float:
-    """Methods side by side at each budget."""
+    """The x position of a row: the methods stand side by side at each budget."""
     budgets = sorted({other["budget"] for other in rows})
     return budgets.index(row["budget"]) + 0.24 * (REAL_METHODS.index(row["method"]) - 1)
 
@@ -86,10 +86,11 @@ def _points(axes, rows: list[dict], method: str, name: str, scale: float) -> Non
 
 
 def _seconds(axes, rows: list[dict]) -> None:
-    for row in rows:
-        colour = METHOD_STYLES[row["method"]][0]
-        axes.bar(_place(rows, row), row["seconds"]["total"], 0.2, color=colour)
-    places, cpu = zip(*((_place(rows, row), row["seconds"]["cpu"]) for row in rows), strict=True)
-    axes.plot(places, cpu, "D", color="white", mec="#1d2530", ms=6, label="of the processor")
+    places = [_place(rows, row) for row in rows]
+    for place, row in zip(places, rows, strict=True):
+        axes.bar(place, row["seconds"]["total"], 0.2, color=METHOD_STYLES[row["method"]][0])
+    axes.plot(
+        places, [row["seconds"]["cpu"] for row in rows], "D", color="white", mec="#1d2530", ms=6, label="CPU seconds"
+    )
     axes.legend(loc="upper left")
     axes.set(ylabel="seconds per prompt, as measured", title="Wall-clock")

@@ -1,4 +1,4 @@
-"""Figures of the second method: loss curves and image grids. Deterministic bytes."""
+"""Figures of the second method: loss curves and image grids, with reproducible bytes."""
 
 import textwrap
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from ttsnap.report.figures import STYLE, plt, save_figure
-from ttsnap.report.sft_summary import ASSIGNED, NAMES, RANDOM
+from ttsnap.report.sft_summary import ASSIGNED, MODEL_NAMES, RANDOM
 from ttsnap.settings.sft import Way
 
-LINES = {  # Okabe and Ito's colours; dashes say it again
+LINES = {  # Okabe and Ito's colours, told apart by dashes as well
     RANDOM: ("#0072B2", "--"),
     ASSIGNED: ("#D55E00", "-"),
 }
@@ -17,9 +17,9 @@ TERMS = {"total": "Training loss", "fit": "Fit to the targets", "preserve": "Dis
 
 
 def loss_curves(histories: dict[Way, dict], path: str | Path, breaks: list[int] = ()) -> None:
-    """Draw the losses of every update, smoothed, a curve for each kind of noise trained on, as PNG.
+    """Draw the smoothed losses of all updates as PNG, one curve per kind of noise.
 
-    histories: noise → {"total", "fit", "preserve"}; breaks: updates at which a new cycle begins.
+    histories: noise → {"total", "fit", "preserve"}; breaks: the updates at which a new cycle begins.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
@@ -32,12 +32,11 @@ def loss_curves(histories: dict[Way, dict], path: str | Path, breaks: list[int] 
                 window = max(1, len(values) // 50)
                 smooth = np.convolve(values, np.ones(window) / window, "valid")
                 at = np.arange(len(smooth)) + window
-                smooth[smooth <= 0] = np.nan  # no place on a log axis
-                panel.plot(at, smooth, line, color=colour, label=NAMES[noise], lw=1.8)
+                smooth[smooth <= 0] = np.nan  # a log axis cannot show it
+                panel.plot(at, smooth, line, color=colour, label=MODEL_NAMES[noise], lw=1.8)
             for update in breaks:
                 panel.axvline(update, color="#808080", ls=(0, (2, 3)), lw=1, zorder=0)
-            labels = {"xlabel": "updates", "ylabel": "weighted MSE and L1 (log)"}
-            panel.set(title=title, yscale="log", **labels)
+            panel.set(title=title, yscale="log", xlabel="updates", ylabel="weighted MSE and L1 (log)")
         handles, labels = axes[0].get_legend_handles_labels()
         if len(labels) > 1:
             figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
@@ -45,10 +44,10 @@ def loss_curves(histories: dict[Way, dict], path: str | Path, breaks: list[int] 
 
 
 def image_grid(rows: dict[str, np.ndarray], titles: list[str], path: str | Path) -> None:
-    """Draw rows of images (name → uint8 [n, H, W, C]) under the columns' titles, as PNG."""
+    """Draw rows of images (name → uint8 [n, H, W, C]) under column titles, as PNG."""
     count = max(map(len, rows.values()))
     with plt.rc_context(STYLE):
-        size = (1.0 * count + 2.2, 1.05 * len(rows) + 0.4)
+        size = (count + 2.2, 1.05 * len(rows) + 0.4)
         figure, axes = plt.subplots(len(rows), count, figsize=size, layout="constrained", squeeze=False)
         for line, (name, images) in zip(axes, rows.items(), strict=True):
             for column, cell in enumerate(line):
@@ -57,9 +56,7 @@ def image_grid(rows: dict[str, np.ndarray], titles: list[str], path: str | Path)
                 cell.spines[:].set_visible(False)
                 if column < len(images):
                     image = images[column]
-                    grey = image.shape[-1] == 1
-                    shown = image[..., 0] if grey else image
-                    cell.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255)
+                    cell.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
             line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         for cell, title in zip(axes[0], titles, strict=False):
             lines = textwrap.shorten(title, 60, placeholder="…")

@@ -9,11 +9,11 @@ from ttsnap.storage.files import read_json, reading, write_text
 
 
 def make_sft_part(part: str, paths: Mapping[str, Sequence[str]], out: str, *, own_models: bool = False) -> dict:
-    """Make one of SFT_PARTS and write it to `out`: a PNG, or a page for "table". Returns the figures of the table.
+    """Make one of SFT_PARTS and write it to `out`, as PNG or (the table) as a page. Returns the figures of the table.
 
-    paths: "comparison": JSON of `compare-sft`; "training": train_summary.json below …/SEED/WAY/CYCLE/; "images": of
-    `compare-sft`, named WAY.CYCLE.safetensors. own_models: whether each seed has an original model of its own. Raises
-    BadInput for files that are missing, foreign, or do not belong together.
+    paths: "comparison", JSON of `compare-sft`; "training", …/SEED/WAY/CYCLE/train_summary.json; "images" of
+    `compare-sft`, WAY.CYCLE.safetensors. own_models: whether each seed has its own original model. Raises BadInput for
+    files that are missing, foreign, or do not belong together.
     """
     option, make = SFT_PARTS[part]
     given = [path for files in paths.values() for path in files]
@@ -26,10 +26,10 @@ def make_sft_part(part: str, paths: Mapping[str, Sequence[str]], out: str, *, ow
 
 def _table(files: Sequence[str], out: str, own_models: bool) -> dict:
     from ttsnap.report.pages import render
-    from ttsnap.report.sft_summary import NAMES, summarise_sft
+    from ttsnap.report.sft_summary import MODEL_NAMES, summarise_sft
 
     summary = summarise_sft([read_json(path) for path in files])
-    write_text(out, render("sft", **summary, names=NAMES, own_models=own_models))
+    write_text(out, render("sft", **summary, names=MODEL_NAMES, own_models=own_models))
     return summary
 
 
@@ -40,8 +40,7 @@ def _curves(files: Sequence[str], out: str, own_models: bool) -> dict:
     summaries = []
     for path in map(Path, files):
         seed, way, cycle = path.parts[-4:-1]
-        about = {"run_seed": int(seed), "way": way, "cycle": int(cycle)}
-        summaries.append(read_json(path) | about)
+        summaries.append(read_json(path) | {"run_seed": int(seed), "way": way, "cycle": int(cycle)})
     histories, breaks = join_histories(summaries)
     loss_curves(histories, out, breaks)
     return {}
@@ -51,12 +50,12 @@ def _grid(files: Sequence[str], out: str, own_models: bool) -> dict:
     from safetensors import safe_open
 
     from ttsnap.report.sft_figures import image_grid
-    from ttsnap.report.sft_summary import NAMES
+    from ttsnap.report.sft_summary import MODEL_NAMES
 
     rows, fresh, titles = {}, {}, []
     for path in map(Path, files):
         way, cycle = path.stem.split(".")
-        name = NAMES[way] + (f", cycle {cycle}" if int(cycle) else "")
+        name = MODEL_NAMES[way] + (f", cycle {cycle}" if int(cycle) else "")
         with reading(path, "not the images of a training", "run sft again"), safe_open(path, framework="np") as file:
             about = json.loads(file.metadata()["ttsnap"])
             if not rows:
@@ -70,7 +69,7 @@ def _grid(files: Sequence[str], out: str, own_models: bool) -> dict:
     return {}
 
 
-SFT_PARTS = {  # part → what it is made from
+SFT_PARTS = {  # part → its input option and function
     "table": ("comparison", _table),
     "curves": ("training", _curves),
     "grid": ("images", _grid),

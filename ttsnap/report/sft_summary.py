@@ -12,35 +12,26 @@ from ttsnap.settings.sft import Way
 from ttsnap.storage.provenance import check_same
 
 BASE, RANDOM, ASSIGNED = get_args(Way)
-NAMES = {BASE: "original model", RANDOM: "SFT on random noise", ASSIGNED: "SFT on assigned noise"}
+MODEL_NAMES = {BASE: "original model", RANDOM: "SFT on random noise", ASSIGNED: "SFT on assigned noise"}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One column: its place in a comparison, its title, and whether more is better."""
+    """A column of the table: its key path in a comparison, its title, and whether more is better."""
 
     path: tuple[str, ...]
     title: str
     better: int  # +1: higher, −1: lower, 0: neither
     places: int = 2
     scale: float = 1.0
-    least: float = -math.inf  # what is possible, in the column's units
+    least: float = -math.inf  # the possible range, in the column's units
     most: float = math.inf
 
     def value(self, comparison: dict) -> float | None:
-        """What a comparison says of this metric, in the column's units."""
+        """The value of this metric in a comparison, in the column's units."""
         for key in self.path:
             comparison = comparison.get(key, {})
         return None if comparison == {} else comparison * self.scale
-
-    def over_seeds(self, values: list[float]) -> dict:
-        """`over_seeds` of values of this metric."""
-        return over_seeds(values, self.least, self.most)
-
-    def difference_over_seeds(self, differences: list[float]) -> dict:
-        """`over_seeds` of differences of two values of this metric."""
-        reach = self.most - self.least
-        return over_seeds(differences, -reach, reach)
 
 
 METRICS = [
@@ -54,7 +45,7 @@ METRICS = [
 
 
 def over_seeds(values: list[float], least: float = -math.inf, most: float = math.inf) -> dict:
-    """Mean and 95 % interval: Student's t over the seeds, cut to what is possible; none from a single seed."""
+    """Mean and 95 % interval: Student's t over the seeds, cut to the possible range; a single seed has no interval."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return {"value": mean, "low": None, "high": None}
@@ -63,9 +54,9 @@ def over_seeds(values: list[float], least: float = -math.inf, most: float = math
 
 
 def summarise_sft(comparisons: list[dict]) -> dict:
-    """A row for each model, and assigned − random noise after each cycle, paired by seed.
+    """A row for each model, and the difference assigned − random noise after each cycle, paired by seed.
 
-    comparisons: what `compare-sft --json` wrote. Raises BadInput when a model was not measured with every seed.
+    comparisons: the JSON of `compare-sft`. Raises BadInput if a model was not measured with every seed.
     """
     by_model: dict[tuple[str, int], dict[int, dict]] = {}
     for found in comparisons:
@@ -75,26 +66,23 @@ def summarise_sft(comparisons: list[dict]) -> dict:
     for found in comparisons:
         where = f"comparison of {found['way']} after cycle {found['cycle']}, seed {found['seed']}"
         again = "compare with one original model and one judge"
-        expected = first[found["seed"]]
-        check_same(where, found, "the first of its seed", expected, again, only=("base", "judge"))
+        check_same(where, found, "the first of its seed", first[found["seed"]], again, only=("base", "judge"))
     for (way, cycle), found in by_model.items():
         if sorted(found) != seeds:
             raise BadInput(f"comparison of {way} after cycle {cycle}: has seeds {sorted(found)}, not {seeds}")
     metrics = [m for m in METRICS if all(m.value(found) is not None for found in comparisons)]
+    by_seed = {
+        model: {m: np.array([m.value(found[s]) for s in seeds]) for m in metrics} for model, found in by_model.items()
+    }
     rows = []
-    for way, cycle in sorted(by_model, key=lambda model: (list(NAMES).index(model[0]), model[1])):
-        found = by_model[way, cycle]
-        values = {m.title: m.over_seeds([m.value(found[s]) for s in seeds]) for m in metrics}
+    for way, cycle in sorted(by_seed, key=lambda model: (list(MODEL_NAMES).index(model[0]), model[1])):
+        values = {m.title: over_seeds(by_seed[way, cycle][m], m.least, m.most) for m in metrics}
         rows.append({"way": way, "cycle": cycle, "values": values})
     differences = []
-    for cycle in sorted({cycle for way, cycle in by_model if way == ASSIGNED}):
-        if (RANDOM, cycle) in by_model:
-            assigned, random = by_model[ASSIGNED, cycle], by_model[RANDOM, cycle]
-            values = {
-                m.title: m.difference_over_seeds([m.value(assigned[s]) - m.value(random[s]) for s in seeds])
-                for m in metrics
-            }
-            differences.append({"cycle": cycle, "values": values})
+    for cycle in sorted(cycle for way, cycle in by_seed if way == ASSIGNED and (RANDOM, cycle) in by_seed):
+        assigned, random = by_seed[ASSIGNED, cycle], by_seed[RANDOM, cycle]
+        values = {m.title: over_seeds(assigned[m] - random[m], m.least - m.most, m.most - m.least) for m in metrics}
+        differences.append({"cycle": cycle, "values": values})
     return {
         "seeds": seeds,
         "metrics": [{"title": m.title, "better": m.better, "places": m.places} for m in metrics],
@@ -107,44 +95,40 @@ def summarise_sft(comparisons: list[dict]) -> dict:
 
 
 def verdicts(metrics: list[Metric], differences: list[dict]) -> list[str]:
-    """What the last cycle says of assigned against random noise, metric by metric, in words."""
+    """One sentence per metric: assigned against random noise after the last cycle."""
     if not differences:
         return []
-    out = []
-    for metric in metrics:
-        if not metric.better:
-            continue
+    sentences = []
+    for metric in (metric for metric in metrics if metric.better):
         found = differences[-1]["values"][metric.title]
         if found["low"] is None:
-            verdict = "one seed only: nothing can be said"
+            verdict = "one seed only: no verdict"
         elif found["low"] * found["high"] <= 0:
             verdict = "no clear difference"
         else:
             better = found["value"] * metric.better > 0
             verdict = f"assigned noise is {'better' if better else 'worse'}"
-        out.append(f"{metric.title}: {verdict}")
-    return out
+        sentences.append(f"{metric.title}: {verdict}")
+    return sentences
 
 
 def join_histories(summaries: list[dict]) -> tuple[dict[str, dict], list[int]]:
-    """Losses of every update on random and on assigned noise, cycles joined, means over seeds; and where cycles begin.
+    """The losses of every update on either noise, cycles joined and averaged over seeds; and where cycles begin.
 
-    summaries: what `sft` wrote (train_summary.json), each with "way", "cycle" and "run_seed" added.
+    summaries: train_summary.json of `sft`, with "way", "cycle" and "run_seed" added.
     """
     histories: dict[str, dict] = {}
     breaks: list[int] = []
     for way in (RANDOM, ASSIGNED):
-        runs: dict[int, dict[int, dict]] = {}
-        for summary in summaries:
-            if summary["way"] == way:
-                runs.setdefault(summary["run_seed"], {})[summary["cycle"]] = summary["history"]
-        if not runs:
-            continue
-        joined = {}
-        for part in ("total", "fit", "preserve"):
-            series = [np.concatenate([run[c][part] for c in sorted(run)]) for run in runs.values()]
-            joined[part] = np.mean(series, axis=0).tolist()
-        first = next(iter(runs.values()))
-        breaks = np.cumsum([len(first[c]["total"]) for c in sorted(first)])[:-1].tolist()
-        histories[way] = joined
+        runs: dict[int, list[dict]] = {}
+        for summary in sorted((s for s in summaries if s["way"] == way), key=lambda s: s["cycle"]):
+            runs.setdefault(summary["run_seed"], []).append(summary["history"])
+        if runs:
+            histories[way] = {
+                part: np.mean(
+                    [np.concatenate([cycle[part] for cycle in run]) for run in runs.values()], axis=0
+                ).tolist()
+                for part in ("total", "fit", "preserve")
+            }
+            breaks = np.cumsum([len(cycle["total"]) for cycle in next(iter(runs.values()))])[:-1].tolist()
     return histories, breaks

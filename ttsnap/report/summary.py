@@ -1,61 +1,52 @@
-"""The headline figures: as JSON, as plain lines, and as the first page of the report."""
+"""The headline figures, as JSON and as plain lines."""
 
 from ttsnap.errors import BadInput
 from ttsnap.pruning.schedule import REAL_METHODS
 from ttsnap.report import words
 from ttsnap.storage.tensor import RewardTensor
 
-ENDS = ("value", "low", "high")
+MEAN_KEYS = ("value", "low", "high")
 
 
 def summarise_run(tensors: list[RewardTensor], simulations: list[dict], alignments: list[dict]) -> dict:
-    """What `summary.json` holds. A search is one simulation: by one reward, or by all together."""
+    """The content of `summary.json`. A search is one simulation, by one reward or by all together."""
     first = tensors[0]
     aligned = {alignment["reward"]: alignment for alignment in alignments}
     prompts, candidates, steps = first.base.shape
-    run = {key: first.attrs.get(key) for key in ("model", "scheduler", "guidance", "seed", "dtype")}
     return {
-        **run,
+        **{key: first.attrs.get(key) for key in ("model", "scheduler", "guidance", "seed", "dtype")},
         "prompts": prompts,
         "candidates": candidates,
         "steps": steps,
         "checked": first.accepted is not None,
         "accepted_single": first.accepted is not None and float(first.accepted[:, :, -1].mean()),
-        "searches": {
-            search_name(simulation): _search(simulation, aligned.get(search_name(simulation)))
-            for simulation in simulations
-        },
+        "searches": {search_name(s): _search(s, aligned.get(search_name(s))) for s in simulations},
     }
 
 
 def search_name(simulation: dict) -> str:
-    """The reward of a search, or "all" where it goes by the rank sum of several."""
+    """The reward of a search, or "all" for the rank sum of several."""
     return "all" if "by_reward" in simulation["methods"]["best_of_n"] else simulation["reward"]
 
 
-def search_title(simulation: dict) -> str:
-    """The same in words."""
-    name = search_name(simulation)
+def search_title(name: str) -> str:
+    """The name of a search in words."""
     return "all rewards, by rank sum" if name == "all" else name
 
 
 def _search(simulation: dict, alignment: dict | None) -> dict:
     curves = {name: simulation["methods"][name] for name in REAL_METHODS}
-    simulated = [
-        i
-        for i in range(len(curves["best_of_n"]["budget"]))
-        if all(curve["reward"][i] is not None for curve in curves.values())
-    ]
+    by_budget = zip(*(curve["reward"] for curve in curves.values()), strict=True)
+    simulated = [i for i, rewards in enumerate(by_budget) if None not in rewards]
     if not simulated:
         raise BadInput(
-            f"{search_name(simulation)}: at no budget can all methods be simulated; "
+            f"{search_name(simulation)}: there is no budget at which all methods can be simulated; "
             "lower simulate.budgets or raise prompts.test.candidates"
         )
-    rewards = list(curves["best_of_n"].get("by_reward", []))
     return {
-        "rewards": rewards or [simulation["reward"]],
+        "rewards": list(curves["best_of_n"].get("by_reward", [])) or [simulation["reward"]],
         "unit": simulation["unit"],
-        "gain": {name: {key: gain[key] for key in ENDS} for name, gain in simulation["gain"].items()},
+        "gain": {name: {key: gain[key] for key in MEAN_KEYS} for name, gain in simulation["gain"].items()},
         "gain_difference": simulation["gain_difference"].get("ttsnap_minus_ttsp"),
         "tau": _tau(alignment),
         "middle": _at(curves, simulated[len(simulated) // 2]),
@@ -68,12 +59,12 @@ def _search(simulation: dict, alignment: dict | None) -> dict:
 
 
 def _at(curves: dict, budget: int) -> dict:
-    """What each method reaches at one budget."""
+    """The value that each method reaches at one budget."""
     bon = curves["best_of_n"]
     keys = {"reward": ("reward", "low", "high"), "accepted": ("accepted", "accepted_low", "accepted_high")}
     return {"budget": bon["budget"][budget], "candidates": bon["candidates"][budget]} | {
         name: {
-            key: {end: curve[column][budget] for end, column in zip(ENDS, columns, strict=True)}
+            key: {end: curve[column][budget] for end, column in zip(MEAN_KEYS, columns, strict=True)}
             for key, columns in keys.items()
             if columns[0] in curve
         }
@@ -82,10 +73,7 @@ def _at(curves: dict, budget: int) -> dict:
 
 
 def _same_reward(curves: dict, simulated: list[int]) -> float | None:
-    """The part of best-of-N's largest budget at which TTSnap's curve reaches its reward there.
-
-    None where that takes all of it, or more.
-    """
+    """The part of best-of-N's largest budget with which TTSnap reaches its reward there; None for all of it or more."""
     goal = curves["best_of_n"]["reward"][simulated[-1]]
     budgets = [curves["ttsnap"]["budget"][i] for i in simulated]
     rewards = [curves["ttsnap"]["reward"][i] for i in simulated]
@@ -98,7 +86,7 @@ def _same_reward(curves: dict, simulated: list[int]) -> float | None:
 
 
 def _tau(alignment: dict | None) -> dict | None:
-    """τ at the noisiest step that has noise-aware weights."""
+    """τ at the noisiest step with noise-aware weights."""
     rows = [row for row in alignment["steps"] if row["tau_difference"]] if alignment else []
     if not rows:
         return None
@@ -108,38 +96,36 @@ def _tau(alignment: dict | None) -> dict | None:
 
 
 def verdict(search: dict) -> str:
-    """In one sentence, and only as far as the intervals carry it."""
+    """One sentence that claims no more than the intervals support."""
     gains, difference = search["gain"], search["gain_difference"]
     if gains["ttsnap"]["value"] is None:
         return "No gain can be stated; the notes say why."
-    if not search["schedules"]["ttsnap"]["steps"]:
-        return "No schedule clearly paid where it was fitted, so TTSnap prunes nobody: best-of-N."
+    pruned = search["schedules"]["ttsnap"]
+    if not pruned["steps"]:
+        return "No schedule clearly paid off where it was fitted, so TTSnap prunes nothing: it is best-of-N."
     low, high = gains["ttsnap"]["low"], gains["ttsnap"]["high"]
     if low is None or low <= 0 <= high:
         return "TTSnap is not clearly better or worse than best-of-N: the interval includes 0."
     if high < 0:
         return "TTSnap is worse than best-of-N here."
     text = "TTSnap beats best-of-N"
-    pruned = search["schedules"]["ttsnap"]
     if pruned == search["schedules"]["ttsp"] and search["fallback_steps"] == pruned["steps"]:
-        return text + ", as TTSp: at the steps of its schedule there are no noise-aware weights to read."
+        return text + ", as does TTSp: no step of its schedule has noise-aware weights."
     if difference and difference["low"] > 0:
-        return text + ", and beats TTSp: noise-aware weights pay."
+        return text + ", and beats TTSp: noise-aware weights pay off."
     if difference and difference["high"] < 0:
         return text + ", but TTSp, which needs no finetuning, gains more."
-    return text + "; whether it beats TTSp, these prompts do not tell."
+    return text + "; these prompts do not tell whether it beats TTSp."
 
 
 def headline(summary: dict) -> list[str]:
     """The headline figures as plain lines."""
-    lines = [
-        f"{summary['prompts']} test prompts × {summary['candidates']} candidates × "
-        f"{summary['steps']} steps of {summary['model']}"
-    ]
+    first = "{prompts} test prompts × {candidates} candidates × {steps} steps of {model}".format_map(summary)
     if summary["checked"]:
-        lines[0] += f"; the checker accepts {words.percent(summary['accepted_single'])} of single images"
+        first += f"; the checker accepts {words.percent(summary['accepted_single'])} of single images"
+    lines = [first]
     for name, search in summary["searches"].items():
-        lines += ["", f"{'all rewards, by rank sum' if name == 'all' else name}: {verdict(search)}"]
+        lines += ["", f"{search_title(name)}: {verdict(search)}"]
         gains = [f"{words.method_name(m)} {words.gain(search['gain'][m])}" for m in REAL_METHODS[1:]]
         reward = f" ({search['rewards'][0]})" if name == "all" else ""
         lines.append(f"  gain Ω over best-of-N{reward}: " + ", ".join(gains))
@@ -164,11 +150,11 @@ def headline(summary: dict) -> list[str]:
 
 
 def _line(at: dict, key: str, text: str) -> str:
-    values = [at[name][key]["value"] for name in REAL_METHODS]
-    places = words.decimals(values)
+    values = {name: at[name][key]["value"] for name in REAL_METHODS}
+    places = words.decimals(values.values())
     cells = [
         f"{words.method_name(name)} " + (words.percent(value) if key == "accepted" else words.number(value, places))
-        for name, value in zip(REAL_METHODS, values, strict=True)
+        for name, value in values.items()
     ]
-    count = f"{at['candidates']} candidates of best-of-N"
-    return f"  {text} at the compute of {count} ({words.flop(at['budget'])}): " + ", ".join(cells)
+    compute = f"{at['candidates']} candidates of best-of-N ({words.flop(at['budget'])})"
+    return f"  {text} at the compute of {compute}: " + ", ".join(cells)

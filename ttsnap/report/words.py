@@ -3,21 +3,20 @@
 import math
 from collections.abc import Iterable
 
-METHODS = {"best_of_n": "best-of-N", "ttsp": "TTSp", "ttsnap": "TTSnap", "oracle": "oracle", "random": "random pruning"}
+METHOD_NAMES = {"best_of_n": "best-of-N", "ttsp": "TTSp", "ttsnap": "TTSnap", "random": "random pruning"}
 PREFIXES = {"PFLOP": 1e-3, "TFLOP": 1.0, "GFLOP": 1e3, "MFLOP": 1e6}
 
 
 def method_name(method: str) -> str:
-    """What a reader calls a method."""
-    return METHODS.get(method, method)
+    """The display name of a method."""
+    return METHOD_NAMES.get(method, method)
 
 
 def flop_unit(tflop: float) -> tuple[str, float]:
-    """The unit in which a cost in TFLOP reads best, and how many of it a TFLOP is."""
-    for unit, factor in PREFIXES.items():
-        if abs(tflop) * factor >= 1:
-            return unit, factor
-    return "MFLOP", PREFIXES["MFLOP"]
+    """The unit in which a cost in TFLOP reads best, and its number per TFLOP."""
+    fitting = (unit for unit, factor in PREFIXES.items() if abs(tflop) * factor >= 1)
+    unit = next(fitting, "MFLOP")
+    return unit, PREFIXES[unit]
 
 
 def flop(tflop: float) -> str:
@@ -28,14 +27,14 @@ def flop(tflop: float) -> str:
 
 
 def decimals(values: Iterable[float | None]) -> int:
-    """How many decimals tell values apart: three significant digits of their range."""
+    """The decimals that tell values apart: three significant digits of their range."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     spread = max(known) - min(known) if known else 0
     return min(6, max(0, 2 - math.floor(math.log10(spread)))) if spread > 0 else 2
 
 
 def number(value: float | None, places: int = 3, sign: bool = False) -> str:
-    """A number with a real minus sign; a dash where there is none."""
+    """A number with a true minus sign; a dash for None and NaN."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:{'+' if sign else ''}.{places}f}".replace("-", "−")
@@ -47,7 +46,7 @@ def percent(value: float | None, places: int = 1, sign: bool = False) -> str:
 
 
 def interval(mean: dict | None, places: int = 3, sign: bool = False, scale: float = 1) -> str:
-    """The interval of {"value", "low", "high"}: "+8.1 to +16.0", or nothing."""
+    """The interval of {"value", "low", "high"}: "+8.1 to +16.0", or "" if there is none."""
     if not mean or mean["low"] is None or mean["high"] is None:
         return ""
     return " to ".join(number(mean[end] * scale, places, sign) for end in ("low", "high"))
@@ -65,6 +64,6 @@ def schedule(values: dict) -> str:
     """{"steps": [2, 6], "keep": [0.4, 0.5]} → "step 2: keep 40 % · step 6: keep 50 %"."""
     if not values["steps"]:
         return "no pruning (best-of-N)"
-    pairs = zip(values["steps"], values["keep"], strict=True)
-    texts = [f"step {step}: keep {100 * keep:.3g} %" for step, keep in pairs]
-    return " · ".join(text.replace(" ", "\u00a0") for text in texts)
+    looks = zip(values["steps"], values["keep"], strict=True)
+    texts = [f"step {step}: keep {100 * keep:.3g} %".replace(" ", "\u00a0") for step, keep in looks]
+    return " · ".join(texts)
