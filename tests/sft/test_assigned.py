@@ -74,12 +74,12 @@ def test_the_next_cycle_starts_from_the_last_assignment_and_never_rises(gan, tmp
             value.mul_(1.05)
     other.save(tmp_path / "new")
     for form in ("sphere", "exp"):
-        one, two = tmp_path / form / "1", tmp_path / form / "2"
-        assigned(gan, one, 8, settings={"form": form})
-        last = read_assigned([one / "manifest.jsonl"])
+        first, second = tmp_path / form / "1", tmp_path / form / "2"
+        assigned(gan, first, 8, settings={"form": form})
+        last = read_assigned([first / "manifest.jsonl"])
         options = dict(settings={"form": form, "lr": 1.0}, start=last)
-        assigned(str(tmp_path / "new"), two, 10, **options)
-        now = read_assigned([two / "manifest.jsonl"])
+        assigned(str(tmp_path / "new"), second, 10, **options)
+        now = read_assigned([second / "manifest.jsonl"])
         assert torch.equal(now.base[:8], last.base)
         generator = load_generator(str(tmp_path / "new"))
         condition, targets = generator.embed(last.conditions), last.pixels()

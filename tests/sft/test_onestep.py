@@ -71,16 +71,16 @@ def pairs_folder(folder, count: int = 3):
 
 def test_pairs_in_whole_pipelines_out(pipeline, tmp_path):
     """assign → sft (LoRA) → assign with the checkpoint, which diffusers itself opens, too."""
-    pairs, one, out = pairs_folder(tmp_path), tmp_path / "1", tmp_path / "sft"
+    pairs, first, out = pairs_folder(tmp_path), tmp_path / "1", tmp_path / "sft"
     words = ["assign", "--pairs", pairs, "--steps", "3", "--lr", "5e-2", "--threads", "1"]
-    assert main([*words, "--model", pipeline, "--out", str(one)]) == 0
-    samples = read_assigned([one / "manifest.jsonl"])
+    assert main([*words, "--model", pipeline, "--out", str(first)]) == 0
+    samples = read_assigned([first / "manifest.jsonl"])
     assert samples.noise.shape == (3, 4, 16, 16) and samples.state.shape == (3, 16, 16)
-    summary = json.loads((one / "summary.json").read_text())
+    summary = json.loads((first / "summary.json").read_text())
     assert summary["loss"] < summary["loss_start"]
-    found = json.loads((one / "diagnostics.json").read_text())
+    found = json.loads((first / "diagnostics.json").read_text())
     assert found["orthogonality_error"] < 1e-4 and found["dimensions"] == 16
-    train = ["sft", "--manifest", str(one / "manifest.jsonl"), "--model", pipeline, "--epochs", "1"]
+    train = ["sft", "--manifest", str(first / "manifest.jsonl"), "--model", pipeline, "--epochs", "1"]
     train += ["--batch-size", "2", "--lora-rank", "2", "--lr", "1e-2", "--threads", "1"]
     assert main([*train, "--out", str(out)]) == 0
     checkpoint = out / "checkpoint-final"
@@ -89,7 +89,7 @@ def test_pairs_in_whole_pipelines_out(pipeline, tmp_path):
     assert set(before) == set(after)
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert type(pipe).__name__ == type(DiffusionPipeline.from_pretrained(pipeline)).__name__
-    words += ["--from", str(one / "manifest.jsonl"), "--model", str(checkpoint)]
+    words += ["--from", str(first / "manifest.jsonl"), "--model", str(checkpoint)]
     assert main([*words, "--out", str(tmp_path / "2")]) == 0
     later = read_assigned([tmp_path / "2/manifest.jsonl"])
     assert torch.equal(later.base, samples.base)

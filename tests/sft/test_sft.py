@@ -136,7 +136,7 @@ def test_a_killed_run_ends_with_the_same_weights(gan, manifest, tmp_path, monkey
     assert "goes on" not in capsys.readouterr().err, "a state of another run"
 
 
-def test_a_loss_that_is_not_finite_is_said(gan, manifest):
+def test_a_loss_that_is_not_finite_is_an_error(gan, manifest):
     run = trainer(gan, manifest)
     run.latents[:] = float("nan")
     with pytest.raises(TtsnapError, match="lower the learning rate"):
@@ -181,11 +181,11 @@ def test_two_processes_give_the_result_of_one(gan, manifest, tmp_path):
     assert run.returncode == 0, run.stderr
     summary = json.loads((tmp_path / "two/train_summary.json").read_text())
     assert summary["processes"] == 2
-    one, two = (load_file(tmp_path / n / "checkpoint-final/generator.safetensors") for n in ("one", "two"))
+    alone, shared = (load_file(tmp_path / n / "checkpoint-final/generator.safetensors") for n in ("one", "two"))
     start = load_file(f"{gan}/generator.safetensors")
     # Not bit for bit: sums are rounded in another order, and Adam divides by gradients that are nearly nothing.
-    gap = sum(float((one[name] - two[name]).square().sum()) for name in one)
-    moved = sum(float((one[name] - start[name]).square().sum()) for name in one)
+    gap = sum(float((alone[name] - shared[name]).square().sum()) for name in alone)
+    moved = sum(float((alone[name] - start[name]).square().sum()) for name in alone)
     assert gap < 1e-3 * moved
-    alone = json.loads((tmp_path / "one/train_summary.json").read_text())
-    assert np.allclose(summary["history"]["total"], alone["history"]["total"], rtol=1e-3)
+    other = json.loads((tmp_path / "one/train_summary.json").read_text())
+    assert np.allclose(summary["history"]["total"], other["history"]["total"], rtol=1e-3)

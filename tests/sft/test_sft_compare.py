@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ttsnap.cli import main
-from ttsnap.report.sft_summary import over_seeds, summarise_sft
+from ttsnap.report.sft_summary import METRICS, over_seeds, summarise_sft
 from ttsnap.settings.datasets import LABELLED
 from ttsnap.sft.generator import rows
 from ttsnap.sft.generators import load_generator
@@ -77,17 +77,16 @@ def test_frechet_distance_of_gaussians():
     assert frechet_distance(a, 2 * rng.normal(0, 1, (20_000, 3))) == pytest.approx(3, abs=0.2)
 
 
-def comparison(way: str, cycle: int, seed: int, psnr: float) -> dict:
-    part = {"samples": 8, "psnr": psnr}
-    fresh = {"samples": 16, "feature_distance": 1.0 + seed}
-    about = {"way": way, "cycle": cycle, "seed": seed}
-    return about | {"train": part, "test": part, "fresh": fresh, "drift": 0.0}
+def comparison(way: str, seed: int, psnr: float, drift: float = 0.0, **fresh: float) -> dict:
+    split = {"samples": 8, "psnr": psnr}
+    fresh = {"samples": 16, "feature_distance": 1.0 + seed, **fresh}
+    return {"way": way, "cycle": 1, "seed": seed, "train": split, "test": split, "fresh": fresh, "drift": drift}
 
 
 def test_intervals_pair_the_seeds():
     """Seeds differ by 5 dB, assigned − random by 1.0, 1.1, 0.9: only the paired interval sees that."""
-    made = [comparison("random", 1, s, 10 + 5 * s) for s in range(3)]
-    made += [comparison("assigned", 1, s, 11 + 5 * s + d) for s, d in enumerate((0, 0.1, -0.1))]
+    made = [comparison("random", s, 10 + 5 * s) for s in range(3)]
+    made += [comparison("assigned", s, 11 + 5 * s + d) for s, d in enumerate((0, 0.1, -0.1))]
     summary = summarise_sft(made)
     gap = summary["differences"][0]["values"]["held-out targets, PSNR (dB)"]
     assert gap["value"] == pytest.approx(1)
@@ -96,3 +95,27 @@ def test_intervals_pair_the_seeds():
     assert "held-out targets, PSNR (dB): assigned noise is better" in summary["sentences"]
     assert "fresh samples, feature distance: no clear difference" in summary["sentences"]
     assert over_seeds([1.0])["low"] is None
+
+
+def test_intervals_stay_within_the_range_of_a_metric():
+    """Two seeds: Student's t reaches 12.7 times as far as the standard error."""
+
+    def made(way: str, seed: int, accuracy: float, distance: float, drift: float) -> dict:
+        fresh = {"feature_distance": distance, "class_accuracy": accuracy, "accepted": accuracy}
+        return comparison(way, seed, 20.0 + seed, drift, **fresh)
+
+    second = [made(way, 1, 0.9, 3.0, 0.02) for way in ("random", "assigned")]
+    summary = summarise_sft([made("random", 0, 1.0, 0.1, 0.0), made("assigned", 0, 0.0, 0.1, 0.0), *second])
+    for row in summary["rows"]:
+        for metric in METRICS:
+            figure = row["values"][metric.title]
+            assert metric.least <= figure["low"] <= figure["value"] <= figure["high"] <= metric.most
+    values = summary["rows"][0]["values"]
+    assert values["fresh samples, right class (%)"]["high"] == 100
+    assert values["fresh samples, feature distance"]["low"] == 0
+    assert values["drift from the original (MSE)"]["low"] == 0
+    assert values["train targets, PSNR (dB)"]["high"] == pytest.approx(20.5 + 12.7062 * 0.5, abs=1e-3)
+    difference = summary["differences"][0]["values"]["fresh samples, right class (%)"]
+    assert (difference["value"], difference["low"], difference["high"]) == (-50, -100, 100)
+    spread = over_seeds([1.0, 2.0], least=0)
+    assert spread["low"] == 0 and spread["high"] > 2

@@ -88,7 +88,7 @@ def test_bundled_and_packaged_sets_have_their_sizes():
 
 @pytest.fixture
 def pairs(tmp_path):
-    """A folder with pairs.jsonl whose lines 0, 1, 2 are good and the others each bad in a way of its own."""
+    """A folder with a pairs.jsonl whose lines 0, 1, 2 are good and whose others are each bad in another way."""
     root = tmp_path / "data"
     (root / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)

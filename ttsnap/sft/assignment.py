@@ -3,8 +3,10 @@
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -33,19 +35,22 @@ def assign_targets(
     """Assign every target that has no noise yet; write manifest, failures, summary, diagnostics; return the summary.
 
     settings: the keys of `settings.sft.Assign`. start: an earlier assignment to go on from; a target whose start has
-    changed is assigned again. What is done stays, even when its target is no longer given; with `mirror` the folder
+    changed is assigned again. Finished targets stay, even when they are no longer given; with `mirror` the folder
     holds just the targets given. about: what else a noise depends on. Raises BadInput when the folder holds
     assignments by another model, seed, settings or `about`; with `mirror` those are made again.
     """
     started, out = time.monotonic(), Path(out)
-    identity = _identity(generator, settings, seed) | (about or {})
+    identity = {key: value for key, value in settings.items() if key != "batch_size"}  # which changes no noise
+    size = list(generator.image_shape[1:])
+    identity |= {"model": generator.version, "size": size, "seed": seed, **(about or {})}
+    earlier = {}
     if start:
         same, again = ("seed", "size", "form", "patch"), "go on with the same ones"
         check_same("the earlier assignment", start.made_from, "this one", identity, again, only=same)
+        earlier = dict(zip(start.keys, start.state, strict=True))
+    starts = {key: hashlib.sha256(state.numpy().tobytes()).hexdigest()[:12] for key, state in earlier.items()}
     blocks = _blocks_of_this_run(out, identity, mirror)
     done = {record["id"]: record["start"] for block in blocks for record in block.records}
-    warm = {key: n for n, key in enumerate(start.keys)} if start else {}
-    starts = {key: _digest(start.state[n]) for key, n in warm.items()}
     given, repeated, failures, assigned = set(), [], [], 0
     progress = tqdm(desc="assign", unit="target", mininterval=5)
 
@@ -53,8 +58,8 @@ def assign_targets(
         return done.get(key) == starts.get(key, "")
 
     new = _new(targets, is_done, given, repeated, failures, generator.image_shape, progress)
-    for batch in _batches(new, batch_size(generator, settings)):
-        _assign_batch(generator, batch, out, settings, identity, seed, start, warm, starts)
+    while batch := list(islice(new, batch_size(generator, settings))):
+        _assign_batch(generator, batch, out, settings, identity, earlier, starts)
         progress.update(len(batch))
         assigned += len(batch)
     progress.close()
@@ -71,18 +76,21 @@ def assign_targets(
 
 
 def _blocks_of_this_run(out: Path, identity: dict, mirror: bool) -> list[records.Block]:
-    """The blocks that are there; those of another run are refused or, with `mirror`, deleted."""
+    """The blocks in the folder; those of another run are refused or, with `mirror`, deleted."""
     blocks = records.read_blocks(out)
     for block in [b for b in blocks if b.settings != identity]:
         if not mirror:
-            raise BadInput(f"{out}: {_difference(block.settings, identity)}; give another --out")
+            old = block.settings
+            key = next((k for k in identity if old.get(k) != identity[k]), "settings")
+            what = f"holds assignments with {key} {old.get(key)}, now it is {identity.get(key)}"
+            raise BadInput(f"{out}: {what}; give another --out")
         block.path.unlink()
         blocks.remove(block)
     return blocks
 
 
 def _diagnose(out: Path, patch: int) -> float:
-    """Write what the noises of a dataset look like beside their base noise; the largest relative change of norm."""
+    """Compare the noises of a dataset with their base noise; returns the largest relative change of norm."""
     samples = records.read_assigned([out / "manifest.jsonl"])
     q = samples.state if samples.state.ndim == 3 else None
     patch = patch if samples.noise.ndim == 4 else 1
@@ -91,29 +99,12 @@ def _diagnose(out: Path, patch: int) -> float:
 
 
 def batch_size(generator: Generator, settings: dict) -> int:
-    """How many targets are optimised at once; where the settings leave it open, by the kind of noise."""
+    """How many targets to optimise at once; by default 128 vectors or 32 latents."""
     return settings["batch_size"] or (128 if len(generator.noise_shape) == 1 else 32)
 
 
-def _digest(state: torch.Tensor) -> str:
-    """A name for the noise that an assignment went on from."""
-    return hashlib.sha256(state.numpy().tobytes()).hexdigest()[:12]
-
-
-def _identity(generator: Generator, settings: dict, seed: int) -> dict:
-    """What a noise depends on besides its target; the batch size does not change it."""
-    kept = {key: value for key, value in settings.items() if key != "batch_size"}
-    size = list(generator.image_shape[1:])
-    return {**kept, "model": generator.version, "size": size, "seed": seed}
-
-
-def _difference(old: dict, new: dict) -> str:
-    key = next((k for k in new if old.get(k) != new[k]), "settings")
-    return f"holds assignments with {key} {old.get(key)}, now it is {new.get(key)}"
-
-
 def _new(targets, is_done, given, repeated, failures, shape, progress) -> Iterator[tuple[Target, object]]:
-    """The targets that are left to do, with their images; fills `given` and `repeated` (keys), and `failures`."""
+    """The targets left to do, with their images; fills `given` and `repeated` with keys, and `failures`."""
     for target in targets:
         if isinstance(target, Failure):
             failures.append(target)
@@ -133,27 +124,15 @@ def _new(targets, is_done, given, repeated, failures, shape, progress) -> Iterat
                 tqdm.write(f"line {target.index + 1}: {error}")
 
 
-def _batches(items: Iterator, size: int) -> Iterator[list]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _assign_batch(generator, batch, out, settings, identity, seed, start, warm, starts) -> None:
-    """Assign one batch and write its block."""
-    targets = [target for target, _ in batch]
-    images = torch.stack([torch.from_numpy(image.copy()) for _, image in batch])
-    pixels = to_unit(images.numpy()).to(generator.device)
+def _assign_batch(generator, batch, out, settings, identity, earlier, starts) -> None:
+    """Assign one batch of targets with their images and write its block."""
+    targets, images = zip(*batch, strict=True)
+    images = np.stack(images)
+    pixels = to_unit(images).to(generator.device)
     condition = generator.embed([target.condition for target in targets])
-    eps = base_noise(generator, seed, [target.key for target in targets])
-    first = _warm_start(eps, targets, start, warm)
-    latents = generator.encode(pixels)
-    found = assign(generator, eps, condition, latents, pixels, settings, first)
+    eps = base_noise(generator, identity["seed"], [target.key for target in targets])
+    first = _warm_start(eps, targets, earlier)
+    found = assign(generator, eps, condition, generator.encode(pixels), pixels, settings, first)
     lines = [
         {
             "id": target.key,
@@ -166,30 +145,26 @@ def _assign_batch(generator, batch, out, settings, identity, seed, start, warm, 
         }
         for n, target in enumerate(targets)
     ]
-    tensors = {"noise": found.noise, "base": eps, "image": images}
+    tensors = {"noise": found.noise, "base": eps, "image": torch.from_numpy(images)}
     if found.state.shape != found.noise.shape:
         tensors["state"] = found.state
-    history = found.history.mean(1).tolist()
-    records.write_block(out, tensors, identity, lines, history)
+    records.write_block(out, tensors, identity, lines, found.history.mean(1).tolist())
 
 
-def _warm_start(eps, targets, start, warm) -> torch.Tensor | None:
-    """States to go on from: the earlier ones, and ε itself (Q = I) for targets that are new."""
-    if start is None:
+def _warm_start(eps, targets, earlier: dict) -> torch.Tensor | None:
+    """States to go on from: the earlier ones, and ε itself (Q = I) for new targets."""
+    if not earlier:
         return None
-    shape = start.state.shape[1:]
+    shape = next(iter(earlier.values())).shape
     fresh = eps if shape == eps.shape[1:] else torch.eye(shape[-1]).expand(len(eps), *shape)
-    rows = [start.state[warm[t.key]] if t.key in warm else fresh[n].cpu() for n, t in enumerate(targets)]
-    return torch.stack(rows).to(eps)
+    return torch.stack([earlier.get(t.key, new.cpu()) for t, new in zip(targets, fresh, strict=True)]).to(eps)
 
 
 def _summary(lines: list, blocks: list, failures: list, kept: int) -> dict:
-    weights = [len(block.records) for block in blocks]
     history = []
-    if blocks and len({len(block.history) for block in blocks}) == 1:
-        pairs = list(zip(weights, blocks, strict=True))
-        steps = range(len(blocks[0].history))
-        history = [sum(w * b.history[s] for w, b in pairs) / sum(weights) for s in steps]
+    if len({len(block.history) for block in blocks}) == 1:
+        weights = [len(block.records) for block in blocks]
+        history = np.average([block.history for block in blocks], axis=0, weights=weights).tolist()
 
     def mean(key: str) -> float | None:
         return sum(line[key] for line in lines) / len(lines) if lines else None

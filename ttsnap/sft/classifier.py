@@ -15,7 +15,7 @@ from ttsnap.sft.data import Images
 from ttsnap.sft.gan import to_unit
 from ttsnap.storage.files import reading, replacing
 
-FEATURES, EPOCHS, BATCH = 64, 8, 128
+FEATURES, LEAST_EPOCHS, BATCH_SIZE = 64, 8, 128
 
 
 class Classifier(nn.Module):
@@ -45,7 +45,7 @@ class Classifier(nn.Module):
 def train_classifier(
     train: Images, test: Images, seed: int = 0, device: str = "cpu", epochs: int | None = None, data: str = ""
 ) -> tuple[Classifier, dict]:
-    """Train on one split, judge on the other; at least some 400 updates. Returns it and its figures.
+    """Train on one split, at least some 400 updates, test on the other; returns the classifier and figures.
 
     data: the data set's name.
     """
@@ -53,12 +53,12 @@ def train_classifier(
     torch.manual_seed(seed)
     images, labels = to_unit(train.images), torch.from_numpy(train.labels)
     net = Classifier(images.shape[1], len(train.classes), data).to(device)
-    steps = -(-len(images) // BATCH)
-    epochs = epochs or max(EPOCHS, -(-400 // steps))
+    steps = -(-len(images) // BATCH_SIZE)
+    epochs = epochs or max(LEAST_EPOCHS, -(-400 // steps))
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * steps)
     for _ in tqdm(range(epochs), desc="train-classifier", unit="epoch", mininterval=5):
-        for index in torch.randperm(len(images)).split(BATCH):
+        for index in torch.randperm(len(images)).split(BATCH_SIZE):
             loss = F.cross_entropy(net(images[index].to(device)), labels[index].to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -78,7 +78,7 @@ def save_classifier(net: Classifier, path: str | Path) -> None:
 
 
 def load_classifier(path: str | Path) -> Classifier:
-    """Open what `save_classifier` wrote. Raises BadInput when it is something else."""
+    """Open what `save_classifier` wrote. Raises BadInput for anything else."""
     with reading(path, "not a classifier of ttsnap"):
         weights = load_file(path)
         with safe_open(path, framework="pt") as file:

@@ -21,16 +21,16 @@ from ttsnap.storage.provenance import check_same
 
 SHOWN = 12  # images of each kind that are kept for the grids
 
-# Images [n, C, H, W] in [0, 1] → their features [n, D], and their most likely classes [n] where it knows classes
-Judge = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
+# Images [n, C, H, W] in [0, 1] → features [n, D] and, where the judge knows classes, the most likely ones [n]
+ImageJudge = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured.
+    """The figures, and a few images of each kind.
 
     figures     {"train", "test": reconstruction, "fresh": quality, "drift": MSE to the original's images}
-    images      a few of each kind, uint8 [≤ 12, H, W, C]
+    images      uint8 [≤ 12, H, W, C] by kind
     conditions  what those images show, by kind
     """
 
@@ -45,9 +45,9 @@ class Comparison:
 
 
 def read_probe(path: str | Path, model: str, version: str) -> Assigned:
-    """Targets with the noise assigned for the generator `model`; BadInput where it was assigned for another version."""
-    found, again = read_assigned([path]), "assign noise for this very model"
-    check_same(path, found.made_from, model, {"model": version}, again, only=("model",))
+    """Targets with the noise assigned for the generator `model`; BadInput if it was assigned for another version."""
+    found = read_assigned([path])
+    check_same(path, found.made_from, model, {"model": version}, "assign noise for this very model", only=("model",))
     return found
 
 
@@ -55,7 +55,7 @@ def compare(
     model: Generator,
     base: Generator,
     targets: Mapping[str, Assigned],
-    judge: Judge,
+    judge: ImageJudge,
     *,
     real: torch.Tensor | None = None,
     fresh: int = 500,
@@ -64,9 +64,9 @@ def compare(
 ) -> Comparison:
     """Measure `model` against `base`, the original.
 
-    targets: the "train" and the "test" ones, with noise assigned for the model. real: images [n, C, H, W] in [0, 1]
-    that fresh samples are compared with; None: the train targets. fresh: how many samples of random noise, of the
-    conditions of the train targets in turn. Raises TtsnapError for a model whose images are not finite.
+    targets: those of "train" and "test", with noise assigned for the model. real: images [n, C, H, W] in [0, 1] to
+    compare fresh samples with; None: the train targets. fresh: how many samples of random noise, of the conditions of
+    the train targets in turn. Raises TtsnapError for a model whose images are not finite.
     """
     figures, images = {}, {}
     for split, data in targets.items():
@@ -76,7 +76,8 @@ def compare(
         images[f"{split}_target"] = to_bytes(pixels[:SHOWN])
         images[f"{split}_image"] = to_bytes(made[:SHOWN])
     real = targets["train"].pixels() if real is None else real
-    conditions = _in_turn(targets["train"].conditions, fresh)
+    distinct = sorted(set(targets["train"].conditions))
+    conditions = [distinct[n % len(distinct)] for n in range(fresh)]
     noise = base_noise(model, seed, [f"fresh {n}" for n in range(fresh)])
     samples = generate_images(model, noise, model.embed(conditions))
     if not torch.isfinite(samples).all():
@@ -89,14 +90,8 @@ def compare(
     return Comparison(figures, images, shown | {"fresh": conditions[:SHOWN]})
 
 
-def _in_turn(conditions: list[str], count: int) -> list[str]:
-    """`count` conditions, each distinct one as often as any other."""
-    distinct = sorted(set(conditions))
-    return [distinct[n % len(distinct)] for n in range(count)]
-
-
-def _quality(model, samples, conditions, real, judge: Judge, checker: Checker | None) -> dict:
-    """What the judge and the checker say of fresh samples."""
+def _quality(model, samples, conditions, real, judge: ImageJudge, checker: Checker | None) -> dict:
+    """How the judge and the checker rate fresh samples."""
     (features, classes), (real_features, _) = judge(samples), judge(real)
     distance = frechet_distance(features.numpy(), real_features.numpy())
     found = {"samples": len(samples), "feature_distance": distance}
@@ -109,16 +104,16 @@ def _quality(model, samples, conditions, real, judge: Judge, checker: Checker | 
     return found
 
 
-def classifier_judge(path: str, data: str | None = None) -> Judge:
-    """The classifier in a file as a judge; data: the name of the data set that it must have been trained on."""
+def classifier_judge(path: str, data: str | None = None) -> ImageJudge:
+    """The classifier in a file as a judge; data: the data set that it must have been trained on."""
     net = load_classifier(path)
     if data not in (None, net.data):
         raise BadInput(f"--classifier: {path} was trained on {net.data}, --data is {data}")
     return net.read
 
 
-def clip_judge(path: str) -> Judge:
-    """The image features of a CLIP folder as a judge; it knows no classes."""
+def clip_judge(path: str) -> ImageJudge:
+    """The image features of a CLIP folder as a judge, which knows no classes."""
     from ttsnap.rewards.clip import ClipReward
 
     reward = ClipReward(path).eval()

@@ -28,10 +28,10 @@ class Images:
 
 
 def load_images(name: str, folder: str | Path | None = None, split: Split = "train") -> Images:
-    """One split of a data set; folder: where its published files lie, as they are or gzipped.
+    """One split of a data set; folder: that of its published files, as they are or gzipped.
 
-    digits needs no folder, others none where `ttsnap download` put them; fashion_mnist, where Debian's package is.
-    Raises BadInput for an unknown name, and for files that are missing, cut short or of another format.
+    digits needs no folder, nor does a set that `ttsnap download` or a package (fashion_mnist: Debian's) has put in its
+    place. Raises BadInput for an unknown name, and for files that are missing, cut short or of another format.
     """
     if name not in LABELLED:
         hint = did_you_mean(name, LABELLED)
@@ -54,7 +54,7 @@ def load_images(name: str, folder: str | Path | None = None, split: Split = "tra
 
 
 def data_files(name: str, folder: str | Path | None, split: str) -> list[Path]:
-    """The files that `load_images` reads, there or not; none where there is no folder, or nothing to read."""
+    """The files that `load_images` reads, existing or not; none for a bundled set or without a folder."""
     layout = LABELLED[name].layout
     folder = None if layout == "bundled" else folder or _usual_folder(name)
     if folder is None:
@@ -64,7 +64,7 @@ def data_files(name: str, folder: str | Path | None, split: str) -> list[Path]:
 
 
 def _usual_folder(name: str) -> Path | None:
-    """Where a download or a package of the system puts a data set; None where neither did."""
+    """Where a download or a system package has put a data set; None if neither has."""
     places = (home(name), LABELLED[name].packaged)
     return next((place for place in places if place and place.is_dir()), None)
 
@@ -80,9 +80,8 @@ def _digits(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mnist(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    first, second = _mnist_files(folder, split)
-    images, labels = read_idx(first, 3), read_idx(second, 1)
-    return images[..., None], labels.astype(np.int64)
+    images, labels = _mnist_files(folder, split)
+    return read_idx(images, 3)[..., None], read_idx(labels, 1).astype(np.int64)
 
 
 def _mnist_files(folder: Path, split: str) -> list[Path]:
@@ -91,7 +90,7 @@ def _mnist_files(folder: Path, split: str) -> list[Path]:
 
 
 def read_idx(path: str | Path, dimensions: int) -> np.ndarray:
-    """An IDX file of bytes (yann.lecun.com/exdb/mnist), or the same with .gz: uint8 of so many dimensions."""
+    """An IDX file of bytes (yann.lecun.com/exdb/mnist), plain or gzipped: uint8 with `dimensions` dimensions."""
     path, data = _read(Path(path))
     head = 4 + 4 * dimensions
     if len(data) < head or data[:4] != bytes([0, 0, 8, dimensions]):
@@ -123,7 +122,7 @@ def _cifar_files(folder: Path, split: str) -> list[Path]:
 
 
 def _place(path: Path) -> Path:
-    """A file, or its gzipped sibling where only that is there."""
+    """A file, or its gzipped sibling if only that exists."""
     zipped = path.with_name(path.name + ".gz")
     return zipped if zipped.exists() and not path.exists() else path
 

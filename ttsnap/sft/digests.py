@@ -1,4 +1,4 @@
-"""Digests of the targets of the second method: of what is read alone, so that files beside them do not count."""
+"""Digests of the targets of the second method: only of what is read, whatever else lies beside it."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ def data_digest(name: str, folder: str | None, split: str) -> str:
 def pairs_digest(path: str, root: str | None, prompt_field: str, image_field: str, start: int, limit: int) -> str:
     """16 hex digits of `limit` pairs from `start` on: prompts, and names and bytes of the images.
 
-    A line that is no pair counts as it stands; `ttsnap assign` says what is wrong with it.
+    A line that is no pair counts as it stands; `ttsnap assign` reports it.
     """
     folder = Path(root) if root else Path(path).parent
     pairs = [_pair(line, prompt_field, image_field) for line in islice(pair_lines(path), start, start + limit)]
@@ -27,7 +27,7 @@ def pairs_digest(path: str, root: str | None, prompt_field: str, image_field: st
 
 
 def pair_lines(path: str | Path) -> list[bytes]:
-    """The lines of a pairs file as they stand; blank ones are no lines. Raises BadInput when it cannot be read."""
+    """The lines of a pairs file as they stand, without blank ones. Raises BadInput when it cannot be read."""
     with reading(path, "cannot be read"):
         return [line for line in Path(path).read_bytes().splitlines() if line.strip()]
 

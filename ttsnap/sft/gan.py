@@ -45,10 +45,10 @@ class ClassNorm(nn.Module):
 def enlarged(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """A 3×3 convolution of x enlarged twofold (nearest), as one transposed convolution where it is a plain one.
 
-    Along each side the four taps are those of the kernel turned round, w, that meet the same pixel: w[t] + w[t−1].
-    4 of 9 products are left, and assignment spends its time here.
+    Along each side its four taps are sums of those taps of the flipped kernel w that meet the same pixel:
+    w[t] + w[t−1]. That leaves 4 of 9 products, and assignment spends its time here.
     """
-    if type(conv) is not nn.Conv2d:  # it has adapters
+    if type(conv) is not nn.Conv2d:  # a layer with adapters
         return conv(F.interpolate(x, scale_factor=2))
     w = conv.weight.flip(2, 3).transpose(0, 1)
     w = F.pad(w, (1, 0)) + F.pad(w, (0, 1))
@@ -60,7 +60,7 @@ def enlarged(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
 class GanGenerator(nn.Module):
     """z [B, latent], labels [B] → images [B, C, size, size] in (−1, 1); size is a multiple of 4 (DCGAN).
 
-    Assignment runs it hundreds of times a target, so there is nothing at full size but the last layer.
+    Assignment runs it hundreds of times a target, so only the last layer works at full size.
     """
 
     def __init__(self, channels: int, size: int, latent: int, width: int, classes: list[str]):
@@ -118,12 +118,12 @@ def train_gan(data: Images, settings: dict, seed: int, device: str = "cpu") -> t
     torch.manual_seed(seed)
     images = (to_unit(data.images) * 2 - 1).to(device)
     labels = torch.from_numpy(data.labels).to(device)
-    net = GanGenerator(channels, size, settings["latent"], settings["width"], data.classes)
-    net = net.to(device)
+    net = GanGenerator(channels, size, settings["latent"], settings["width"], data.classes).to(device)
     critic = Discriminator(channels, settings["width"], len(data.classes)).to(device)
     optimisers = [torch.optim.Adam(m.parameters(), settings["lr"], betas=(0.5, 0.999)) for m in (net, critic)]
     kept, losses = deepcopy(net).requires_grad_(False), []
-    average = Average(_floats(net), 0.999, warm_up=20)
+    floats = {name: value for name, value in net.state_dict().items() if value.is_floating_point()}
+    average = Average(floats, 0.999, warm_up=20)  # of parameters, and of the running statistics of normalisation
     batch = min(settings["batch_size"], len(images))
     for _ in tqdm(range(settings["epochs"]), desc="train-gan", unit="epoch", mininterval=5):
         order = torch.randperm(len(images), device=device)
@@ -132,11 +132,12 @@ def train_gan(data: Images, settings: dict, seed: int, device: str = "cpu") -> t
             losses.append(_step(net, critic, optimisers, images[chosen], labels[chosen]))
             average.update()
     kept.load_state_dict(average.values, strict=False)
+    generator_loss, critic_loss = np.mean(losses[-50:], axis=0).tolist()
     return kept.eval(), {
         "images": len(images),
         "steps": len(losses),
-        "generator_loss": [float(v) for v in np.mean(losses[-50:], axis=0)][0],
-        "critic_loss": [float(v) for v in np.mean(losses[-50:], axis=0)][1],
+        "generator_loss": generator_loss,
+        "critic_loss": critic_loss,
         "parameters": sum(p.numel() for p in net.parameters()),
         "seconds": time.monotonic() - started,
     }
@@ -156,11 +157,6 @@ def _step(net, critic, optimisers, real, labels) -> tuple[float, float]:
     loss.backward()
     optimisers[0].step()
     return loss.item(), loss_critic.item()
-
-
-def _floats(net: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters, and the running statistics of normalisation."""
-    return {name: value for name, value in net.state_dict().items() if value.is_floating_point()}
 
 
 def save_gan(net: GanGenerator, folder: str | Path) -> None:

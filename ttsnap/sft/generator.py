@@ -23,11 +23,11 @@ class Generator:
 
     @property
     def device(self) -> torch.device:
-        """Where the module lives."""
+        """The device of the module."""
         return next(self.module.parameters()).device
 
     def embed(self, conditions: Sequence[str]) -> Condition:
-        """Prompts or class names as tensors, row by row. Raises BadInput for one it cannot take."""
+        """Prompts or class names as tensors, row by row. Raises BadInput for an unknown class."""
         raise NotImplementedError
 
     def latents(self, noise: torch.Tensor, condition: Condition) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The one-step generators there are, and opening one: a GAN, or a diffusers pipeline."""
+"""Opening a one-step generator: a GAN, or a diffusers pipeline."""
 
 from pathlib import Path
 
@@ -16,8 +16,7 @@ class OneStepGan(Generator):
 
     def __init__(self, folder: str | Path, device: str):
         net = load_gan(folder).to(device, memory_format=torch.channels_last)  # twice as fast on CPUs
-        self.module = net.requires_grad_(False)
-        config = self.module.config
+        self.module, config = net.requires_grad_(False), net.config
         self.noise_shape = (config["latent"],)
         self.image_shape = (config["channels"], config["size"], config["size"])
         self.classes = {name: number for number, name in enumerate(config["classes"])}
@@ -47,7 +46,7 @@ class OneStepGan(Generator):
 def load_generator(path: str, *, size: int | None = None, device: str = "cpu") -> Generator:
     """Open a one-step generator: a GAN's folder, a pipeline's folder, a hub id or embedded:NAME.
 
-    size: image side of a pipeline, in pixels; its own if not given. Raises BadInput when the model does not open.
+    size: image side of a pipeline in pixels, by default its own. Raises BadInput when the model does not open.
     """
     path = resolve(path)
     config = Path(path) / "config.json"

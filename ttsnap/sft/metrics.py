@@ -1,4 +1,4 @@
-"""What is measured of a one-step generator: reconstruction, fresh samples, drift."""
+"""How good a one-step generator is: its images, their distance from targets, features against real ones."""
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ def generate_images(
 
 
 def reconstruction_figures(images: torch.Tensor, targets: torch.Tensor, losses: list[float]) -> dict:
-    """Of images and their targets [n, C, H, W] in [0, 1]: mean PSNR (dB), MSE, L1, and the mean objective."""
+    """Mean PSNR (dB), MSE and L1 of images and their targets [n, C, H, W] in [0, 1], and the mean objective."""
     mse = (images - targets).square().flatten(1).mean(1)
     return {
         "samples": len(images),

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -16,12 +15,12 @@ from ttsnap.sft.generator import Generator, base_noise
 from ttsnap.storage.files import read_json, reading, replacing, write_json
 from ttsnap.storage.prompts import file_name
 
-Reward = Callable[[torch.Tensor, list[str]], torch.Tensor]
+ImageReward = Callable[[torch.Tensor, list[str]], torch.Tensor]
 
 
 def optimise_prompts(
     generator: Generator,
-    reward: Reward,
+    reward: ImageReward,
     prompts: Sequence[str],
     out: str | Path,
     settings: Mapping,
@@ -29,13 +28,13 @@ def optimise_prompts(
     seed: int = 0,
     about: Mapping | None = None,
 ) -> dict:
-    """Optimise the noise of every prompt that is not finished in the folder `out`; return what summary.json holds.
+    """Optimise the noise of every prompt not yet finished in the folder `out`; returns the content of summary.json.
 
     reward(images [n, 3, H, W] around [0, 1], n prompts) → [n], differentiable. settings: the keys of
-    settings.sft.Optimise. about: what else the results depend on, as JSON has it. A prompt is finished when its
-    metrics.json names all of these. The summary is over all prompts of the folder that do.
+    settings.sft.Optimise. about: what else the results depend on, in JSON types. A prompt is finished when its
+    metrics.json names all of these; the summary covers all finished prompts of the folder.
     """
-    out, size = Path(out), settings["batch_size"]
+    out, size = Path(out), settings["batch_size"]  # which changes no result
     about = {
         "model": generator.version,
         "size": list(generator.image_shape[1:]),
@@ -54,16 +53,18 @@ def optimise_prompts(
 
 
 def _finished(out: Path, prompt: str, about: dict) -> bool:
-    """Whether a prompt has its results, from a run like this one."""
+    """Whether a run with the same settings has finished the prompt."""
     path = out / file_name(prompt) / "metrics.json"
     if not path.exists():
         return False
-    with foreign_content(path, "the figures of a prompt", "delete it, and the prompt is done again"):
+    with foreign_content(path, "the figures of a prompt", "delete it to do the prompt again"):
         metrics = read_json(path)
         return metrics["prompt"] == prompt and metrics["about"] == about
 
 
-def _optimise(generator: Generator, reward: Reward, prompts: list[str], settings: Mapping, seed: int) -> list[dict]:
+def _optimise(
+    generator: Generator, reward: ImageReward, prompts: list[str], settings: Mapping, seed: int
+) -> list[dict]:
     """Optimise a batch of prompts at once: {"images", "tensors", "metrics"} of each."""
     condition = generator.embed(prompts)
     eps = base_noise(generator, seed, prompts)
@@ -98,8 +99,7 @@ def _optimise(generator: Generator, reward: Reward, prompts: list[str], settings
 
 def _write(folder: Path, found: Mapping, about: dict) -> None:
     """Write the folder of a prompt, its metrics last."""
-    pictures: Mapping[str, np.ndarray] = found["images"]
-    for name, picture in pictures.items():
+    for name, picture in found["images"].items():
         with replacing(folder / f"{name}.png") as temporary:
             Image.fromarray(picture).save(temporary, format="PNG")
     with replacing(folder / "noise.safetensors") as temporary:
@@ -109,13 +109,13 @@ def _write(folder: Path, found: Mapping, about: dict) -> None:
 
 def _summarise(out: Path, about: dict, patch: int) -> dict:
     """Write summary.json and the diagnostics over all prompts of the folder; return the summary."""
-    there = [(path.parent, read_json(path)) for path in sorted(out.glob("*/metrics.json"))]
-    there = [(folder, m) for folder, m in there if folder.name == file_name(m["prompt"])]
-    folders, metrics = zip(*(found for found in there if found[1]["about"] == about), strict=True)
-    noises = []
-    for folder in folders:
-        with reading(path := folder / "noise.safetensors", "damaged", "delete its folder"):
-            noises.append(load_file(path))
+    metrics, noises = [], []
+    for path in sorted(out.glob("*/metrics.json")):
+        figures = read_json(path)
+        if path.parent.name == file_name(figures["prompt"]) and figures["about"] == about:
+            metrics.append(figures)
+            with reading(path := path.with_name("noise.safetensors"), "damaged", "delete its folder"):
+                noises.append(load_file(path))
     eps, z, state = (torch.stack([n[key] for n in noises]) for key in ("base", "noise", "state"))
     patch = patch if eps.ndim == 4 else 1
     q = state if state.ndim == 3 and state.shape[-1] == state.shape[-2] else None

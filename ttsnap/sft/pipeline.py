@@ -15,15 +15,16 @@ from ttsnap.sft.generator import Generator
 
 
 class OneStepPipeline(Generator):
-    """A diffusers pipeline (SDXL Turbo, SD 1.5 Hyper-SD) in one step, without guidance; only its UNet learns."""
+    """A diffusers pipeline (SDXL Turbo, SD 1.5 Hyper-SD) in one step, without guidance; only its UNet is trained."""
 
     def __init__(self, path: str, size: int | None, device: str):
         size = size or _native_size(path)
-        options = dict(steps=1, guidance=1.0, height=size, width=size)
-        self.sampler = load_sampler(path, device=device, dtype="float32", **options)
+        how = dict(steps=1, guidance=1.0, height=size, width=size, dtype="float32")
+        self.sampler = load_sampler(path, device=device, **how)
         if not isinstance(self.sampler, SDXLSampler):
             raise BadInput(f"{path}: one-step finetuning takes SDXL or SD 1.5 pipelines")
         self.module = self.sampler.denoiser
+        self.condition_type = type(self.sampler.encode(""))
         side = size // self.sampler.pipe.vae_scale_factor
         self.noise_shape = (self.module.config.in_channels, side, side)
         self.image_shape = (3, size, size)
@@ -35,7 +36,7 @@ class OneStepPipeline(Generator):
 
     def latents(self, noise, condition):
         start = noise * self.sampler.scheduler.init_noise_sigma
-        return self.sampler.step(0, start, self.sampler.condition_type(*condition))[1]
+        return self.sampler.step(0, start, self.condition_type(*condition))[1]
 
     def pixels(self, latents):
         return self.sampler.decode(latents, clamp=False)
@@ -55,11 +56,10 @@ class OneStepPipeline(Generator):
 
 def _native_size(path: str) -> int:
     """The image side that the UNet was made for."""
-    config = Path(path) / "unet" / "config.json"
-    vae = Path(path) / "vae" / "config.json"
     try:
-        scale = 2 ** (len(json.loads(vae.read_text())["block_out_channels"]) - 1)
-        height, width = own_size({"sample_size": None} | json.loads(config.read_text()), scale)
+        unet, vae = (json.loads((Path(path) / part / "config.json").read_text()) for part in ("unet", "vae"))
+        scale = 2 ** (len(vae["block_out_channels"]) - 1)
+        height, width = own_size({"sample_size": None} | unet, scale)
         if height != width:
             raise ValueError
         return height

@@ -21,7 +21,7 @@ from ttsnap.storage.provenance import check_same
 
 @dataclass
 class Block:
-    """What one block's header says."""
+    """The header of a block."""
 
     path: Path
     settings: dict  # what its noises depend on: model, seed, settings of the assignment
@@ -43,21 +43,19 @@ def write_block(
 
 @reads("an assigned dataset", "run assign again")
 def read_blocks(folder: str | Path) -> list[Block]:
-    """The headers of a dataset's whole blocks, in order; a folder that is not there has none."""
+    """The headers of a dataset's blocks, in order; a missing folder has none."""
     blocks, place = [], Path(folder) / "blocks"
     with reading(place, "cannot be read"):
         paths = sorted(place.iterdir()) if place.is_dir() else []
     for path in paths:
         if not path.match("[0-9]*.safetensors"):
             continue
-        with (
-            reading(path, "not a whole block of an assigned dataset", "delete it"),
-            safe_open(path, framework="pt") as file,
-        ):
-            marks = file.metadata() or {}
-            if "ttsnap" not in marks:
+        broken = "not a whole block of an assigned dataset"
+        with reading(path, broken, "delete it"), safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if "ttsnap" not in header:
                 raise BadInput(f"{path}: not a block of an assigned dataset; move it elsewhere")
-            about = json.loads(marks["ttsnap"])
+            about = json.loads(header["ttsnap"])
             blocks.append(Block(path, about["settings"], about["records"], about["history"]))
     return blocks
 
@@ -68,7 +66,7 @@ def write_lines(path: str | Path, values: Iterable[dict]) -> None:
 
 
 def write_manifest(folder: str | Path, blocks: list[Block], keys: set[str] | None = None) -> list[dict]:
-    """Write manifest.jsonl from the blocks, by index; a target stands once, in its latest block. Returns the lines.
+    """Write manifest.jsonl from the blocks, by index, each target once: in its latest block. Returns the lines.
 
     keys: only these targets.
     """
@@ -76,8 +74,7 @@ def write_manifest(folder: str | Path, blocks: list[Block], keys: set[str] | Non
     for block in blocks:
         for row, record in enumerate(block.records):
             if keys is None or record["id"] in keys:
-                where = {"block": f"blocks/{block.path.name}", "row": row}
-                lines[record["id"]] = {**record, **where}
+                lines[record["id"]] = {**record, "block": f"blocks/{block.path.name}", "row": row}
     ordered = sorted(lines.values(), key=lambda line: (line["index"], line["id"]))
     write_lines(Path(folder) / "manifest.jsonl", ordered)
     return ordered
@@ -105,9 +102,10 @@ class Assigned:
 def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
     """Read every sample that the manifests name.
 
-    Raises BadInput when one is broken, empty, misses a block, or was assigned otherwise than the first.
+    Raises BadInput when a manifest is broken, empty, misses a block, or was assigned with other settings than the
+    first.
     """
-    lines, tensors, made_from = [], [], None
+    lines, samples, made_from = [], [], None
     for manifest in map(Path, manifests):
         folder, opened = manifest.parent, {}
         for number, line in enumerate(_read_lines(manifest)):
@@ -118,26 +116,23 @@ def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
                     made_from = made_from or settings
                     again = "give datasets that were assigned alike"
                     check_same(folder / name, settings, manifests[0], made_from, again)
-                block = opened[name]
-                sample = {key: value[row] for key, value in block.items()}
+                samples.append({key: value[row] for key, value in opened[name].items()})
                 lines.append((line["id"], line["prompt"], float(line["loss"])))
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise BadInput(f"{manifest}, line {number + 1}: {type(error).__name__} {error}") from None
-            tensors.append(sample)
     if not lines:
         raise BadInput(f"{', '.join(map(str, manifests))}: no sample in it")
     keys, conditions, losses = map(list, zip(*lines, strict=True))
     try:
-        joined = {key: torch.stack([row[key] for row in tensors]) for key in tensors[0]}
+        joined = {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
     except (KeyError, RuntimeError):
         raise BadInput(f"{manifests[0]}: samples of different models or settings") from None
     noise, base, images = (joined[key] for key in ("noise", "base", "image"))
-    state = joined.get("state", noise)
-    return Assigned(keys, conditions, losses, noise, base, images, state, made_from)
+    return Assigned(keys, conditions, losses, noise, base, images, joined.get("state", noise), made_from)
 
 
 def has_samples(manifest: str | Path) -> bool:
-    """Whether a manifest has a line; that of a shard without a usable target has none."""
+    """Whether a manifest has any line; without a usable target it has none."""
     return bool(_read_lines(Path(manifest)))
 
 

@@ -1,4 +1,4 @@
-"""Targets: high-quality images with what they show, from pairs.jsonl or from a labelled data set."""
+"""Targets: high-quality images with captions or classes, from pairs.jsonl or a labelled data set."""
 
 import functools
 import hashlib
@@ -18,11 +18,11 @@ from ttsnap.storage.files import one_line, parse_json, why_unreadable
 from ttsnap.storage.images import read_rgb
 from ttsnap.storage.prompts import text_fault
 
-LEAST_SIDE = 8  # a smaller image says nothing
+LEAST_SIDE = 8  # pixels; nothing can be learned from a smaller image
 
 
 class BadTarget(Exception):
-    """A target that cannot be used, with the reason; the others go on."""
+    """A target that cannot be used, and why; the run goes on with the others."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ class Failure:
 
 
 def target_key(condition: str, image: bytes) -> str:
-    """16 hex digits naming a target by what it is, wherever it stands."""
+    """16 hex digits that name a target by its content, wherever it is listed."""
     return hashlib.sha256(condition.encode() + b"\0" + image).hexdigest()[:16]
 
 
 def labelled_targets(data: Images, start: int = 0, limit: int | None = None) -> Iterator[Target]:
     """The targets of a labelled data set: `limit` images from `start` on, the class name as condition."""
     part = data.take(start, limit)
-    for number, (image, label) in enumerate(zip(part.images, part.labels, strict=True)):
+    for index, (image, label) in enumerate(zip(part.images, part.labels, strict=True), start):
         condition = part.classes[label]
         key = target_key(condition, image.tobytes())
-        yield Target(key, start + number, condition, "", lambda shape, im=image: _fits(im, shape))
+        yield Target(key, index, condition, "", lambda shape, image=image: _fits(image, shape))
 
 
 def pair_targets(
@@ -67,13 +67,12 @@ def pair_targets(
     start: int = 0,
     limit: int | None = None,
 ) -> Iterator[Target | Failure]:
-    """The targets of a pairs.jsonl: `limit` lines from line `start` on (0 is the first; blank lines are no lines).
+    """The targets of a pairs.jsonl: `limit` lines from line `start` on (from 0; blank lines do not count).
 
-    root: the folder image paths are relative to and must stay in; the file's own folder if not given. A line that
+    root: the folder that image paths are relative to and must stay in, by default that of the file. A line that
     cannot be used is a Failure. Raises BadInput when the file itself cannot be read.
     """
-    path = Path(path)
-    root = Path(root) if root else path.parent
+    root = Path(root or Path(path).parent)
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder (root of the images)")
     for index, line in _some(enumerate(pair_lines(path)), start, limit):
@@ -118,7 +117,7 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
 def image_files(
     path: str | Path, root: str | Path | None, image_field: str, start: int, limit: int | None
 ) -> list[Path]:
-    """The image files that some lines of a pairs.jsonl name and that are there; bad lines are for `pair_targets`."""
+    """The existing image files that some lines of a pairs.jsonl name; `pair_targets` reports bad lines."""
     files, root = [], Path(root or Path(path).parent)
     for line in _some(pair_lines(path), start, limit):
         try:
@@ -131,7 +130,7 @@ def image_files(
 
 
 def same_image(train: list[Path], test: list[Path]) -> tuple[Path, Path] | None:
-    """(image of `train`, image of `test`) for the first of `test` that has the bytes of one of `train`; or None."""
+    """The first image of `test` with the same bytes as an image of `train`, as (train, test); None without one."""
 
     @functools.cache
     def digest(file: Path) -> bytes:
@@ -148,9 +147,9 @@ def same_image(train: list[Path], test: list[Path]) -> tuple[Path, Path] | None:
 
 
 def read_image(path: str | Path, shape: tuple[int, int, int], name: str = "") -> np.ndarray:
-    """An image file cut at the centre and scaled to shape (C, H, W): uint8 [H, W, C], transparency over white.
+    """An image file cropped at the centre and scaled to shape (C, H, W): uint8 [H, W, C], transparency over white.
 
-    Raises BadTarget for what `images.read_rgb` refuses, and for a side below 8.
+    Raises BadTarget for what `images.read_rgb` refuses, and for a side below 8 pixels.
     """
     name = name or str(path)
     channels, height, width = shape
@@ -158,8 +157,8 @@ def read_image(path: str | Path, shape: tuple[int, int, int], name: str = "") ->
         pixels = read_rgb(path, name)
     except BadInput as error:
         raise BadTarget(str(error)) from None
-    if min(pixels.shape[:2]) < LEAST_SIDE:
-        rows, columns = pixels.shape[:2]
+    rows, columns, _ = pixels.shape
+    if min(rows, columns) < LEAST_SIDE:
         raise BadTarget(f"{name}: {columns}×{rows} pixels, a side is below {LEAST_SIDE}")
     image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)

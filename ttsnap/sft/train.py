@@ -36,18 +36,17 @@ def finetune_generator(
     processes: Processes = ALONE,
     about: Sequence[str] = (),
 ) -> dict:
-    """Finetune `model` on assigned datasets and write its checkpoints; returns what is to be said of the training.
+    """Finetune `model` on assigned datasets and write its checkpoints; returns the summary of the training.
 
-    manifests: of the datasets. teacher: the original model. out: the folder of checkpoint-best (the epoch of least
-    loss), -final and, with every_epoch, -epoch-NNN. The other arguments are those of `Trainer`. Raises BadInput where
-    models and datasets do not go together.
+    teacher: the original model. out: the folder for checkpoint-best (the epoch of least loss), -final and, with
+    every_epoch, -epoch-NNN. The other arguments are those of `Trainer`. Raises BadInput when models and datasets do
+    not match.
     """
     data = read_assigned(manifests)
     student = load_generator(model, size=size, device=device)
     if noise == "assigned":
         again = "assign noise for this very model, or take --noise random"
-        expected = {"model": student.version}
-        check_same(manifests[0], data.made_from, model, expected, again, only=("model",))
+        check_same(manifests[0], data.made_from, model, {"model": student.version}, again, only=("model",))
     original = load_generator(teacher, size=size, device=device)
     shape = tuple(data.noise.shape[1:])
     if not student.noise_shape == original.noise_shape == shape:
@@ -55,7 +54,7 @@ def finetune_generator(
             f"--model: makes images of noise {student.noise_shape}, the manifests hold {shape},"
             f" the teacher takes {original.noise_shape}"
         )
-    version = student.version
+    version = student.version  # before its weights change
     trainer = Trainer(student, original, data, settings, noise=noise, seed=seed, processes=processes, about=about)
 
     def write_checkpoints(means: list[float]) -> None:
@@ -84,21 +83,21 @@ def finetune_generator(
 
 
 def epoch_means(losses: list[float], epochs: int) -> list[float]:
-    """The mean loss of each epoch, of the losses of every update."""
+    """The mean loss of each epoch, from the loss of each update."""
     return np.array(losses).reshape(epochs, -1).mean(1).tolist()
 
 
 def batches(samples: int, batch_size: int, epochs: int, seed: int) -> list[list[int]]:
-    """The samples of every update: each sample once an epoch, in an order of the epoch's own."""
+    """The samples of every update: each sample once an epoch, shuffled anew for each epoch."""
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(samples).tolist() for _ in range(epochs)]
     return [order[at : at + batch_size] for order in orders for at in range(0, samples, batch_size)]
 
 
 class Trainer:
-    """One finetuning. `generator` learns in place; `teacher`, the frozen original model, does not.
+    """Finetunes `generator` in place; `teacher`, the original model, stays frozen.
 
-    settings: the keys of `settings.sft.Train`. processes: they share each batch, and end with the weights of one.
+    settings: the keys of `settings.sft.Train`. processes: they share each batch; the result is that of one process.
     about: what else the weights depend on. Weights stay float32; products are bfloat16 where that is fast.
     """
 
@@ -131,8 +130,8 @@ class Trainer:
         """Train all epochs; returns the losses of every update: {"total", "fit", "preserve"}.
 
         state: where progress is kept (see `TrainingRun`). on_epoch(means): called in the first process after each
-        epoch, with the mean loss of each epoch so far and with the weights to keep in place. Raises TtsnapError for a
-        loss that is not finite.
+        epoch with the mean loss of each epoch so far, while the generator holds the weights to keep. Raises
+        TtsnapError for a loss that is not finite.
         """
         epochs = self.settings["epochs"]
         plan = batches(len(self.data.keys), self.settings["batch_size"], epochs, self.seed)
@@ -169,31 +168,25 @@ class Trainer:
 
     def _losses(self, number: int, batch: list[int]) -> torch.Tensor:
         """Add the gradients of this process's share of an update; returns its share of the losses, [fit, preserve]."""
-        mine = list(range(len(batch)))[self.processes.rank :: self.processes.count]
-        if not mine:
+        mine = slice(self.processes.rank, None, self.processes.count)
+        chosen = batch[mine]
+        if not chosen:
             return torch.zeros(2, device=self.device)
-        fit, preserve = self._sums(number, batch, mine)
-        ((fit + preserve) / len(batch)).backward()
-        return torch.stack([fit, preserve]).detach() / len(batch)
-
-    def _sums(self, number: int, batch: list[int], mine: list[int]) -> tuple[torch.Tensor, ...]:
-        """Fit and preserve loss, summed over `mine` of the batch; random noise is drawn for all of it."""
-        settings, chosen = self.settings, [batch[n] for n in mine]
         condition = rows(self.condition, chosen)
-        fresh = self._draw(number, 0, len(batch))[mine]
-        noise = self.data.noise[chosen] if self.noise == "assigned" else fresh
+        # Random noise is drawn for the whole batch, so that it does not depend on the number of processes.
+        noise = self.data.noise[chosen] if self.noise == "assigned" else self._draw(number, 0, len(batch))[mine]
         images, latents = self._pixels(chosen), self.latents[chosen].to(self.device)
-        weights = settings["latent"], settings["pixel"]
+        weights = self.settings["latent"], self.settings["pixel"]
         with autocast(self.device):
             fit = reconstruction(self.generator, noise.to(self.device), condition, latents, images, *weights).sum()
             preserve = torch.zeros_like(fit)
             if self.preserves:
-                random = self._draw(number, 1, len(batch))[mine].to(self.device)
-                preserve = self._preserve(random, condition)
-        return fit, preserve
+                preserve = self._preserve(self._draw(number, 1, len(batch))[mine].to(self.device), condition)
+        ((fit + preserve) / len(batch)).backward()
+        return torch.stack([fit, preserve]).detach() / len(batch)
 
     def _pixels(self, chosen) -> torch.Tensor:
-        """The targets of these rows; all at once as float would take four times the memory of the dataset."""
+        """The targets of some rows; as float32 all of them would take four times the memory of the dataset."""
         return self.data.pixels(chosen).to(self.device)
 
     def _preserve(self, noise: torch.Tensor, condition: Condition) -> torch.Tensor:
