@@ -17,20 +17,20 @@ from ttsnap.settings.command_line import Parser, add_options, read_options
 from ttsnap.storage.files import write_json
 
 # name: one line of help. The module is ttsnap.commands.<name with _ for ->; its `run` takes the command's options, a
-# model of which each key is an option, and returns what --json writes.
+# typed model, and returns what --json writes.
 COMMANDS = {
     "shard": "write one shard of a prompt file",
-    "generate": "make the Tweedie images of every candidate of one shard",
+    "generate": "make the Tweedie images of every candidate of a shard",
     "label": "give every candidate of a shard the base reward of its final image",
     "finetune": "finetune a reward for one noise level, starting from the level before",
     "score": "read every Tweedie image of a shard with one reward",
-    "check": "judge every Tweedie image of a shard by an objective checker",
+    "check": "judge every Tweedie image of a shard with an objective checker",
     "tensor": "join scored shards into one reward tensor (HDF5)",
-    "align": "say how well each step's reward ranks the final images",
+    "align": "measure how well each step's reward ranks the final images",
     "simulate": "run best-of-N, TTSp, TTSnap, oracle and random pruning on a reward tensor",
     "fit-schedule": "fit the pruning schedule that gains most on some prompts, report it on others",
     "search": "find the best image of each prompt within a budget, dropping weak candidates early",
-    "compare-search": "set real searches beside what the simulation predicted",
+    "compare-search": "compare real searches with what the simulation predicted",
     "import-images": "turn a tree of images p0000/id000/s00.png into an image shard",
     "export-images": "write the images of shards as files p0000/id000/s00.png",
     "import-values": "turn published reward values (YAML) into a reward tensor",
@@ -58,7 +58,7 @@ def options_of(name: str, package: str = "ttsnap.commands") -> tuple[Callable, t
 def parse(
     argv: Sequence[str], commands: Mapping[str, str] = COMMANDS, package: str = "ttsnap.commands"
 ) -> tuple[str, Command]:
-    """The command that a command line names, and its options. Raises BadInput for what is wrong with it.
+    """The command of a command line, and its options. Raises BadInput when something is wrong with them.
 
     Only the chosen command's module is imported, so that --help stays fast.
     """
@@ -67,10 +67,9 @@ def parse(
     parser.add_argument("--version", action="version", version=f"ttsnap {__version__}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in commands.items():
-        about = summary[0].upper() + summary[1:] + "."
-        one = parsers.add_parser(name, help=summary, description=about)
+        subparser = parsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == chosen:
-            add_options(one, options_of(name, package)[1])
+            add_options(subparser, options_of(name, package)[1])
     found = parser.parse_args(argv)
     return found.command, read_options(found, options_of(found.command, package)[1])
 
@@ -80,7 +79,7 @@ def main(
 ) -> int:
     """Run one command. Returns 0, or with one line on stderr 1 (failed), 2 (bad input) or 130 (interrupted).
 
-    commands, package: which ones there are (name: line of help), and where their modules lie.
+    commands: name → line of help. package: the package of their modules.
     """
     argv = sys.argv[1:] if argv is None else argv
     with plain_streams(), plain_warnings():
@@ -91,7 +90,7 @@ def main(
             return 0
         except (Exception, KeyboardInterrupt) as error:
             status, line = outcome(error)
-        # Said once the error is gone, and with it every progress bar that it held open.
+        # Printed once the error is gone, and with it every progress bar that it held open.
         chosen = next((word for word in argv if not word.startswith("-")), None)
         name = f"ttsnap {chosen}" if chosen in commands else "ttsnap"
         print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
@@ -101,7 +100,7 @@ def main(
 
 
 def _run(argv: Sequence[str], commands: Mapping[str, str], package: str) -> None:
-    """Parse the command line and do what it says."""
+    """Parse the command line and run the command."""
     for number, word in enumerate(argv, start=1):
         if any("\ud800" <= letter <= "\udfff" for letter in word):
             raise BadInput(f"argument {number}: {ascii(word)} is not UTF-8")

@@ -1,4 +1,4 @@
-"""Budgets are kept, in every unit; numbers that cannot be served are refused before any work."""
+"""Budgets are kept, in every unit; impossible numbers are refused before any work."""
 
 import types
 
@@ -29,7 +29,7 @@ SCHEDULES = {
 
 
 class StubSampler:
-    """Takes a time for a call and less for each of its candidates, on a clock of its own; the images are noise."""
+    """Takes `call` seconds a call and `each` a candidate, on a simulated clock; the images are noise."""
 
     device, steps, pusher, text_tokens = torch.device("cpu"), STEPS, None, 8
 
@@ -57,7 +57,7 @@ class StubSampler:
 
 
 class StubVerifier(Verifier):
-    """The brightness; one that has looks of its own changes its weights."""
+    """Reads the brightness; a level takes time to load its weights."""
 
     def __init__(self, clock, name="bright", tflop=0.3, levels=()):
         self.clock, self.name, self.tflop = clock, name, tflop
@@ -83,7 +83,7 @@ def clock(monkeypatch):
 @pytest.mark.parametrize("prompts", [1, 5, 9])
 @pytest.mark.parametrize(("call", "each"), [(0.02, 0.01), (0.05, 0.0001), (0.0001, 0.03)])
 def test_seconds_are_not_overspent(clock, schedule, prompts, call, each):
-    """Alone and together, whatever share of a call is its overhead; nor are many left."""
+    """One prompt or several, whatever the overhead of a call; and the budget is not left unused."""
     sampler, texts = StubSampler(clock, call, each), [f"prompt {n}" for n in range(prompts)]
     verifiers = [StubVerifier(clock, levels=schedule.looks[:1])]
     for budget in (0.3, 0.5, 1, 1.7, 2.5, 5, 12):
@@ -96,7 +96,7 @@ def test_seconds_are_not_overspent(clock, schedule, prompts, call, each):
             single = [search_prompts(sampler, verifiers, schedule, group, range(1), batches=batches)
                       for group in groups]  # fmt: skip
             longest = max(results[0].seconds["total"] for results in single)
-            assert longest > 0.8 * budget, "it could be paid"
+            assert longest > 0.8 * budget, "the budget is enough"
             continue
         size, spent = plan.prompts_at_once(found, batches), []
         for group in shards(texts, size):
@@ -125,7 +125,7 @@ def test_tflop_and_candidates_are_not_overspent(clock, schedule, unit, several):
             assert spent == pytest.approx(made.spends)
             assert spent <= made.limit()
             more = float(costs.schedule(schedule)) * (made.candidates + 2)
-            assert more > made.limit(), "nor are many left"
+            assert more > made.limit(), "two more candidates would fit"
 
 
 @pytest.mark.parametrize("unit", ["tflop", "candidates", "seconds"])
@@ -141,7 +141,7 @@ def test_tflop_and_candidates_are_not_overspent(clock, schedule, unit, several):
         (1e-9, "that one finished candidate costs"),
     ],
 )
-def test_a_budget_that_cannot_be_served_is_refused(clock, unit, budget, says):
+def test_an_impossible_budget_is_refused(clock, unit, budget, says):
     sampler, verifiers = StubSampler(clock), [StubVerifier(clock)]
     with pytest.raises(BadInput, match=says):
         next(search(sampler, verifiers, SCHEDULES["published"], "a", budget, unit))
@@ -203,7 +203,7 @@ GENERATE = ["generate", "p.txt", *MODEL, "--out", "o.h5"]
     ],
     ids=" ".join,
 )
-def test_numbers_that_cannot_be_served_are_one_line(tmp_path, monkeypatch, capsys, words):
+def test_impossible_numbers_are_refused_in_one_line(tmp_path, monkeypatch, capsys, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.txt").write_text("a cat\n")
     write_tensor("t.h5", example(10, 12))

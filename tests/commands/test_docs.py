@@ -1,4 +1,4 @@
-"""What the docs and the README say to type works: every `sh` block is run, every `python` block too."""
+"""Every `sh` and `python` block of the docs and the README works as written."""
 
 import re
 import shlex
@@ -44,7 +44,7 @@ def test_a_command_of_the_docs_works(line, tmp_path):
 PYTHON = [(page, number) for page in PAGES for number in range(len(blocks(page, "python")))]
 
 
-@pytest.mark.parametrize(("page", "number"), PYTHON, ids=lambda of: str(of))
+@pytest.mark.parametrize(("page", "number"), PYTHON, ids=str)
 def test_python_of_the_docs_runs(page, number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(blocks(page, "python")[number], f"{page} {number}", "exec"), {})

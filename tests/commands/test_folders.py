@@ -1,4 +1,4 @@
-"""A folder or file that is not the command's own is never written over."""
+"""A command never overwrites a folder or file that is not its own."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PIXELS = np.zeros((1, 2, 1, 8, 8, 3), np.uint8)
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder to work in, with a shard, prompts and a folder of a person's own."""
+    """A working directory with a shard, prompts and the folder `mine`, which no command made."""
     monkeypatch.chdir(tmp_path)
     write_shard("a.h5", ["a cat"], [3], iter(PIXELS), {"steps": 4, "model": "x", "seed": 0})
     for name, text in TEXTS.items():
@@ -61,7 +61,7 @@ def test_every_command_that_fills_a_folder_is_tried(here):
 
 
 @pytest.mark.parametrize("command", FILLING)
-def test_a_persons_own_folder_is_refused(here, capsys, command):
+def test_a_folder_with_other_files_is_refused(here, capsys, command):
     written = filled(command).writes or ("pairs.jsonl",)
     (here / "mine" / written[0]).write_text("mine")
     before = contents(here)
@@ -130,7 +130,7 @@ def test_other_options_name_the_difference(here, words, change, says):
         (FILLING["assign"], ["--limit", "9"]),
     ],
 )
-def test_what_adds_goes_on(here, words, change):
+def test_a_command_that_adds_results_goes_on(here, words, change):
     for more in ([], change):
         with claimed(*parse([*words, "--out", "out", *more])):
             pass
@@ -167,7 +167,7 @@ def test_replacing_leaves_no_checkpoint_of_the_run_before(here):
     ("command", "count"),
     [("assign", 2), ("noise-theory", 1), ("optimize-noise", 1), ("search", 1), ("sft", 2), ("train-gan", 1)],
 )  # fmt: skip
-def test_results_of_a_version_without_markers_go_on(here, command, count):
+def test_a_folder_of_a_version_without_markers_is_continued(here, command, count):
     how = filled(command)
     assert len(how.made) == count
     for number, made in enumerate(how.made):
@@ -210,7 +210,7 @@ def test_a_failed_command_leaves_nothing(here):
         (["sft", "--manifest", "m.jsonl", "--model", "mine", "--out", "mine"], "mine is also an input"),
     ],
 )  # fmt: skip
-def test_an_output_is_no_input_and_has_a_place(here, capsys, words, says):
+def test_an_output_that_is_an_input_or_has_no_place_is_refused(here, capsys, words, says):
     Path("mine/b.h5").write_text("")
     Path("link.h5").symlink_to("a.h5")
     os.mkfifo("pipe")
@@ -221,13 +221,13 @@ def test_an_output_is_no_input_and_has_a_place(here, capsys, words, says):
     assert contents(here) == before
 
 
-def test_a_word_is_no_file(here):
-    """`--method ttsp --out ttsp` is asked for, though there is such a folder the second time."""
+def test_a_value_that_is_also_the_name_of_the_output_is_no_input(here):
+    """`--method ttsp --out ttsp` works, even when the folder ttsp exists."""
     claim(Path("ttsp"), "search", filled("search"), {})
     check_outputs(parse([*SEARCH, "--method", "ttsp", "--out", "ttsp"])[1])
 
 
-def test_what_is_no_plain_file_is_not_renamed_over(here):
+def test_a_pipe_is_not_replaced_by_a_file(here):
     os.mkfifo("pipe")
     with pytest.raises(TtsnapError, match="no plain file"), replacing("pipe"):
         pass

@@ -43,7 +43,7 @@ def read_images(path: Path) -> None:
 
 
 def read_picture(path: Path) -> None:
-    """As `assign` reads it: the others go on without a target that cannot be used."""
+    """Read it as `assign` does, which goes on without a target that cannot be used."""
     from ttsnap.sft.targets import BadTarget, read_image
 
     try:
@@ -65,7 +65,7 @@ def read_pairs(path: Path) -> None:
 
 
 def command(*words: str):
-    """Runs a command, `FILE` standing for the file, @NAME for one beside it."""
+    """A reader that runs a command with the file in place of FILE, and one beside it for @NAME."""
 
     def read(path: Path) -> None:
         names = [str(path) if word == "FILE" else word for word in words]
@@ -84,7 +84,7 @@ def compare(folder: Path) -> None:
 
 
 def make_search(folder: Path) -> None:
-    """What a search of the good prompts leaves, as far as others read it."""
+    """The files of a search of the good prompts that other commands read."""
     settings = {
         "method": "ttsnap", "budget": 2.0, "budget_unit": "candidates", "seed": 0, "sampler": {},
         "first_candidate": 0, "rewards": [{"name": "pickscore"}], "schedule": {"steps": [2], "keep": [0.5]},
@@ -202,7 +202,7 @@ def good(tmp_path_factory, gan, manifest):
 
 
 def refused_or_read(read, path: Path) -> str:
-    """ "" where a reader opens the file or refuses it in one line; else what it does."""
+    """ "" if a reader opens the file or refuses it in one line; else what happens."""
     try:
         read(path)
     except TtsnapError as error:
@@ -216,7 +216,7 @@ def refused_or_read(read, path: Path) -> str:
 
 
 class Child:
-    """A process that does the reading: the HDF5 library can crash on bytes that no HDF5 library wrote."""
+    """A process for the reading, as the HDF5 library can crash on broken files."""
 
     def __init__(self, readers):
         self.readers, self.process, self.crashes = readers, None, 0
@@ -277,7 +277,7 @@ def mutate_yaml(data: bytes, changes) -> bytes:
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_broken_file_is_opened_or_refused(name, good, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv(TRACEBACK, "1")  # no last resort: each kind of fault has its own words
+    monkeypatch.setenv(TRACEBACK, "1")  # an error without a message of its own is raised
     file, readers, structure = READERS[name]
     folder = Path(shutil.copytree(good, tmp_path / "broken"))
     path, data = folder / file, (good / file).read_bytes()
@@ -301,19 +301,19 @@ def test_a_broken_file_is_opened_or_refused(name, good, tmp_path, monkeypatch, c
     )  # fmt: skip
 
     @quick
-    @given(mutations.of_bytes)
+    @given(mutations.BYTE_CHANGES)
     def bytes_changed(changes):
         check(lambda path: path.write_bytes(mutations.mutate_bytes(data, changes)))
 
     @quick
-    @given(mutations.of_structure)
+    @given(mutations.STRUCTURE_CHANGES)
     def structure_changed(changes):
-        in_place = {"hdf5": mutations.mutate_hdf5, "safetensors": mutate_safetensors}
-        of_data = {"json": mutations.mutate_json, "yaml": mutate_yaml}
-        if structure in in_place:
-            check(lambda path: in_place[structure](path, changes))
+        files = {"hdf5": mutations.mutate_hdf5, "safetensors": mutate_safetensors}
+        texts = {"json": mutations.mutate_json, "yaml": mutate_yaml}
+        if structure in files:
+            check(lambda path: files[structure](path, changes))
         else:
-            check(lambda path: path.write_bytes(of_data[structure](data, changes)))
+            check(lambda path: path.write_bytes(texts[structure](data, changes)))
 
     bytes_changed()
     if structure:

@@ -1,6 +1,6 @@
 """No traceback, whatever a command is given and whatever happens to it: one line, and the right exit status.
 
-The last resort for unexpected errors is off (TTSNAP_TRACEBACK), so that each kind of fault has words of its own.
+TTSNAP_TRACEBACK is set, so that an error without a message of its own fails the test.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def no_last_resort(monkeypatch):
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """A folder of good files, and of files that nothing reads."""
+    """A folder of good files, and of files that no reader takes."""
     folder = tmp_path_factory.mktemp("files")
     good_files.make(folder)
     good_files.not_ours(folder / "foreign.h5")
@@ -51,7 +51,7 @@ def good(tmp_path_factory):
 
 
 def named(command: str) -> dict[str, FieldInfo]:
-    """The options of a command by name, as they are typed."""
+    """The options of a command, by name as typed."""
     model = options_of(command)[1]
     return {option_name(model, key): field for key, field in model.model_fields.items()}
 
@@ -60,8 +60,8 @@ NUMBERS = ["nan", "inf", "-inf", "1e999", "9" * 30, "9" * 5000, "", "a", "Ã¼ ðŸŸ
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_number_option_refuses_what_is_none(command):
-    """Nothing negative, endless or unreadable is taken for a number."""
+def test_each_number_option_refuses_other_values(command):
+    """Nothing negative, infinite or unreadable passes for a number."""
     for option, field in named(command).items():
         kinds = {field.annotation, *typing.get_args(field.annotation)}
         if not {int, float} & kinds or typing.get_origin(field.annotation) is list:
@@ -79,13 +79,13 @@ def test_each_number_option_refuses_what_is_none(command):
 )
 def test_seed_and_threads(command, option, value, capsys):
     assert main([command, f"{option}={value}"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"ttsnap {command}: {option}: ") and said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"ttsnap {command}: {option}: ") and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "--device" in named(c)])
 @pytest.mark.parametrize("device", ["foo", "cuda:", "cuda:x", "cuda:-1", "", "CPU", "meta", "cpu:0"])
-def test_a_device_that_is_none(command, device, capsys):
+def test_a_word_that_names_no_device(command, device, capsys):
     assert main([command, f"--device={device}"]) == 2
     assert f"ttsnap {command}: --device: " in capsys.readouterr().err
 
@@ -101,7 +101,7 @@ def test_a_device_that_is_not_there(device, monkeypatch):
     assert "\n" not in str(error.value)
 
 
-# A command on good files; where its files stand among its words.
+# A command on good files, and the places of its files among the words
 READING = {
     "shard": (["shard", "prompts.txt", "--out", "o"], [1]),
     "tensor": (["tensor", "--base", "base.h5", "--out", "o"], [2]),
@@ -134,7 +134,7 @@ WRONG = [
 
 @pytest.mark.parametrize("command", READING)
 def test_a_wrong_file_is_refused_in_one_line(command, good, tmp_path, monkeypatch, capsys):
-    """A file of another kind, of no kind, a folder, nothing: status 2, or 0 where it will do; never a traceback."""
+    """A file of another kind or of none, a folder, nothing: status 2, or 0 if the file will do; never a traceback."""
     monkeypatch.chdir(good)
     words, places = READING[command]
     words = [str(tmp_path / "o") if word == "o" else word for word in words]
@@ -142,9 +142,9 @@ def test_a_wrong_file_is_refused_in_one_line(command, good, tmp_path, monkeypatc
     for place in places:
         for wrong in WRONG:
             status = main([*words[:place], wrong, *words[place + 1 :]])
-            said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ttsnap")]
-            assert (status, len(said)) in ((0, 0), (2, 1)), (wrong, said)
-            assert status == 0 or wrong[:20] in said[0] or "found" in said[0], said
+            lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ttsnap")]
+            assert (status, len(lines)) in ((0, 0), (2, 1)), (wrong, lines)
+            assert status == 0 or wrong[:20] in lines[0] or "found" in lines[0], lines
             refused += status == 2
     assert refused >= len(WRONG) - 4
 
@@ -182,18 +182,14 @@ def ends_with(monkeypatch, error: BaseException) -> int:
 
 
 def from_interrupt() -> Exception:
-    """What a library makes of Ctrl-C that reaches it."""
-    try:
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt as error:
-            raise ImportError("partially initialised") from error
-    except ImportError as error:
-        return error
+    """What some libraries make of a Ctrl-C."""
+    error = ImportError("partially initialised")
+    error.__cause__ = KeyboardInterrupt()
+    return error
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "said"),
+    ("error", "status", "message"),
     [
         (BadInput("x: is\nwrong"), 2, "x: is wrong"),
         (TtsnapError("did not"), 1, "did not"),
@@ -203,26 +199,26 @@ def from_interrupt() -> Exception:
         (RuntimeError("CUDA out of memory. Tried"), 1, "memory ran out; lower"),
     ],
 )
-def test_what_ends_a_command_is_one_line(error, status, said, monkeypatch, capsys):
+def test_an_error_ends_a_command_with_one_line(error, status, message, monkeypatch, capsys):
     assert ends_with(monkeypatch, error) == status
     line = capsys.readouterr().err
-    assert line.startswith(f"ttsnap align: {said}") and line.count("\n") == 1
+    assert line.startswith(f"ttsnap align: {message}") and line.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (KeyError("way"), f"unexpected KeyError: 'way' ({TRACEBACK}=1 shows where)"),
         (AssertionError(), f"unexpected AssertionError:  ({TRACEBACK}=1 shows where)"),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "/x/y: Permission denied"),
     ],
 )
-def test_the_last_resort(error, said, monkeypatch, capsys):
-    with pytest.raises(type(error)):  # asked for: the traceback
+def test_an_unexpected_error_is_one_line(error, message, monkeypatch, capsys):
+    with pytest.raises(type(error)):  # TTSNAP_TRACEBACK is set
         ends_with(monkeypatch, error)
     monkeypatch.delenv(TRACEBACK)
     assert ends_with(monkeypatch, error) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == " ".join(f"ttsnap align: {said}".split())
+    assert capsys.readouterr().err.splitlines()[-1] == " ".join(f"ttsnap align: {message}".split())
 
 
 def long_run(tensor: Path) -> list[str]:
@@ -242,21 +238,21 @@ def test_ctrl_c_is_one_line(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that started these tests in the background had them ignore it.
+        # Processes that a shell starts in the background ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(3)
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=60)
-    assert (run.returncode, said.splitlines()[-1:]) == (130, ["ttsnap simulate: interrupted"])
-    assert "Traceback" not in said
+    _, errors = run.communicate(timeout=60)
+    assert (run.returncode, errors.splitlines()[-1:]) == (130, ["ttsnap simulate: interrupted"])
+    assert "Traceback" not in errors
 
 
 ALIGN = f"{sys.executable} -m ttsnap align tensor.h5 --json"
 
 
 @pytest.mark.parametrize(
-    ("line", "status", "said"),
+    ("line", "status", "message"),
     [
         (f"{ALIGN} o.json | true", 0, ""),
         (f"{ALIGN} o.json 2>&1 | true", 0, ""),
@@ -266,14 +262,14 @@ ALIGN = f"{sys.executable} -m ttsnap align tensor.h5 --json"
         (f"{ALIGN} o.json > /dev/full", 1, "standard output cannot be written (No space left on device)"),
         (f"{sys.executable} -m ttsnap --help | true", 0, ""),
     ],
-    ids=lambda of: str(of).rpartition("json")[2],
+    ids=lambda value: str(value).rpartition("json")[2],
 )  # fmt: skip
-def test_whoever_reads_may_leave(line, status, said, good, tmp_path):
+def test_the_reader_of_a_pipe_may_leave(line, status, message, good, tmp_path):
     """The results are written all the same."""
     (tmp_path / "tensor.h5").symlink_to(good / "tensor.h5")
     run = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == status, run.stderr
     assert "Traceback" not in run.stderr and "Exception" not in run.stderr
-    assert run.stderr == (f"ttsnap align: {said}\n" if said else "")
+    assert run.stderr == (f"ttsnap align: {message}\n" if message else "")
     if "json" in line:
         assert json.loads((tmp_path / "o.json").read_text())["reward"] == "pickscore"

@@ -15,10 +15,10 @@ HOSTILE = [
     [[1]], {"a": 1}, "x" * 3000,
 ]  # fmt: skip
 
-of_bytes = st.lists(
+BYTE_CHANGES = st.lists(
     st.tuples(st.sampled_from(["flip", "cut", "put", "drop", "swap"]), PLACE, PLACE, BYTES), min_size=1, max_size=3
 )
-of_structure = st.lists(
+STRUCTURE_CHANGES = st.lists(
     st.tuples(st.sampled_from(["drop", "set", "empty", "double"]), PLACE, st.sampled_from(HOSTILE)),
     min_size=1,
     max_size=2,
@@ -40,8 +40,8 @@ def mutate_bytes(data: bytes, changes) -> bytes:
         elif kind == "drop":
             data = data[:at] + data[at + size :]
         else:
-            one, other = data[at : at + 16], data[to : to + 16]
-            data = data[:at] + other + data[at + 16 : to] + one + data[to + 16 :]
+            left, right = data[at : at + 16], data[to : to + 16]
+            data = data[:at] + right + data[at + 16 : to] + left + data[to + 16 :]
     return data
 
 
@@ -90,7 +90,7 @@ def mutate_json(data: bytes, changes) -> bytes:
 
 
 def mutate_hdf5(path, changes) -> None:
-    """An HDF5 file whose datasets and attributes are dropped, retyped, reshaped or filled with nonsense."""
+    """Drop, retype, reshape or fill with nonsense the datasets and attributes of an HDF5 file."""
     with h5py.File(path, "r+") as file:
         for kind, where, new in changes:
             found = [("data", name) for name in file] + [("attr", name) for name in file.attrs]

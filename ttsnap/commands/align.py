@@ -1,4 +1,4 @@
-"""`ttsnap align`: how well each step's reward ranks the final images, base against noise-aware."""
+"""`ttsnap align`: how well each step's reward, base and noise-aware, ranks the final images."""
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -15,14 +15,13 @@ class AlignOptions(Command):
 
     tensor: CliPositionalArg[InFile] = Field(description="reward tensor")
     prompts: PromptRange | None = Field(None, description="only the prompts A:B, B excluded")
-    seed: Seed = Field(0, description="of the bootstrap")
+    seed: Seed = Field(0, description="seed of the bootstrap")
 
 
 def run(options: AlignOptions) -> dict:
-    """Compare the rewards of each step with the final ones; print and return it."""
+    """Compare the rewards of each step with the final ones; print and return the figures."""
     tensor = read_tensor(options.tensor)
-    tensor = tensor.select(prompt_range(options.prompts, len(tensor.prompts)))
-    result = align(tensor, options.seed)
+    result = align(tensor.select(prompt_range(options.prompts, len(tensor.prompts))), options.seed)
     print("step   τ base   τ noise-aware   difference (95 % interval)")
     for row in result["steps"]:
         line = f"{row['step']:4}  {_number(row['base'])}"

@@ -1,4 +1,4 @@
-"""How this process gives memory back."""
+"""When this process gives memory back to the system."""
 
 import ctypes
 
@@ -7,9 +7,9 @@ MOST_TRIM, MOST_MMAP = 2**31 - 1, 32 << 20  # the largest that glibc takes
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what tensors on the CPU free, instead of having the system clear new pages for each.
+    """Let glibc keep the memory that CPU tensors free, so that the system need not clear new pages for the next.
 
-    Only the way of it: the largest use of memory stays the same. Nothing happens where there is no glibc.
+    The largest use of memory stays the same. Without glibc nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -3,10 +3,9 @@
 from typing import ClassVar
 
 from pydantic import Field
-from pydantic_settings import CliVariadicArg
 
 from ttsnap.commands.device_options import OnDevice, pick_device
-from ttsnap.commands.options import Command, Filled, ForModel, InFile, OutFolder
+from ttsnap.commands.options import Command, Filled, ForModel, InFiles, OutFolder
 from ttsnap.commands.target_options import ForTargets, open_targets
 from ttsnap.errors import TtsnapError
 from ttsnap.models import check_generator
@@ -15,16 +14,14 @@ from ttsnap.settings.sft import Assign
 
 
 class AssignOptions(Command, Assign, ForModel, ForTargets, OnDevice):
-    """Which targets get the noise of which generator, and how it is found."""
+    """The targets, the generator, and how to find the noise."""
 
     fills: ClassVar = Filled(made=("manifest.jsonl", "blocks"), free=None)
 
     out: OutFolder = Field(description="folder of the assigned dataset; a rerun adds to it")
-    start: CliVariadicArg[list[InFile]] = Field(
-        [], validation_alias="from", description="manifests of an earlier assignment to go on from"
-    )
+    start: InFiles = Field([], validation_alias="from", description="manifests of an earlier assignment to go on from")
     mirror: bool = Field(
-        False, description="hold just the targets given, be it none; assign those of another model or settings again"
+        False, description="keep only the targets given, even if none; redo those of another model or other settings"
     )
     seed: Seed = Field(0, description="run seed, of the base noise")
 
@@ -47,7 +44,7 @@ def run(options: AssignOptions) -> dict:
         generator,
         targets,
         options.out,
-        options.model_dump(include=set(Assign.model_fields)),
+        options.settings_of(Assign),
         seed=options.seed,
         start=read_assigned(earlier) if earlier else None,
         mirror=options.mirror,
@@ -57,10 +54,10 @@ def run(options: AssignOptions) -> dict:
         message = f"no target could be used; {options.out}/failures.jsonl says why"
         if not options.mirror:
             raise TtsnapError(message)
-        print(message)  # other shards have some
+        print(message)  # other shards may have some
         return summary
     print(
-        f"{summary['samples']} assigned ({summary['kept']} were there), {summary['failures']} failed; "
+        f"{summary['samples']} assigned ({summary['kept']} kept), {summary['failures']} failed; "
         f"mean loss {summary['loss_start']:.5f} → {summary['loss']:.5f}"
     )
     return summary

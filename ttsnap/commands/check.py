@@ -1,4 +1,4 @@
-"""`ttsnap check`: the objective verdict of a checker on every Tweedie image of a shard."""
+"""`ttsnap check`: a checker's objective verdict on every Tweedie image of a shard."""
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -11,10 +11,10 @@ from ttsnap.storage.scores import write_scores
 
 
 class CheckOptions(Command):
-    """Which images are judged, and by whom."""
+    """The images to judge, and the checker."""
 
     images: CliPositionalArg[InFile] = Field(description="image shard (HDF5)")
-    checker: Checker = Field("shapes", description=f"who judges: {', '.join(CHECKERS)}")
+    checker: Checker = Field("shapes", description=f"the judge: {', '.join(CHECKERS)}")
     out: OutFile = Field(description="score file (HDF5): 1 accepted, 0 refused")
 
 

@@ -1,9 +1,9 @@
-"""`ttsnap compare-search`: what real searches measured, beside what the simulation predicted for them."""
+"""`ttsnap compare-search`: what real searches measured against what the simulation predicted for them."""
 
 from pydantic import Field
-from pydantic_settings import CliPositionalArg, CliVariadicArg
+from pydantic_settings import CliPositionalArg
 
-from ttsnap.commands.options import Command, InFile, InFolder
+from ttsnap.commands.options import Command, InFiles, InFolder
 from ttsnap.errors import foreign_content
 from ttsnap.pruning.seeds import MOST_DRAWS
 from ttsnap.settings.section import Seed
@@ -12,23 +12,22 @@ from ttsnap.storage.tensor import read_tensor
 
 
 class CompareSearchOptions(Command):
-    """Which searches, and the tensors to simulate them on."""
+    """The searches, and the tensors to simulate them on."""
 
     search: CliPositionalArg[list[InFolder]] = Field(
-        min_length=1, description="folders of `ttsnap search`: of several methods, budgets and shards"
+        min_length=1, description="folders of `ttsnap search`, for any methods, budgets and shards"
     )
-    tensor: CliVariadicArg[list[InFile]] = Field(
+    tensor: InFiles = Field(
         min_length=1, description="reward tensors of the same prompts, one for each reward of the searches"
     )
     draws: int = Field(100, gt=0, le=MOST_DRAWS, description="draws of the simulation")
-    seed: Seed = Field(0, description="of the draws and the bootstrap")
+    seed: Seed = Field(0, description="seed of the draws and the bootstrap")
 
 
 def run(options: CompareSearchOptions) -> dict:
     """Compare; print a line per method and budget."""
     tensors = [read_tensor(path) for path in options.tensor]
-    where = ", ".join(options.search[:3])
-    with foreign_content(where, "searches", "run `ttsnap search` again"):
+    with foreign_content(", ".join(options.search[:3]), "searches", "run `ttsnap search` again"):
         searches = join_searches([read_search(folder) for folder in options.search])
         result = compare(searches, tensors, options.draws, options.seed)
         for row in result["rows"]:

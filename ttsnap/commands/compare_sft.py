@@ -1,4 +1,4 @@
-"""`ttsnap compare-sft`: one generator against the original: reconstruction, fresh samples, drift."""
+"""`ttsnap compare-sft`: a generator against the original: reconstruction, fresh samples, drift."""
 
 from pydantic import Field
 
@@ -11,24 +11,24 @@ from ttsnap.settings.datasets import DataSet
 from ttsnap.settings.section import Count, Seed
 from ttsnap.settings.sft import Checked, Fresh, Way
 
-REAL = 10_000  # real images that fresh samples are compared with, at most
+MOST_REAL = 10_000  # real images that fresh samples are compared with
 
 
 class CompareSftOptions(Command, ForModel, InFolderOfData, OnDevice):
-    """Which generator is measured, against what, and by whom."""
+    """The generator, the original, the targets and the judge."""
 
     base: Readable = Field(description="the original model")
     train_manifest: InFile = Field(description="train targets with the noise assigned for this very model")
     test_manifest: InFile = Field(description="test targets with the noise assigned for this very model")
     classifier: InFile | None = Field(None, description="classifier of the data set (`ttsnap train-classifier`)")
-    features: Readable | None = Field(None, description="CLIP folder whose image features are compared instead")
+    features: Readable | None = Field(None, description="CLIP folder, to compare its image features instead")
     checker: Checked
-    data: DataSet | None = Field(None, description="labelled data set of real images; the train targets if not given")
+    data: DataSet | None = Field(None, description="labelled data set of real images; default: the train targets")
     fresh: Fresh
     images: OutFile | None = Field(None, description="file for a few images (safetensors)")
-    way: Way = Field("base", description="how it was made: the original, or the noise of its SFT")
-    cycle: Count = Field(0, description="after which cycle")
-    seed: Seed = Field(0, description="run seed; also of the fresh noise")
+    way: Way = Field("base", description="how the model was made: base for the original, else the noise of its SFT")
+    cycle: Count = Field(0, description="cycle after which it was made")
+    seed: Seed = Field(0, description="run seed, also of the fresh noise")
 
 
 def run(options: CompareSftOptions) -> dict:
@@ -55,7 +55,7 @@ def run(options: CompareSftOptions) -> dict:
     targets = {split: read_probe(m, options.model, model.version) for split, m in manifests.items()}
     real = None
     if options.data:
-        real = to_unit(load_images(options.data, options.folder, "train").images[:REAL])
+        real = to_unit(load_images(options.data, options.folder, "train").images[:MOST_REAL])
     found = compare(model, base, targets, judge, real=real, **options.model_dump(include={"fresh", "checker", "seed"}))
     if options.images:
         found.save_images(options.images)

@@ -1,18 +1,18 @@
-"""What a person at a terminal gets of a command: plain lines, one for an error, whatever happens to process or pipe."""
+"""What a command shows at a terminal: plain lines, one line for an error, whatever happens to the process or pipe."""
 
 import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ttsnap.errors import BadInput, Notice, TtsnapError
 
-TRACEBACK = "TTSNAP_TRACEBACK"  # set in the environment: an unexpected error is raised, not put in a line
+TRACEBACK = "TTSNAP_TRACEBACK"  # environment variable: raise an unexpected error instead of printing one line
 
 
 class _Stream:
-    """A standard stream whose reader may leave (`ttsnap … | head`): the rest goes nowhere, and the work goes on."""
+    """A standard stream whose reader may leave (`ttsnap … | head`): the rest is discarded and the work goes on."""
 
     def __init__(self, stream):
         self._stream, self.failure = stream, None
@@ -34,7 +34,7 @@ class _Stream:
             self.discard(error)
 
     def discard(self, error: OSError) -> None:
-        """From now on nothing is written; a reader that left is no failure."""
+        """Write nothing from now on; a reader that left is no failure."""
         if not isinstance(error, BrokenPipeError):
             self.failure = error
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -44,7 +44,7 @@ class _Stream:
 
 @contextlib.contextmanager
 def plain_streams() -> Iterator[None]:
-    """Within the block a closed stream is none that a file could take the place of, and any text can be printed."""
+    """Within the block any text can be printed, and no file can take the place of a closed stream."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(spare)
@@ -52,7 +52,7 @@ def plain_streams() -> Iterator[None]:
     streams = []
     for stream in before:
         stream = stream or open(os.devnull, "w", encoding="utf-8")
-        with contextlib.suppress(AttributeError, ValueError):  # what a caller put there, or closed
+        with contextlib.suppress(AttributeError, ValueError):  # a caller's replacement, or a closed stream
             stream.reconfigure(errors="backslashreplace")
         streams.append(_Stream(stream))
     sys.stdout, sys.stderr = streams
@@ -63,15 +63,21 @@ def plain_streams() -> Iterator[None]:
 
 
 def flush() -> None:
-    """Send off what was printed. Raises TtsnapError where it cannot be written, as on a full disk."""
+    """Flush what was printed. Raises TtsnapError where it cannot be written, as on a full disk."""
     sys.stdout.flush()
     if failure := sys.stdout.failure:
         raise TtsnapError(f"standard output cannot be written ({failure.strerror})")
 
 
+def print_notes(notes: Iterable[str]) -> None:
+    """Print each note as a line on standard error."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Within the block a `Notice` is a plain line, once for what it is about; libraries' plans are left out."""
+    """Within the block a `Notice` is one plain line per subject, and deprecations in libraries are not shown."""
     shown, otherwise = set(), warnings.showwarning
 
     def show(message, category, *rest, **more):
@@ -93,7 +99,7 @@ def plain_warnings() -> Iterator[None]:
 
 
 def outcome(error: BaseException) -> tuple[int, str]:
-    """The exit status and the line that an error ends a command with; TTSNAP_TRACEBACK: an unexpected one is raised."""
+    """The exit status and the line of a command that ends with an error. TTSNAP_TRACEBACK: raises an unexpected one."""
     if isinstance(error, BadInput):
         return 2, str(error)
     if isinstance(error, TtsnapError):
@@ -101,7 +107,7 @@ def outcome(error: BaseException) -> tuple[int, str]:
     if _interrupted(error):
         return 130, "interrupted"
     if isinstance(error, MemoryError) or "out of memory" in str(error):
-        return 1, "memory ran out; lower the batch size or the counts asked for"
+        return 1, "memory ran out; lower the batch size or the counts"
     if os.environ.get(TRACEBACK):
         raise error
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -111,7 +117,7 @@ def outcome(error: BaseException) -> tuple[int, str]:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: some libraries turn it into one of their own."""
+    """Whether Ctrl-C is behind an error: some libraries turn it into an error of their own."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None

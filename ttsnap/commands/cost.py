@@ -1,4 +1,4 @@
-"""`ttsnap cost`: what one look at one candidate costs, from config files alone."""
+"""`ttsnap cost`: the FLOP of a denoiser evaluation, a decode and a reward, from config files alone."""
 
 import os
 from typing import Annotated
@@ -17,25 +17,25 @@ LABELS = {"denoise": "denoiser evaluation", "decode": "decode of one image", "re
 
 
 class CostOptions(Command):
-    """Whose cost is counted, at which size."""
+    """The model, the reward and the image size."""
 
     model: Readable = Field(
-        description="diffusers folder, of which the config files are enough, hub id of a downloaded model, "
-        f"embedded:NAME, or a preset, which needs no file: {', '.join(PRESETS)}"
+        description="diffusers folder (its config files are enough), hub id of a downloaded model, "
+        f"embedded:NAME, or a preset, which needs no files: {', '.join(PRESETS)}"
     )
-    family: Family | None = Field(None, description="if not given, as the folder says")
-    height: Side | None = Field(None, description="pixels; if not given, the model's own size")
-    width: Side | None = Field(None, description="pixels; if not given, the model's own size")
+    family: Family | None = Field(None, description="default: that of the folder")
+    height: Side | None = Field(None, description="pixels; default: the model's own size")
+    width: Side | None = Field(None, description="pixels; default: the model's own size")
     guidance: Annotated[float, Field(ge=0)] | None = Field(
         None,
-        description="over 1, both halves of CFG are counted (not FLUX); if not given, the preset's, or "
+        description="above 1, both halves of CFG are counted (not for FLUX); default: the preset's, or "
         f"{Model.model_fields['guidance'].default}",
     )
-    reward: Readable | None = Field(None, description="also count the CLIP in this folder")
+    reward: Readable | None = Field(None, description="CLIP folder, to count this reward too")
 
 
 def run(options: CostOptions) -> dict:
-    """Print the table; return TFLOP per candidate: denoise, decode and, if asked for, reward."""
+    """Print the table; return TFLOP per candidate: denoise, decode and, with --reward, reward."""
     model, reward = options.model, options.reward
     if model not in PRESETS and not os.path.isdir(path := resolve(model)):
         hint = f"; {how}" if (how := how_to_get(path)) else did_you_mean(model, PRESETS)
@@ -45,9 +45,7 @@ def run(options: CostOptions) -> dict:
     from ttsnap.samplers.architectures import model_cost  # slow: imports diffusers
     from ttsnap.samplers.cost import clip_tflop
 
-    cost = model_cost(
-        model, family=options.family, height=options.height, width=options.width, guidance=options.guidance
-    )
+    cost = model_cost(model, **options.model_dump(include={"family", "height", "width", "guidance"}))
     if reward:
         cost["reward"] = clip_tflop(resolve(reward))
     print(f"{cost['family']}, {cost['height']}×{cost['width']} pixels, one candidate")

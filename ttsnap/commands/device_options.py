@@ -1,4 +1,4 @@
-"""--device and --threads, and what they mean; apart from the other options, as torch is at work here."""
+"""--device and --threads, and how they take effect."""
 
 from typing import Annotated
 
@@ -9,9 +9,9 @@ from ttsnap.settings.section import Section
 
 
 def _device(text: str) -> str:
-    """The form of --device; whether it is there, `pick_device` says."""
+    """Check the form of --device; `pick_device` checks whether it exists."""
     if not DEVICE.fullmatch(text):
-        raise ValueError(f"{text!r} is none; give cpu, cuda, cuda:1, … or auto")
+        raise ValueError(f"{text!r} is no device; give cpu, cuda, cuda:1, … or auto")
     return text
 
 
@@ -19,15 +19,15 @@ class OnDevice(Section):
     """Where a command computes."""
 
     device: Annotated[str, AfterValidator(_device)] = Field(
-        "auto", description="cpu, cuda, cuda:1, …; auto: a GPU if any"
+        "auto", description="cpu, cuda, cuda:1, …; auto: a GPU if there is one"
     )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as torch chooses")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: torch's choice")
 
 
 def pick_device(options: OnDevice) -> str:
-    """The device asked for; also sets the number of threads and makes results repeatable.
+    """The device to use; also sets the number of threads and makes results repeatable.
 
-    Imports torch: all that can be checked without it is checked before. Raises BadInput for a device that is not there.
+    Imports torch, so call it after every check that needs no torch. Raises BadInput for a device that is not there.
     """
     import torch
 
@@ -41,7 +41,7 @@ def pick_device(options: OnDevice) -> str:
 
 
 def has_fast_bfloat16(device: str) -> bool:
-    """Whether the hardware multiplies bfloat16 (emulated, it would be slower than float32)."""
+    """Whether the hardware multiplies bfloat16; emulated, it is slower than float32."""
     import torch
 
     if torch.device(device).type == "cuda":

@@ -7,20 +7,20 @@ from pydantic import Field
 
 from ttsnap.commands.options import Command, OutFolder, refuse_beside
 from ttsnap.errors import BadInput
-from ttsnap.models.assets import DATA, DATA_SETS, HPS_FILES, HPS_VERSION, MODELS, NAMES
+from ttsnap.models.assets import ASSET_NAMES, DATA, DATA_SETS, HPS_FILES, HPS_VERSION, MODELS
 
 
 class DownloadOptions(Command):
     """What to fetch, and where to put it."""
 
-    only: list[Literal[NAMES]] = Field(
+    only: list[Literal[ASSET_NAMES]] = Field(
         [],
-        description=f"fetch this one; repeatable; one of {', '.join(NAMES)}. None: all. For models with a licence to "
-        "accept (FLUX.1-dev), set HF_TOKEN to your token of huggingface.co",
+        description=f"fetch only this; repeatable; one of {', '.join(ASSET_NAMES)}; default: all. For models with a "
+        "licence to accept (FLUX.1-dev), set HF_TOKEN to your token of huggingface.co",
     )
     hps_version: Literal[tuple(HPS_FILES)] = Field(HPS_VERSION, description="HPSv2's weights")
     out: OutFolder | None = Field(
-        None, description=f"folder for them, one subfolder each; if not given, {MODELS}, and {DATA} for data sets"
+        None, description=f"folder for them, one subfolder each; default: {MODELS}, and {DATA} for data sets"
     )
     address: str | None = Field(
         None, validation_alias="from", description="another address of the data set, ending in /"
@@ -29,7 +29,7 @@ class DownloadOptions(Command):
 
 def run(options: DownloadOptions) -> dict:
     """Fetch what is missing or wrong; return the files of each asset."""
-    names = list(dict.fromkeys(options.only or NAMES))
+    names = list(dict.fromkeys(options.only or ASSET_NAMES))
     if "HPSv2" not in names:
         refuse_beside(options, "without HPSv2", "hps_version")
     if options.address and not (len(names) == 1 and names[0] in DATA_SETS):
@@ -41,6 +41,6 @@ def run(options: DownloadOptions) -> dict:
         folder = Path(options.out) / name if options.out else None
         found = fetch_asset(name, folder, options.hps_version, options.address)
         count, fetched = len(found["files"]), len(found["fetched"])
-        print(f"{name}: {count} files right in {found['folder']}, {fetched} of them fetched now")
+        print(f"{name}: {count} files in {found['folder']}, {fetched} of them fetched now")
         report[name] = found
     return report

@@ -1,4 +1,4 @@
-"""`ttsnap draw-shapes`: true pictures of the shapes world with their captions, as pairs for the second method."""
+"""`ttsnap draw-shapes`: pictures of the shapes world with their captions, as pairs for the second method."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -11,14 +11,14 @@ from ttsnap.settings.sft import MOST_IMAGES
 
 
 class DrawShapesOptions(Command):
-    """Which pictures, and how many."""
+    """The pictures and their number."""
 
     fills: ClassVar = Filled()
 
     out: OutFolder = Field(description="folder for pairs.jsonl and images")
     count: Annotated[int, Field(ge=1, le=MOST_IMAGES)] = Field(256, description="pictures")
-    part: Literal["train", "held_out"] = Field("train", description="which captions")
-    seed: Seed = Field(0, description="of captions and pictures")
+    part: Literal["train", "held_out"] = Field("train", description="captions to draw from")
+    seed: Seed = Field(0, description="seed of captions and pictures")
 
 
 def run(options: DrawShapesOptions) -> dict:

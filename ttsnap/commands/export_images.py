@@ -11,17 +11,19 @@ from ttsnap.storage.tree import export_shards
 
 
 class ExportImagesOptions(Command):
-    """Which images become files, and where."""
+    """The images, and the folder for their files."""
 
-    fills: ClassVar[Filled] = Filled()
+    fills: ClassVar = Filled()
 
-    images: CliPositionalArg[list[InFile]] = Field(description="image shards (HDF5), in order: prompts are numbered on")
+    images: CliPositionalArg[list[InFile]] = Field(
+        description="image shards (HDF5) in order; prompts are numbered across them"
+    )
     out: OutFolder = Field(description="folder of the tree")
-    steps: Steps | None = Field(None, description="steps wanted, e.g. 9,19; if not given, all that are kept")
-    limit: Positive | None = Field(None, description="only the first so many prompts")
+    steps: Steps | None = Field(None, description="steps to export, e.g. 9,19; default: all that were kept")
+    limit: Positive | None = Field(None, description="export only so many prompts, the first ones")
 
 
 def run(options: ExportImagesOptions) -> dict:
-    """Write every image, and the prompts as prompts.json; return how much there is."""
+    """Write every image, and the prompts as prompts.json; return their numbers."""
     prompts, steps = export_shards(options.images, options.out, options.steps, options.limit)
     return {"out": options.out, "prompts": len(prompts), "steps": steps}

@@ -1,11 +1,11 @@
 """`ttsnap fit-schedule`: the pruning schedule that gains most on some prompts, and its gain on others."""
 
-import sys
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
+from ttsnap.commands.console import print_notes
 from ttsnap.commands.options import Command, InFile
 from ttsnap.commands.simulate_options import Costed, PromptRange, costs_and_budgets, prompt_range
 from ttsnap.errors import BadInput
@@ -17,43 +17,41 @@ from ttsnap.storage.tensor import read_tensor
 
 
 class FitScheduleOptions(Command, Costed):
-    """What to fit on, and how much to search."""
+    """What to fit on, and how long to search."""
 
     tensor: CliPositionalArg[InFile] = Field(description="reward tensor")
     method: Literal[*LOOK_READERS] = Field("ttsnap", description="what to prune by")
     fit_prompts: PromptRange | None = Field(
-        None, description="fit on the prompts A:B, B excluded; by default the first half"
+        None, description="fit on the prompts A:B, B excluded; default: the first half"
     )
-    test_prompts: PromptRange | None = Field(None, description="report on these; by default the second half")
-    evaluations: int = Field(Settings.evaluations, gt=0, le=1_000_000, description="schedules to judge")
-    most_looks: int = Field(Settings.most_looks, gt=0, le=1000, description="looks in a schedule, at most")
+    test_prompts: PromptRange | None = Field(None, description="report on these; default: the second half")
+    evaluations: int = Field(Settings.evaluations, gt=0, le=1_000_000, description="schedules to try")
+    most_looks: int = Field(Settings.most_looks, gt=0, le=1000, description="largest number of looks in a schedule")
     incumbent: InFile | None = Field(
-        None, description="JSON of an earlier fit-schedule, whose schedule stays unless another clearly gains more"
+        None, description="JSON of an earlier fit-schedule; its schedule stays unless another clearly gains more"
     )
-    per_budget: bool = Field(False, description="fit one more schedule for each budget alone")
+    per_budget: bool = Field(False, description="also fit a schedule for each budget alone")
 
 
 def run(options: FitScheduleOptions) -> dict:
-    """Fit, print the schedule and its gain on the other prompts; return it all."""
+    """Fit, print the schedule and its gain on the other prompts; return the result."""
     tensor = read_tensor(options.tensor)
     count = len(tensor.prompts)
     costs, budgets = costs_and_budgets(options, [tensor])
     if count < 2:
-        raise BadInput("tensor: it has one prompt; give two or more, to fit on and to report on")
+        raise BadInput("tensor: it has one prompt; give two or more, some to fit on and others to report on")
     fit = prompt_range(options.fit_prompts or f"0:{count // 2}", count, "--fit-prompts")
     test = prompt_range(options.test_prompts or f"{count // 2}:{count}", count, "--test-prompts")
-    file = options.incumbent
     result = fit_prompts(
         tensor, fit, test, budgets, costs, options.method, options.seed,
         Settings(evaluations=options.evaluations, most_looks=options.most_looks),
-        incumbent=read_schedule(file, costs.num_steps) if file else BEST_OF_N,
+        incumbent=read_schedule(options.incumbent, costs.num_steps) if options.incumbent else BEST_OF_N,
         per_budget=options.per_budget,
     )  # fmt: skip
     _print(result, "")
     for row in result.get("per_budget", []):
         _print(row, f"budget {row['budget']:g}: ")
-    for note in result["notes"]:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(result["notes"])
     return result
 
 

@@ -1,4 +1,4 @@
-"""Where a command may write: never over its own inputs, and never into a folder that another filled."""
+"""Where a command may write: never over its inputs, and never into a folder that somebody else filled."""
 
 import contextlib
 import hashlib
@@ -12,59 +12,54 @@ from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.settings.command_line import option_name
 from ttsnap.storage.files import read_json, reading, write_text
 
-MARKER = ".ttsnap.json"  # whose a folder is: the command that fills it and the options it was given
-HASHED = 64 << 20  # bytes; of a larger file the size stands for the content
-
-
+MARKER = ".ttsnap.json"  # in a folder: the command that fills it, and its options
+MOST_HASHED = 64 << 20  # bytes; a larger file is told by its size
 NEVER_ABOUT = {"replace", "device", "threads"}  # options that change no result
 
 
 def check_outputs(options: Command) -> None:
-    """Raise BadInput where an output of a command line is one of its inputs, another output, or no place to write."""
+    """Raise BadInput for an output that is also an input or another output, or cannot be written where it is."""
     outputs = {key: Path(text) for key, text in places(options, WRITTEN)}
-    inputs = [Path(text) for _, text in places(options, READ) if _is_there(text)]
+    inputs = [Path(text) for _, text in places(options, READ) if _exists(text)]
     filled = options.filled()
     for key, path in outputs.items():
         option = f"{option_name(type(options), key)}: {path}"
         folder = key == "out" and (filled is not None or key in marked(options, FOLDER))
         _check_place(path, option, folder)
+        shared = filled and filled.writes
         for other in inputs:
             if path.exists() and other.samefile(path):
                 raise BadInput(f"{option} is also an input; give another file or folder")
-            shared = filled and filled.writes
             if folder and not shared and other.resolve().is_relative_to(path.resolve()):
                 raise BadInput(f"{option} holds the input {other}; give another --out")
         for other, there in outputs.items():
             if other != key and there.resolve() == path.resolve():
-                name = option_name(type(options), other)
-                raise BadInput(f"{option} is also {name}; give another file")
+                raise BadInput(f"{option} is also {option_name(type(options), other)}; give another file")
 
 
-def _is_there(text: str) -> bool:
+def _exists(text: str) -> bool:
     try:
         return bool(text) and Path(text).exists()
-    except (OSError, ValueError):  # a hub id, or another word that no file can be called by
+    except (OSError, ValueError):  # a word that is no valid file name
         return False
 
 
 def _check_place(path: Path, option: str, folder: bool) -> None:
-    """Raise BadInput where a file or a folder cannot be written for what is there already."""
+    """Raise BadInput where something else is in the way of a file or a folder."""
     if folder and path.exists() and not path.is_dir():
         raise BadInput(f"{option} is a file; name a folder")
     if not folder and path.is_dir():
         raise BadInput(f"{option} is a folder; name a file")
     if not folder and path.exists() and not path.is_file():
         raise BadInput(f"{option} is no plain file; name another")
-    for parent in path.parents:
-        if parent.exists():
-            if not parent.is_dir():
-                raise BadInput(f"{option} lies below {parent}, which is a file; name another place")
-            return
+    parent = next((parent for parent in path.parents if parent.exists()), None)
+    if parent and not parent.is_dir():
+        raise BadInput(f"{option} lies below {parent}, which is a file; name another place")
 
 
 @contextlib.contextmanager
 def claimed(command: str, options: Command) -> Iterator[None]:
-    """Make --out the command's folder while it runs; one that was new and stayed empty goes when the command fails.
+    """Mark --out as the command's folder; when the command fails without having written there, undo that.
 
     Raises BadInput, before anything is written, for a folder that holds what the command did not make, or made with
     other options.
@@ -75,8 +70,7 @@ def claimed(command: str, options: Command) -> Iterator[None]:
         return
     folder = Path(options.out)
     new = not folder.exists()
-    replace = getattr(options, "replace", None)
-    first = claim(folder, command, filled, _about(options, filled), replace)
+    first = claim(folder, command, filled, _about(options, filled), getattr(options, "replace", None))
     try:
         yield
     except BaseException:
@@ -88,10 +82,10 @@ def claimed(command: str, options: Command) -> Iterator[None]:
 
 
 def claim(folder: Path, command: str, filled: Filled, about: dict, replace: bool | None = None) -> bool:
-    """Write the marker of a folder that is new, empty or the command's; whether there was none before.
+    """Mark a folder that is new, empty or the command's own; returns whether it had no marker before.
 
-    Raises BadInput as `claimed` does. about: options by name, as JSON has them. replace: take a folder of other
-    options all the same; None: the command has no such option.
+    Raises BadInput as `claimed` does. about: options by name, in JSON types. replace: also take a folder made with
+    other options; None: the command has no such option.
     """
     before = _owner(folder, command, filled)
     if before is not None:
@@ -115,7 +109,7 @@ def claim(folder: Path, command: str, filled: Filled, about: dict, replace: bool
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / MARKER).open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:  # of two at once, the first has it
+    except FileExistsError:  # another process was faster
         return claim(folder, command, filled, about, replace)
     except OSError as error:
         raise TtsnapError(f"{folder}: cannot be written ({error.strerror})") from None
@@ -123,8 +117,9 @@ def claim(folder: Path, command: str, filled: Filled, about: dict, replace: bool
 
 
 def _owner(folder: Path, command: str, filled: Filled) -> dict | None:
-    """The options in the marker of a folder; {} for one that `command` made and did not mark, None for one that is
-    free to take.
+    """The options in a folder's marker; {} if `command` made the folder without a marker, None if it is free to take.
+
+    Raises BadInput for a folder with other content.
     """
     if (folder / MARKER).is_file():
         before = read_json(folder / MARKER)
@@ -137,26 +132,20 @@ def _owner(folder: Path, command: str, filled: Filled) -> dict | None:
     if names & set(filled.made):
         return {}
     if there := sorted(names & set(filled.writes) if filled.writes else names):
-        raise BadInput(
-            f"{folder}: holds {there[0]}, not made by `ttsnap {command}`; give another --out, or an empty folder"
-        )
+        other = f"{folder}: holds {there[0]}, not made by `ttsnap {command}`"
+        raise BadInput(f"{other}; give another --out, or an empty folder")
     return None
 
 
 def _about(options: Command, filled: Filled) -> dict:
-    """The options that the folder's contents depend on, files with a digest."""
+    """The options that the folder's content depends on, by name with _ for -, files with a digest."""
     if filled.free is None:
         return {}
     left_out = NEVER_ABOUT | marked(options, WRITTEN) | {*filled.free}
     values = options.model_dump(mode="json", exclude=left_out)
     read = {key for key, _ in places(options, READ)}
-    about = {key: _with_digests(v) if key in read else v for key, v in values.items()}
-    return {_typed(options, key): value for key, value in about.items()}
-
-
-def _typed(options: Command, key: str) -> str:
-    """A key of the options as a person types it, with _ for -."""
-    return option_name(type(options), key).removeprefix("--").replace("-", "_")
+    names = {key: option_name(type(options), key).removeprefix("--").replace("-", "_") for key in values}
+    return {names[key]: _with_digests(value) if key in read else value for key, value in values.items()}
 
 
 def _with_digests(value: object) -> object:
@@ -164,9 +153,9 @@ def _with_digests(value: object) -> object:
         return {key: _with_digests(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_with_digests(part) for part in value]
-    if isinstance(value, str) and _is_there(value) and (path := Path(value)).is_file():
+    if isinstance(value, str) and _exists(value) and (path := Path(value)).is_file():
         what = f"{path.stat().st_size} bytes"
-        if path.stat().st_size <= HASHED:
+        if path.stat().st_size <= MOST_HASHED:
             with reading(path, "cannot be read"):
                 what = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
         return f"{value} ({what})"

@@ -4,30 +4,28 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ttsnap.commands.options import Command, InFile, InFolder, OutFile
-from ttsnap.storage.published import REWARDS, published_tensor
+from ttsnap.commands.options import Command, InFile, InFolder, OutFile, Tflop
+from ttsnap.storage.published import FOLDER_REWARDS, published_tensor
 from ttsnap.storage.tensor import write_tensor
-
-Tflop = Annotated[float, Field(ge=0)]
 
 
 class ImportValuesOptions(Command):
-    """Which values, and what is known of them."""
+    """The values, and what is known about them."""
 
     base: InFolder = Field(description="base values: p200_i200_sNN.yaml, one per step")
     noise_aware: InFolder | None = Field(None, description="noise-aware values, likewise")
     out: OutFile = Field(description="reward tensor to write (HDF5)")
-    model: str | None = Field(None, description="by default the first word of the folder's name")
-    reward: str | None = Field(None, description="by default from the second word of the folder's name")
-    kind: Literal[tuple(sorted(set(REWARDS.values())))] | None = Field(
-        None, description="whose values they are, and so their units; by default as the folder's name says"
+    model: str | None = Field(None, description="default: the first word of the folder's name")
+    reward: str | None = Field(None, description="default: from the second word of the folder's name")
+    kind: Literal[tuple(sorted(set(FOLDER_REWARDS.values())))] | None = Field(
+        None, description="kind of reward, and so the units of the values; default: from the folder's name"
     )
     num_steps: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        None, description="by default the last step found, plus 1"
+        None, description="default: the last step found, plus 1"
     )
     prompts_file: InFile | None = Field(None, description="JSON list of the prompts' text")
-    denoise_cost: Tflop | None = Field(None, description="TFLOP, to note as denoise_tflop")
-    look_cost: Tflop | None = Field(None, description="TFLOP, to note as look_tflop")
+    denoise_cost: Tflop | None = Field(None, description="TFLOP, to record as denoise_tflop")
+    look_cost: Tflop | None = Field(None, description="TFLOP, to record as look_tflop")
 
 
 def run(options: ImportValuesOptions) -> dict:

@@ -1,16 +1,15 @@
-"""The options that name a text-to-image model and say how it is sampled: the keys of the config's `model`."""
+"""The options for a text-to-image model and its sampling: the keys of the config's `model`."""
 
 from pydantic import AliasChoices, Field, model_validator
 
 from ttsnap.commands.device_options import has_fast_bfloat16
 from ttsnap.commands.options import Readable
-from ttsnap.models import check_model
 from ttsnap.settings.model import Model
 from ttsnap.settings.presets import PRESETS
 
 
 class ForSampling(Model):
-    """The text-to-image model and how it is sampled; what is not given is the preset's, or the default."""
+    """The text-to-image model and its sampling; defaults are those of the preset, if there is one."""
 
     path: Readable = Field(
         validation_alias=AliasChoices("model", "path"),
@@ -37,8 +36,3 @@ def open_model(options: ForSampling, device: str):
     keys = ("family", "steps", "guidance", "height", "width", "offload", "compile", "slicing", "negtome")
     settings = {key: getattr(options, key) for key in keys}
     return load_sampler(resolve(options.path), device=device, dtype=dtype, **settings)
-
-
-def check_sampling(options: ForSampling) -> None:
-    """Raise BadInput, before any slow import, for a model that is not there or is none."""
-    check_model(options.path, "--model")

@@ -1,4 +1,4 @@
-"""`ttsnap noise-theory`: whether an orthogonal map, fixed beforehand, leaves Gaussian noise Gaussian."""
+"""`ttsnap noise-theory`: whether a fixed orthogonal map leaves Gaussian noise Gaussian."""
 
 from typing import Annotated, ClassVar
 
@@ -9,20 +9,20 @@ from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.settings.section import Positive, Seed
 from ttsnap.storage.files import write_json
 
-MOST_NUMBERS = 100_000_000  # held at once
+MOST_NUMBERS = 100_000_000  # in memory at once
 
 
 class NoiseTheoryOptions(Command):
-    """How many patches of what size, and how far they are rotated."""
+    """The patches, their number, and how far to rotate them."""
 
     fills: ClassVar = Filled(("cayley.json",))
 
     channels: Positive = Field(4, description="channels C of the latents")
     patch_size: Positive = Field(2, description="side p of a patch, in latents")
-    samples: Positive = Field(65536, description="patches drawn")
+    samples: Positive = Field(65536, description="patches to draw")
     scale: Annotated[float, Field(ge=0)] = Field(1.0, description="spread of the entries of A")
     out: OutFolder = Field(description="folder for the figures and JSON files")
-    seed: Seed = Field(0, description="of Q and of the noise")
+    seed: Seed = Field(0, description="seed of Q and of the noise")
 
 
 def run(options: NoiseTheoryOptions) -> dict:

@@ -16,14 +16,14 @@ from ttsnap.storage.prompts import read_prompts, text_fault
 
 
 class OptimizeNoiseOptions(Command, Optimise, ForModel, ForReward, OnDevice):
-    """Which prompts, by which model and reward."""
+    """The prompts, the model and the reward."""
 
     fills: ClassVar = Filled(("diagnostics_best.json",), ("prompt", "prompts", "batch_size"))
 
     prompt: str | None = Field(None, description="one prompt")
-    prompts: InFile | None = Field(None, description="prompt file: .txt, .json, .jsonl or .csv, instead of --prompt")
+    prompts: InFile | None = Field(None, description="prompt file (.txt, .json, .jsonl or .csv), instead of --prompt")
     out: OutFolder = Field(description="folder; a rerun keeps finished prompts")
-    seed: Seed = Field(0, description="run seed, of the first noise")
+    seed: Seed = Field(0, description="run seed, of the initial noise")
 
 
 def run(options: OptimizeNoiseOptions) -> dict:
@@ -49,7 +49,7 @@ def run(options: OptimizeNoiseOptions) -> dict:
         "units": reward.score_units.to_json(),
         "code": code("ttsnap.commands.optimize_noise", reward_module(options.kind)),
     }
-    settings = {key: getattr(options, key) for key in Optimise.model_fields}
+    settings = options.settings_of(Optimise)
     summary = optimise_prompts(generator, reward, prompts, options.out, settings, seed=options.seed, about=about)
     units = Units.from_json(about["units"], options.called)
     first, best = (units.reported(summary[key]) for key in ("reward_first", "reward_best"))

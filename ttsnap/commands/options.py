@@ -1,4 +1,4 @@
-"""What the options of commands are made of: files and folders, looked at before anything runs, numbers and groups."""
+"""The building blocks of commands' options: files and folders, checked before anything runs, numbers and groups."""
 
 import errno
 import os
@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import CliVariadicArg
 
 from ttsnap.errors import BadInput
 from ttsnap.settings.command_line import option_name
 from ttsnap.settings.section import Section, Side
 
-MOST_BYTES = 200  # of a file's name: what is written beside it has a longer one
-READ, WRITTEN, FOLDER = "read", "written", "folder"  # what an option names
+MOST_BYTES = 200  # of a file's name: temporary files beside it have longer ones
+READ, WRITTEN, FOLDER = "read", "written", "folder"  # how a command uses the path of an option
 
 
 def in_file(text: str) -> str:
-    """A file to read: it is there, and can be read."""
+    """Check a file to read: it exists and is readable."""
     if stat.S_ISDIR(_status(text, "no such file").st_mode):
         raise ValueError(f"{text}: is a folder; name a file")
     if not os.access(text, os.R_OK):
@@ -28,7 +29,7 @@ def in_file(text: str) -> str:
 
 
 def in_folder(text: str) -> str:
-    """A folder to read from."""
+    """Check a folder to read from."""
     if not stat.S_ISDIR(_status(text, "no such folder").st_mode):
         raise ValueError(f"{text}: is a file; name a folder")
     if not os.access(text, os.R_OK | os.X_OK):
@@ -37,7 +38,7 @@ def in_folder(text: str) -> str:
 
 
 def out_file(text: str) -> str:
-    """A file to write: no folder, and below none but folders that can be written."""
+    """Check a file to write: no folder, and in a folder that can be written or made."""
     out_path(text)
     if os.path.isdir(text):
         raise ValueError(f"{text}: is a folder; name a file")
@@ -45,13 +46,13 @@ def out_file(text: str) -> str:
 
 
 def out_path(text: str) -> str:
-    """A file or a folder to write, as another option says."""
+    """Check a path to write; another option decides whether it is a file or a folder."""
     _writable(text, os.path.dirname(os.path.abspath(_checked_name(text))))
     return text
 
 
 def out_folder(text: str) -> str:
-    """A folder to write into."""
+    """Check a folder to write into."""
     _writable(text, os.path.abspath(_checked_name(text)))
     return text
 
@@ -73,7 +74,7 @@ def _status(text: str, missing: str) -> os.stat_result:
 
 
 def _writable(text: str, folder: str) -> None:
-    """Refuse a folder in which, or in the nearest of its parents that is there, nothing can be written."""
+    """Refuse a folder if it, or else its nearest existing parent, cannot be written."""
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder):
@@ -83,16 +84,17 @@ def _writable(text: str, folder: str) -> None:
 
 
 InFile = Annotated[str, AfterValidator(in_file), READ]
+InFiles = CliVariadicArg[list[InFile]]
 InFolder = Annotated[str, AfterValidator(in_folder), READ]
 Readable = Annotated[str, READ]  # a model: a folder, a hub id, embedded:NAME
 OutFile = Annotated[str, AfterValidator(out_file), WRITTEN]
 OutPath = Annotated[str, AfterValidator(out_path), WRITTEN]
 OutFolder = Annotated[str, AfterValidator(out_folder), WRITTEN, FOLDER]
-Writable = Annotated[str, WRITTEN]  # a state, which is no result
+Writable = Annotated[str, WRITTEN]  # the state of a run, which is no result
 
 
 def _split(value: object) -> object:
-    """ "3,1,0" → ["3", "1", "0"]; an empty text is none."""
+    """ "3,1,0" → ["3", "1", "0"]; an empty text gives an empty list."""
     texts = [value] if isinstance(value, str) else value
     if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
         return [part for text in texts if text.strip() for part in text.split(",")]
@@ -101,6 +103,7 @@ def _split(value: object) -> object:
 
 Steps = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], BeforeValidator(_split)]
 Numbers = Annotated[list[float], BeforeValidator(_split)]
+Tflop = Annotated[float, Field(ge=0)]
 
 
 def _pairs(value: object) -> object:
@@ -119,13 +122,13 @@ Pairs = Annotated[dict[str, str], BeforeValidator(_pairs), READ]
 
 @dataclass(frozen=True)
 class Filled:
-    """A command that fills the folder --out.
+    """How a command fills the folder --out.
 
-    made   names by which a folder of a version without markers is known
-    free   options that may differ from run to run: the results of other ones are added, not written over;
-           None: the command itself compares what it holds
-    writes what it writes, where the folder is shared with others: only these names are guarded
-    stale  patterns of what a run with --replace removes when options differ
+    made    files by which to recognise the folder of a version that wrote no markers
+    free    options that may differ from run to run, as their results are added, not written over;
+            None: the command itself compares its settings with those in the folder
+    writes  the files it writes into a folder that it shares with other commands: only these are guarded
+    stale   patterns of the files that a run with --replace and other options removes
     """
 
     made: tuple[str, ...] = ()
@@ -135,7 +138,7 @@ class Filled:
 
 
 class Command(Section):
-    """The options of every command; `fills`: how it fills the folder --out, where it does."""
+    """The options of every command; `fills`: how it fills the folder --out, if it does."""
 
     fills: ClassVar[Filled | None] = None
 
@@ -144,42 +147,43 @@ class Command(Section):
     )
 
     def filled(self) -> Filled | None:
-        """How these very options have it fill --out; None where that is a file."""
+        """How the command fills --out with these options; None if --out is a file."""
         return self.fills
+
+    def settings_of(self, section: type[Section]) -> dict:
+        """The values of the options that are keys of `section`."""
+        return self.model_dump(include=set(section.model_fields))
 
 
 class Replace(Command):
-    """--replace, of a command that fills a folder."""
+    """--replace, for a command that fills a folder."""
 
-    replace: bool = Field(False, description="in --out, replace what this command made there with other options")
+    replace: bool = Field(False, description="replace what this command made in --out with other options")
 
 
 class ForModel(Section):
-    """The one-step generator that a command is about."""
+    """The one-step generator."""
 
     model: Readable = Field(description="GAN folder, one-step diffusers folder or hub id")
-    size: Side | None = Field(None, description="image side of a pipeline, in pixels; its own if not given")
+    size: Side | None = Field(None, description="image side of a pipeline in pixels; default: its own")
 
 
 def refuse_beside(options: Command, reason: str, *keys: str) -> None:
-    """Raise BadInput for the first of the keys that was given: beside what else was, it would have no effect."""
+    """Raise BadInput for the first of the keys that was given, as it has no effect beside other options."""
     for key in keys:
         if key in options.model_fields_set:
-            name = option_name(type(options), key)
-            raise BadInput(f"{name}: has no effect {reason}; leave it out")
+            raise BadInput(f"{option_name(type(options), key)}: has no effect {reason}; leave it out")
 
 
 def places(options: Section, use: str) -> Iterator[tuple[str, str]]:
-    """(key, text) of each file, folder or model that the options name and the command reads, or writes."""
+    """(key, text) of each path or model among the options that the command uses in this way."""
     for key in type(options).model_fields:
         value = getattr(options, key)
-        if use in _marks(options, key):
-            for text in _texts(value):
-                yield key, text
+        texts = list(_texts(value)) if use in _marks(options, key) else []
         for section in value if isinstance(value, list) else [value]:
             if isinstance(section, Section):
-                for _, text in places(section, use):
-                    yield key, text
+                texts += [text for _, text in places(section, use)]
+        yield from ((key, text) for text in texts)
 
 
 def marked(options: Command, mark: str) -> set[str]:
@@ -201,9 +205,6 @@ def _metadata(annotation: object) -> Iterator[object]:
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
             yield from _texts(part)

@@ -14,10 +14,10 @@ from ttsnap.storage.files import one_line
 
 
 class NamedReward(Section):
-    """A kind of reward, and what it is called."""
+    """A kind of reward and its name."""
 
     kind: str = Field(description="reward kind: pickscore, aesthetic, or module:Class")
-    name: str | None = Field(None, description="what the reward is called; its kind if not given")
+    name: str | None = Field(None, description="name of the reward; default: its kind")
 
     @property
     def called(self) -> str:
@@ -26,20 +26,20 @@ class NamedReward(Section):
 
 
 class ForReward(NamedReward):
-    """The reward that a command reads images with."""
+    """The reward to read images with."""
 
-    option: Pairs = Field({}, description="KEY=VALUE that the reward takes, e.g. path=embedded:shapes-clip; repeatable")
+    option: Pairs = Field({}, description="option KEY=VALUE of the reward, e.g. path=embedded:shapes-clip; repeatable")
 
 
 class RewardOfLevels(NamedReward):
-    """A reward with its level checkpoints, as --reward gives it."""
+    """A reward with its level checkpoints, as the value of --reward."""
 
     options: Annotated[dict[str, str | int | float | bool], READ] = {}
     checkpoints: list[InFile] = []
 
 
 def _from_yaml(text: object) -> object:
-    """The reward that a line of YAML gives; errors name the key at fault."""
+    """The reward that a line of YAML describes; errors name the key at fault."""
     if not isinstance(text, str):
         return text
     try:
@@ -54,29 +54,29 @@ def _from_yaml(text: object) -> object:
 
 
 class ForRewards(ForReward):
-    """The rewards that a search goes by, with their level checkpoints."""
+    """The rewards of a search, with their level checkpoints."""
 
     checkpoint: list[InFile] = Field([], description="level checkpoint of the reward; repeatable")
     reward: list[Annotated[RewardOfLevels, BeforeValidator(_from_yaml)]] = Field(
         [],
         description="a further reward, as YAML with kind, name, options and checkpoints, e.g. "
-        '"{kind: clip, options: {path: embedded:shapes-clip}}"; repeatable; several go by their rank sum',
+        '"{kind: clip, options: {path: embedded:shapes-clip}}"; repeatable; several are combined by their rank sum',
     )
 
     @property
     def rewards(self) -> list[RewardOfLevels]:
-        """All of them, that of --kind first."""
+        """All rewards, that of --kind first."""
         first = {"options": self.option, "checkpoints": self.checkpoint}
         return [RewardOfLevels(kind=self.kind, name=self.name, **first), *self.reward]
 
 
 def check_reward(options: ForReward) -> None:
-    """Raise BadInput, having imported nothing, where kind or options cannot be."""
+    """Raise BadInput, without importing the reward, for an unknown kind or option."""
     check_options(options.kind, options.option, "--kind", "--option ")
 
 
 def check_rewards(options: ForRewards) -> None:
-    """The same for several, which must differ in name."""
+    """Check several rewards in the same way; their names must differ."""
     check_reward(options)
     for reward in options.reward:
         check_options(reward.kind, reward.options, "--reward: kind", "--reward: options.")

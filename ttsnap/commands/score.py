@@ -11,19 +11,19 @@ from ttsnap.storage.image_shards import read_shard
 from ttsnap.storage.scores import write_scores
 
 
-class OfShard(Command, ForReward, OnDevice):
-    """Which images are read, with which reward."""
+class ForShard(Command, ForReward, OnDevice):
+    """The images to read, and the reward."""
 
     images: CliPositionalArg[InFile] = Field(description="image shard (HDF5)")
     out: OutFile = Field(description="score file (HDF5)")
     batch_size: Positive = Field(64, description="images at once")
 
 
-class ScoreOptions(OfShard):
-    """Which images are read, with which reward, at which levels."""
+class ScoreOptions(ForShard):
+    """The images to read, the reward and its levels."""
 
     checkpoint: list[InFile] = Field(
-        [], description="level checkpoint: its step is read with it; repeatable. None: the base reward at every step"
+        [], description="level checkpoint to read its step with; repeatable; default: the base reward at every step"
     )
 
 
@@ -35,8 +35,7 @@ def run(options: ScoreOptions) -> dict:
 
     device = pick_device(options)
     levels = levels_for(shard, options.checkpoint)
-    scores = score_shard(
-        open_reward(options, device), shard, levels=levels, name=options.called, batch_size=options.batch_size
-    )
+    reward = open_reward(options, device)
+    scores = score_shard(reward, shard, levels=levels, name=options.called, batch_size=options.batch_size)
     write_scores(options.out, scores)
     return {"steps": scores.steps, "mean": scores.values.mean((0, 1)).tolist()}

@@ -1,16 +1,17 @@
 """`ttsnap search`: the best image of each prompt within a budget, and the trace of what was dropped."""
 
-import sys
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
+from ttsnap.commands.console import print_notes
 from ttsnap.commands.device_options import OnDevice, pick_device
-from ttsnap.commands.model_options import ForSampling, check_sampling, open_model
+from ttsnap.commands.model_options import ForSampling, open_model
 from ttsnap.commands.options import Filled, InFile, Numbers, OutFolder, Replace, Steps, refuse_beside
 from ttsnap.commands.reward_options import ForRewards, check_rewards
 from ttsnap.errors import BadInput
+from ttsnap.models import check_model, weights_digest
 from ttsnap.pruning.budget import SearchUnit
 from ttsnap.pruning.schedule import BEST_OF_N, PUBLISHED, REAL_METHODS, Schedule
 from ttsnap.pruning.seeds import MOST_CANDIDATES
@@ -22,27 +23,27 @@ from ttsnap.storage.schedules import read_schedule
 
 
 class SearchOptions(Replace, ForSampling, ForRewards, OnDevice):
-    """Which prompts, how to prune, and what may be spent."""
+    """The prompts, how to prune, and the budget."""
 
     fills: ClassVar = Filled(("traces",), ("prompts", "limit", "batch_size"))
 
-    prompts: CliPositionalArg[InFile] = Field(description="prompt file: .txt, .json, .jsonl or .csv")
+    prompts: CliPositionalArg[InFile] = Field(description="prompt file (.txt, .json, .jsonl or .csv)")
     out: OutFolder = Field(description="folder for images, strips and traces")
     batch_size: Positive | None = Field(
-        None, description="candidates denoised at once; as many as memory takes if not given"
+        None, description="candidates to denoise at once; default: as many as fit in memory"
     )
     method: Literal[REAL_METHODS] = Field(
-        "ttsnap", description="best_of_n drops nobody, ttsp drops by the base reward, ttsnap by the noise-aware one"
+        "ttsnap", description="best_of_n drops none, ttsp drops by the base reward, ttsnap by the noise-aware one"
     )
     looks: Steps = Field(list(PUBLISHED.looks), description="steps to look at")
     keep: Numbers = Field(list(PUBLISHED.keep), description="fraction to keep at each look")
     schedule: InFile | None = Field(None, description="JSON of fit-schedule, instead of --looks and --keep")
-    budget: Annotated[float, Field(gt=0)] = Field(description="what each prompt may cost")
+    budget: Annotated[float, Field(gt=0)] = Field(description="budget per prompt")
     budget_unit: SearchUnit = Field(
-        "tflop", description="what --budget counts; candidates: what best-of-N spends on so many"
+        "tflop", description="unit of --budget; candidates: what best-of-N spends on so many"
     )
     first_candidate: Count = Field(0, description="id of the first seed of each prompt")
-    limit: Positive | None = Field(None, description="search only the first so many prompts")
+    limit: Positive | None = Field(None, description="search only so many prompts, the first ones")
     checker: Checker | None = Field(None, description="also judge each pick objectively")
     seed: Seed = Field(0, description="run seed")
 
@@ -51,7 +52,6 @@ def run(options: SearchOptions) -> dict:
     """Search every prompt that is not finished; return the summary."""
     prompts = read_prompts(options.prompts)[: options.limit]
     schedule = _check(options)
-    from ttsnap.models import weights_digest
     from ttsnap.search.run import SearchReward, SearchTask, search_into
 
     sampler = open_model(options, pick_device(options))
@@ -69,12 +69,10 @@ def run(options: SearchOptions) -> dict:
 
 
 def _check(options: SearchOptions) -> Schedule:
-    """Refuse, before anything slow is imported, what the options alone show to be wrong; return the schedule."""
-    check_sampling(options)
+    """Check the options before anything slow is imported; return the schedule."""
+    check_model(options.path, "--model")
     if options.negtome:
-        raise BadInput(
-            "--negtome: a search drops candidates, on which the others of their group depend; give --negtome off"
-        )
+        raise BadInput("--negtome: a search drops candidates that others of their group depend on; give --negtome off")
     schedule = _schedule(options).check(options.steps, options.schedule or "--looks/--keep")
     if options.budget_unit == "candidates" and options.budget > MOST_CANDIDATES:
         raise BadInput(f"--budget: {options.budget:g} candidates per prompt; give {MOST_CANDIDATES} or fewer")
@@ -87,7 +85,7 @@ def _schedule(options: SearchOptions) -> Schedule:
         reason = f"with --method {options.method}, which reads base rewards"
         refuse_beside(options, reason, "checkpoint")
         if any(reward.checkpoints for reward in options.reward):
-            raise BadInput(f"--reward: checkpoints: have no effect {reason}; leave them out")
+            raise BadInput(f"--reward: checkpoints have no effect {reason}; leave them out")
     if options.method == "best_of_n":
         refuse_beside(options, "with --method best_of_n", "schedule", "looks", "keep")
         return BEST_OF_N
@@ -98,17 +96,14 @@ def _schedule(options: SearchOptions) -> Schedule:
 
 
 def _print(summary: dict, seconds: float, out: str) -> None:
-    """What was found, what it cost, and the notes."""
+    """Print the mean rewards, the cost and the notes."""
     mean, budget = summary["mean"], summary["budget_tflop"]
-    units = {
-        reward["name"]: Units.from_json(reward["units"], reward["name"]) for reward in summary["settings"]["rewards"]
-    }
-    rewards = ", ".join(
-        f"{units[name].label} {units[name].reported(value):.4g}" for name, value in mean["rewards"].items()
-    )
-    count, spent = len(summary["prompts"]), mean["spent_tflop"]["total"]
+    rewards = []
+    for reward in summary["settings"]["rewards"]:
+        units = Units.from_json(reward["units"], reward["name"])
+        rewards.append(f"{units.label} {units.reported(mean['rewards'][reward['name']]):.4g}")
     limit = f" of {budget:.4g}" if budget else ""
-    print(f"{count} prompts, {summary['candidates']} candidates of each: {rewards}")
+    print(f"{len(summary['prompts'])} prompts, {summary['candidates']} candidates each: {', '.join(rewards)}")
+    spent = mean["spent_tflop"]["total"]
     print(f"per prompt {spent:.4g}{limit} TFLOP, {seconds:.3g} s; pictures and traces in {out}")
-    for note in summary["notes"]:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(summary["notes"])

@@ -7,30 +7,27 @@ from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
-from pydantic_settings import CliVariadicArg
 
 from ttsnap.commands.device_options import OnDevice, pick_device
-from ttsnap.commands.options import Filled, ForModel, InFile, OutFolder, Readable, Replace, Writable
-from ttsnap.models import check_generator
+from ttsnap.commands.options import Filled, ForModel, InFiles, OutFolder, Readable, Replace, Writable
+from ttsnap.models import check_generator, weights_digest
 from ttsnap.settings.section import Seed
 from ttsnap.settings.sft import Noise, Train
 from ttsnap.storage.files import write_json
 
 
 class SftOptions(Replace, Train, ForModel, OnDevice):
-    """What is finetuned, on what, and how."""
+    """The generator, the targets, and how to train."""
 
     fills: ClassVar = Filled(made=("train_summary.json", "checkpoint-final"), stale=("checkpoint-*",))
 
-    manifest: CliVariadicArg[list[InFile]] = Field(min_length=1, description="manifests of the assigned datasets")
-    teacher: Readable | None = Field(
-        None, description="the original model, for the preserve loss; --model if not given"
-    )
+    manifest: InFiles = Field(min_length=1, description="manifests of the assigned datasets")
+    teacher: Readable | None = Field(None, description="the original model, for the preserve loss; default: --model")
     noise: Noise = Field("assigned", description="the noise assigned to each target, or fresh random noise")
     out: OutFolder = Field(description="folder of the checkpoints")
-    state: Writable | None = Field(None, description="where to keep progress, so that a killed run goes on")
-    every_epoch: bool = Field(False, description="keep a checkpoint of every epoch, too")
-    seed: Seed = Field(0, description="order and random noise")
+    state: Writable | None = Field(None, description="file for the progress, from which a killed run goes on")
+    every_epoch: bool = Field(False, description="also keep a checkpoint of every epoch")
+    seed: Seed = Field(0, description="seed of the order and the random noise")
 
 
 def run(options: SftOptions) -> dict | None:
@@ -42,25 +39,22 @@ def run(options: SftOptions) -> dict | None:
     check_generator(options.model, "--model")
     check_generator(teacher, "--teacher")
     device = pick_device(options)
-    from ttsnap.models import weights_digest
     from ttsnap.report.sft_figures import loss_curves
     from ttsnap.sft.train import finetune_generator
     from ttsnap.storage.code_digest import code
     from ttsnap.training.processes import join
 
     processes, device = join(device)
-    digests = [weights_digest(options.model), weights_digest(teacher), code("ttsnap.commands.sft")]
-    keys = {"size", "noise", "seed", "every_epoch", "state"}
     summary = finetune_generator(
         options.manifest,
         options.model,
         teacher,
         options.out,
-        options.model_dump(include=set(Train.model_fields)),
-        **options.model_dump(include=keys),
+        options.settings_of(Train),
+        **options.model_dump(include={"size", "noise", "seed", "every_epoch", "state"}),
         device=device,
         processes=processes,
-        about=digests,
+        about=[weights_digest(options.model), weights_digest(teacher), code("ttsnap.commands.sft")],
     )
     if not processes.first:
         return None

@@ -1,10 +1,9 @@
-"""`ttsnap simulate`: search methods on a reward tensor, their reward against budget, with intervals and gains."""
-
-import sys
+"""`ttsnap simulate`: search methods on a reward tensor: reward against budget, with intervals, and gains."""
 
 from pydantic import Field, field_validator
 from pydantic_settings import CliPositionalArg
 
+from ttsnap.commands.console import print_notes
 from ttsnap.commands.options import Command, InFile, OutFile, _split, refuse_beside
 from ttsnap.commands.simulate_options import Costed, PromptRange, costs_and_budgets, prompt_range
 from ttsnap.pruning.schedule import Schedule
@@ -18,18 +17,17 @@ from ttsnap.storage.tensor import read_tensor
 
 
 class SimulateOptions(Command, ScheduleSettings, Costed):
-    """Which tensors, schedules and budgets, and where the curves go."""
+    """The tensors, schedules and budgets, and where the curves go."""
 
     tensor: CliPositionalArg[list[InFile]] = Field(
-        min_length=1, description="reward tensor; several go by their rank sum"
+        min_length=1, description="reward tensor; several are combined by their rank sum"
     )
     schedule: InFile | None = Field(None, description="JSON of fit-schedule, instead of --steps and --keep")
-    ttsp_schedule: InFile | None = Field(None, description="JSON of fit-schedule, a schedule for TTSp alone")
+    ttsp_schedule: InFile | None = Field(None, description="JSON of fit-schedule, for TTSp alone")
     draws: int = Field(50, gt=0, le=MOST_DRAWS, description="draws of candidates per prompt")
     prompts: PromptRange | None = Field(None, description="only the prompts A:B, B excluded")
     method: list[str] = Field(
-        [],
-        description="NAME=MODULE:FUNCTION of your method, beside the others; see ttsnap.simulate.methods; repeatable",
+        [], description="NAME=MODULE:FUNCTION, a further method of yours; see ttsnap.simulate.methods; repeatable"
     )
     csv: OutFile | None = Field(None, description="write the curves as CSV to this file")
     figure: OutFile | None = Field(None, description="draw reward against budget as PNG to this file")
@@ -42,7 +40,7 @@ class SimulateOptions(Command, ScheduleSettings, Costed):
 
 
 def run(options: SimulateOptions) -> dict:
-    """Simulate, write the curves and print the gains; return it all."""
+    """Simulate, write the curves and print the gains; return the result."""
     tensors = [read_tensor(path) for path in options.tensor]
     prompts = prompt_range(options.prompts, len(tensors[0].prompts))
     costs, budgets = costs_and_budgets(options, tensors)
@@ -78,5 +76,4 @@ def _print(result: dict) -> None:
             continue
         ends = "" if gain["low"] is None else f"  ({gain['low']:+.1%} to {gain['high']:+.1%})"
         print(f"  {name:10} {gain['value']:+.1%}{ends}")
-    for note in result["notes"]:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(result["notes"])

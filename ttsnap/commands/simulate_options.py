@@ -1,4 +1,4 @@
-"""The options that `simulate` and `fit-schedule` share: budgets and what they pay for; and a range of prompts."""
+"""The options that `simulate` and `fit-schedule` share: budgets, costs, and a range of prompts."""
 
 import re
 from typing import Annotated
@@ -20,7 +20,7 @@ def _checked(text: str) -> str:
 
 
 def _range(text: str) -> str:
-    """The form of a range; whether there are so many prompts, `prompt_range` says."""
+    """Check the form of a range; `prompt_range` checks it against the number of prompts."""
     if not re.fullmatch(r"\s*(-?\d{1,9})?\s*:\s*(-?\d{1,9})?\s*", text):
         raise ValueError(f"{text!r} is not a range like 0:100")
     return text
@@ -35,29 +35,29 @@ class Costed(Section):
     budgets: Annotated[str, AfterValidator(_checked)] = Field(
         "400:4000:200", description="TFLOP per prompt: first:last:step, or a,b,c"
     )
-    budgets_in: Unit = Field("tflop", description="what --budgets counts: TFLOP, or candidates of best-of-N")
+    budgets_in: Unit = Field("tflop", description="unit of --budgets: TFLOP, or candidates of best-of-N")
     denoise_cost: float | None = Field(
-        None, gt=0, description="TFLOP of one denoiser evaluation; by default the tensor's denoise_tflop"
+        None, gt=0, description="TFLOP of one denoiser evaluation; default: the tensor's denoise_tflop"
     )
     look_cost: float | None = Field(
-        None, ge=0, description="TFLOP of one decode and reward; by default the tensor's look_tflop"
+        None, ge=0, description="TFLOP of one decode and reward; default: the tensor's look_tflop"
     )
     accounting: Accounting = Field(
         "exact",
-        description="published leaves out one evaluation per candidate, whole never spends more than the budget on a "
-        "whole number of survivors (its older name: realised)",
+        description="published leaves out one evaluation per candidate; whole counts whole survivors and never exceeds "
+        "the budget (older name: realised)",
     )
-    seed: Seed = Field(0, description="of the draws and the bootstrap")
+    seed: Seed = Field(0, description="seed of the draws and the bootstrap")
 
 
 def costs_and_budgets(options: Costed, tensors: list[RewardTensor]) -> tuple[Costs, np.ndarray]:
-    """What the options and the tensors say a candidate costs, and the budgets in TFLOP."""
+    """The costs of a candidate, from the options or else the tensors, and the budgets in TFLOP."""
     costs = costs_of(tensors, options.denoise_cost, options.look_cost, options.accounting)
     return costs, in_tflop(parse_budgets(options.budgets), options.budgets_in, costs)
 
 
 def prompt_range(text: str | None, count: int, option: str = "--prompts") -> slice:
-    """`a:b`, b excluded, of `count` prompts; None is all of them. Raises BadInput for what is not among them."""
+    """The prompts `a:b`, b excluded, of `count`; None: all. Raises BadInput for a range that is not within them."""
     first, last = (text or ":").split(":")
     prompts = slice(int(first) if first.strip() else 0, int(last) if last.strip() else count)
     if not 0 <= prompts.start < prompts.stop <= count:

@@ -1,20 +1,19 @@
 """`ttsnap tensor`: join scored shards into one reward tensor (HDF5)."""
 
 from pydantic import Field
-from pydantic_settings import CliVariadicArg
 
-from ttsnap.commands.options import Command, InFile, OutFile
+from ttsnap.commands.options import Command, InFiles, OutFile
 from ttsnap.errors import foreign_content
 from ttsnap.storage.joined import join_tensor
 from ttsnap.storage.tensor import write_tensor
 
 
 class TensorOptions(Command):
-    """Which scores make the tensor."""
+    """The scores to join."""
 
-    base: CliVariadicArg[list[InFile]] = Field(min_length=1, description="score files of the base reward")
-    noise_aware: CliVariadicArg[list[InFile]] = Field([], description="score files of the level checkpoints")
-    accepted: CliVariadicArg[list[InFile]] = Field([], description="score files of the checker")
+    base: InFiles = Field(min_length=1, description="score files of the base reward")
+    noise_aware: InFiles = Field([], description="score files of the level checkpoints")
+    accepted: InFiles = Field([], description="score files of the checker")
     out: OutFile = Field(description="reward tensor (HDF5)")
 
 

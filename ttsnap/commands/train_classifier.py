@@ -9,11 +9,11 @@ from ttsnap.settings.section import Positive, Seed
 
 
 class TrainClassifierOptions(Command, ForDataSet, OnDevice):
-    """What is trained on which data set."""
+    """The data set, and how long to train on it."""
 
-    out: OutFile = Field(description="its weights (safetensors)")
-    epochs: Positive | None = Field(None, description="passes over the training split; 8 or more if not given")
-    seed: Seed = Field(0, description="of weights and order")
+    out: OutFile = Field(description="the classifier's weights (safetensors)")
+    epochs: Positive | None = Field(None, description="passes over the training split; default: 8 or more")
+    seed: Seed = Field(0, description="seed of weights and order")
 
 
 def run(options: TrainClassifierOptions) -> dict:

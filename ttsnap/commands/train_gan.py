@@ -12,12 +12,12 @@ from ttsnap.settings.sft import Gan
 
 
 class TrainGanOptions(Replace, Gan, ForDataSet, OnDevice):
-    """What is trained on the train split of which data set, and how."""
+    """The data set, whose train split is used, and how to train."""
 
     fills: ClassVar = Filled(made=("generator.safetensors",))
 
     out: OutFolder = Field(description="folder for generator.safetensors, config.json")
-    seed: Seed = Field(0, description="of weights, order and noise")
+    seed: Seed = Field(0, description="seed of weights, order and noise")
 
 
 def run(options: TrainGanOptions) -> dict:
@@ -28,7 +28,7 @@ def run(options: TrainGanOptions) -> dict:
     device = pick_device(options)
     from ttsnap.sft.gan import save_gan, train_gan
 
-    settings = options.model_dump(include=set(Gan.model_fields))
+    settings = options.settings_of(Gan)
     net, figures = train_gan(images, settings, options.seed, device)
     save_gan(net, options.out)
     return {**figures, "data": options.data, "settings": settings, "seed": options.seed}
