@@ -5,12 +5,10 @@ from collections.abc import Sequence
 
 from ttsnap import cli
 
-COMMANDS = {"train-shapes": "train one of the embedded models of the shapes world again"}
-
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; the exit status."""
-    return cli.main(argv, COMMANDS, "recipe")
+    """Run the command; returns the exit status."""
+    return cli.main(argv, {"train-shapes": "train one of the embedded models of the shapes world again"}, "recipe")
 
 
 if __name__ == "__main__":

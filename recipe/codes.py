@@ -1,7 +1,7 @@
 """What a caption says and what an image shows, as vectors: the first lesson of every text and image tower here.
 
-Learned from denoising or ranking alone, a small tower never finds out that "left of" binds two objects in an order;
-taught so, it learns it in minutes.
+From denoising or ranking alone, a small tower never learns that "left of" orders two objects; with these codes as
+targets, it does in minutes.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +16,19 @@ from ttsnap.shapes.checker import Found
 from ttsnap.shapes.world import SIZE
 
 OBJECTS = len(COLOURS) * len(SHAPES)
-# For each colour and shape: is it there, how far right, how far down; and what is amiss
+# Presence, x and y of each colour and shape; and what is amiss
 CODE = 3 * OBJECTS + 1
 MIX = (0.1, 0.4, 0.5)  # shares of training captions with one, two, three objects
-# Weights beside presence; with these the codes' cosine tells the checker's verdict best.
+# Weights relative to presence, for which the cosine of two codes predicts the checker's verdict best
 PLACE, AMISS = 0.5, 1.5
-# From useless to well formed: overlap with the outline, longer over shorter side
+# Range from useless to well formed: overlap with the outline, longer over shorter side
 FIT, ASPECT = (0.72, 0.88), (1.5, 1.2)
 _DIRECTION = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)], dtype=np.float32)  # order of RELATIONS
+
+
+def draw_captions(rng: np.random.Generator, n: int, mix: Sequence[float] = MIX, part: str = "train") -> list[Caption]:
+    """n random captions; mix: shares with one, two and three objects."""
+    return [random_caption(rng, int(k), part) for k in rng.choice([1, 2, 3], n, p=mix)]
 
 
 def caption_code(caption: Caption) -> np.ndarray:
@@ -38,7 +43,7 @@ def caption_code(caption: Caption) -> np.ndarray:
 
 
 def object_code(found: Found) -> np.ndarray:
-    """[CODE] of one object found in an image: how well formed it is, its place from the centre, what is amiss."""
+    """[CODE] of one object in an image: how well formed it is, its place relative to the centre, what is amiss."""
     code = np.zeros((len(COLOURS), len(SHAPES), 3), dtype=np.float32)
     size, clear = min(1.0, found.area / 60), 0.0
     if found.colour < len(COLOURS):
@@ -50,17 +55,17 @@ def object_code(found: Found) -> np.ndarray:
 
 
 def image_code(found: list[Found]) -> np.ndarray:
-    """[CODE] of the objects found in an image: the sum of theirs, with what is amiss added up under the root.
+    """[CODE] of the objects in an image: the sum of their codes, but the root of the squares of what is amiss.
 
-    Its cosine with `caption_code` grows with the caption's objects that are there and well formed, with how far they
-    lie in the directions named, and falls with anything else.
+    Its cosine with `caption_code` grows with the number of the caption's objects that are well formed, and with how
+    far they lie in the directions named; anything else lowers it.
     """
     codes = np.stack([object_code(each) for each in found] or [np.zeros(CODE, np.float32)])
     return np.append(codes[:, :-1].sum(0), np.linalg.norm(codes[:, -1]))
 
 
 def patch_codes(found: list[Found], grid: int) -> np.ndarray:
-    """[grid, grid, CODE]: for each patch of an image the code of the object its centre lies in or next to, or zeros."""
+    """[grid, grid, CODE]: for each patch of an image the code of the object at or next to its centre, or zeros."""
     codes = np.zeros((grid, grid, CODE), dtype=np.float32)
     if not found:
         return codes
@@ -76,14 +81,14 @@ def patch_codes(found: list[Found], grid: int) -> np.ndarray:
 
 
 def _share(value: float, none: float, whole: float) -> float:
-    """0 at `none`, 1 at `whole`, linear between, whichever is the larger."""
+    """0 at `none`, 1 at `whole`, linear in between; either may be the larger."""
     return float(np.clip((value - none) / (whole - none), 0, 1))
 
 
 class Lesson(torch.nn.Module):
-    """A tower with a linear reading of codes from each of its outputs.
+    """A tower from whose outputs codes are read linearly.
 
-    outputs: maps (tower, inputs) to the vectors [B,width] that shall hold the code; heads: one Linear for each.
+    outputs: maps (tower, inputs) to the vectors [B,width] to read from; heads: one Linear for each.
     """
 
     def __init__(self, tower: torch.nn.Module, outputs: Callable, heads: Sequence[torch.nn.Linear]):
@@ -92,17 +97,16 @@ class Lesson(torch.nn.Module):
         self.heads = torch.nn.ModuleList(heads)
 
     def loss(self, inputs: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """MSE of the codes [B,CODE] read, averaged over the outputs."""
+        """MSE of the codes read, with targets [B,CODE], averaged over the outputs."""
         vectors = self.outputs(self.tower, inputs)
         read = torch.stack([h(v).float() for h, v in zip(self.heads, vectors, strict=True)])
         return F.mse_loss(read, codes.expand_as(read))
 
 
 def teach_text(lesson: Lesson, tokenizer, *, steps: int, seed: int, device: str, pool: int = 24_576) -> float:
-    """Train the lesson's tower on training captions of one to three objects; returns the seconds taken."""
+    """Train the lesson's tower on training captions with one to three objects; returns the seconds taken."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    captions = [random_caption(rng, int(k)) for k in rng.choice([1, 2, 3], p=MIX, size=pool)]
+    captions = draw_captions(np.random.default_rng(seed), pool)
     ids = tokenizer([c.text() for c in captions], padding=True, return_tensors="pt").input_ids
     codes = torch.from_numpy(np.stack([caption_code(c) for c in captions]))
 

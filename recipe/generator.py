@@ -1,7 +1,7 @@
 """The text-to-image model of the shapes world: a StableDiffusionXLPipeline of five million parameters."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,10 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPi
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from recipe.codes import CODE, MIX, Lesson, caption_code, teach_text
+from recipe.codes import CODE, MIX, Lesson, caption_code, draw_captions, teach_text
 from recipe.tokenizer import MAX_LENGTH, build_tokenizer
 from recipe.training import train
-from ttsnap.shapes.captions import Caption, random_caption
+from ttsnap.shapes.captions import Caption
 from ttsnap.shapes.world import place, render
 
 WIDTH = 64  # of each text encoder
@@ -55,7 +55,7 @@ def build(vae: AutoencoderKL) -> StableDiffusionXLPipeline:
         beta_start=0.00085,
         beta_end=0.008,  # less noise than SDXL's: 16×16 latents hold little redundancy, layout shows early
         beta_schedule="scaled_linear",
-        # Without it the layout shines through the last noise in training, and the text is not asked for it.
+        # Without it the layout shines through the last noise in training, and the text is not needed for it.
         rescale_betas_zero_snr=True,
         prediction_type="v_prediction",
         timestep_spacing="trailing",
@@ -90,28 +90,32 @@ class Round:
 
 ROUNDS = [
     Round(3000, 1.2e-3, MIX),
-    # So far the sign of a relation is not learned: only in nearly pure noise is the text asked for it.
+    # The first round does not teach the sign of a relation: only in nearly pure noise is the text needed for it.
     Round(450, 1e-3, (0.0, 1.0, 0.0), floor=900, lesson=2.0),
     Round(1000, 1e-3, (0.1, 0.6, 0.3), lesson=0.5),
 ]
 
 
 def pooled_and_hidden(tower: CLIPTextModelWithProjection, ids: torch.Tensor) -> list[torch.Tensor]:
-    """What SDXL reads of a caption once it has ended: the projection, and the second-last layer, both at its end."""
+    """What SDXL reads of a caption, at its end: the projection and the second-last hidden state."""
     out = tower(ids, output_hidden_states=True)
     end = (ids == tower.config.eos_token_id).int().argmax(-1)
     return [out.text_embeds, out.hidden_states[-2][torch.arange(len(ids)), end]]
 
 
+def text_lesson(tower: CLIPTextModelWithProjection) -> Lesson:
+    """The lesson of a text encoder, with a head for each of the two vectors that SDXL reads."""
+    return Lesson(tower, pooled_and_hidden, [nn.Linear(WIDTH, CODE) for _ in range(2)])
+
+
 class Denoiser(nn.Module):
-    """UNet and both text encoders under one roof, so that one optimiser trains them together."""
+    """UNet and both text encoders in one module, so that one optimiser trains them together."""
 
     def __init__(self, pipeline: StableDiffusionXLPipeline):
         super().__init__()
         self.unet = pipeline.unet
         self.text, self.text_2 = pipeline.text_encoder, pipeline.text_encoder_2
-        heads = [nn.Linear(WIDTH, CODE) for _ in range(2)]
-        self.lesson = Lesson(self.text_2, pooled_and_hidden, heads)
+        self.lesson = text_lesson(self.text_2)
         self.register_buffer("alphas", pipeline.scheduler.alphas_cumprod, persistent=False)
 
     def embed(self, ids: torch.Tensor, keep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,8 +148,7 @@ def latent_pool(
     """n training scenes as scaled latents, with their captions; `mix`: shares with one, two, three objects."""
     latents, drawn = [], []
     for start in range(0, n, 512):
-        counts = rng.choice([1, 2, 3], p=mix, size=min(512, n - start))
-        captions = [random_caption(rng, int(k)) for k in counts]
+        captions = draw_captions(rng, min(512, n - start), mix)
         images = render(place(rng, captions), device) * 2 - 1
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             mean = vae.encode(images).latent_dist.mean
@@ -155,11 +158,10 @@ def latent_pool(
 
 
 def taught(vae: AutoencoderKL, seed: int, device: str, steps: int) -> StableDiffusionXLPipeline:
-    """An untrained UNet with text encoders that know what captions say."""
+    """A pipeline with trained text encoders and an untrained UNet."""
     pipeline = build(vae)
     tower = pipeline.text_encoder_2
-    lesson = Lesson(tower, pooled_and_hidden, [nn.Linear(WIDTH, CODE) for _ in range(2)])
-    teach_text(lesson, pipeline.tokenizer, steps=steps, seed=seed, device=device)
+    teach_text(text_lesson(tower), pipeline.tokenizer, steps=steps, seed=seed, device=device)
     pipeline.text_encoder.load_state_dict(tower.text_model.state_dict())
     return pipeline
 
@@ -172,19 +174,14 @@ def train_generator(
     lesson: int = LESSON,
     rounds: Sequence[Round] = tuple(ROUNDS),
     pool: int = POOL,
-    start: StableDiffusionXLPipeline | None = None,
-    report: Callable | None = None,
 ) -> tuple[StableDiffusionXLPipeline, dict]:
-    """Teach the text encoders what captions say, then train them and the UNet; returns the pipeline (EMA), figures.
-
-    start: go on from this pipeline instead of from nothing.
-    """
+    """Teach the text encoders what captions say, then train them and the UNet; returns the pipeline (EMA), figures."""
     torch.manual_seed(seed)
     began, vae = time.monotonic(), vae.to(device).eval()
-    pipeline = start or taught(vae, seed, device, lesson)
+    pipeline = taught(vae, seed, device, lesson)
     for number, part in enumerate(rounds):
         torch.manual_seed(seed + number)
-        model = _train_round(pipeline, part, np.random.default_rng([seed, number]), pool, report)
+        model = _train_round(pipeline, part, np.random.default_rng([seed, number]), pool)
         model.requires_grad_(True)
         pipeline.register_modules(unet=model.unet, text_encoder=model.text, text_encoder_2=model.text_2)
     description = "; ".join(
@@ -194,7 +191,7 @@ def train_generator(
     return pipeline, {"seconds": seconds, "lesson": lesson, "batch": BATCH, "rounds": description}
 
 
-def _train_round(pipeline, part: Round, rng, pool: int, report: Callable | None) -> Denoiser:
+def _train_round(pipeline, part: Round, rng, pool: int) -> Denoiser:
     device = pipeline.vae.device
     latents, captions = latent_pool(pipeline.vae, rng, pool, part.mix, device)
     codes = torch.from_numpy(np.stack([caption_code(c) for c in captions])).to(device)
@@ -209,6 +206,5 @@ def _train_round(pipeline, part: Round, rng, pool: int, report: Callable | None)
             value = value + part.lesson * model.lesson.loss(ids[index], codes[index])
         return value, {}
 
-    size = dict(steps=part.steps, lr=part.lr, ema=0.999)
-    train(model, loss, **size, device=str(device), report=report)
+    train(model, loss, steps=part.steps, lr=part.lr, ema=0.999, device=str(device))
     return model

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from recipe.codes import CODE, image_code, patch_codes
+from recipe.codes import CODE, draw_captions, image_code, patch_codes
 from ttsnap.samplers import candidate_seed, run, to_bytes
-from ttsnap.shapes.captions import COLOURS, RELATIONS, SHAPES, Caption, held_out, parse, random_caption
+from ttsnap.shapes.captions import COLOURS, RELATIONS, SHAPES, Caption, held_out, parse
 from ttsnap.shapes.checker import find, judge
 from ttsnap.shapes.world import BLOB, ELLIPSE, Scenes, jittered_colours, place, render
 
@@ -30,7 +30,7 @@ class JudgedGroups:
 
     @classmethod
     def judge(cls, captions: list[str], images: torch.Tensor) -> "JudgedGroups":
-        """Quality = the checker's fidelity + its verdict, in [0,2]; codes of the objects it finds."""
+        """Quality: the checker's fidelity + its verdict, in [0,2]; codes: of the objects it finds."""
         g, m = images.shape[:2]
         quality, codes = torch.zeros(g, m), torch.zeros(g, m, CODE)
         patches = torch.zeros(g, m, GRID, GRID, CODE, dtype=torch.bfloat16)
@@ -43,7 +43,7 @@ class JudgedGroups:
 
     @classmethod
     def join(cls, parts: "list[JudgedGroups]") -> "JudgedGroups":
-        """All the groups of several, in their order."""
+        """The groups of all parts, in order."""
         joined = (torch.cat(tensors) for tensors in zip(*(p.tensors() for p in parts), strict=True))
         return cls([c for part in parts for c in part.captions], *joined)
 
@@ -59,7 +59,7 @@ class JudgedGroups:
         return JudgedGroups([self.captions[i] for i in index], *(v[index] for v in self.tensors()))
 
     def mirrored(self) -> "JudgedGroups":
-        """Left and right exchanged, in images and captions; groups whose caption is then held out are left out."""
+        """Left and right exchanged in images and captions, without groups whose caption is then held out."""
         captions = [_mirrored(caption) for caption in self.captions]
         kept = torch.tensor([not held_out(caption) for caption in captions])
         sign = torch.ones(CODE)
@@ -102,7 +102,7 @@ def wrong_caption(rng: np.random.Generator, caption: Caption) -> Caption:
 
 
 def _damage(rng: np.random.Generator, scenes: Scenes) -> Scenes:
-    """One flaw in each scene: an object malformed, missing, one too many, or half of another colour."""
+    """One flaw in each scene: an object malformed, missing, superfluous, or of a mixed colour."""
     damaged = scenes.take(np.arange(len(scenes.kind)))
     for row in range(len(damaged.kind)):
         objects = np.flatnonzero(damaged.kind[row] >= 0)
@@ -126,7 +126,7 @@ def _damage(rng: np.random.Generator, scenes: Scenes) -> Scenes:
 
 
 def _with_spare(scenes: Scenes) -> Scenes:
-    """The scenes with one empty place more for an object."""
+    """The scenes with one more place for an object, empty."""
     pad = {
         name: np.concatenate([value, np.zeros_like(value[:, :1])], axis=1)
         for name, value in vars(scenes).items()
@@ -138,7 +138,7 @@ def _with_spare(scenes: Scenes) -> Scenes:
 
 def drawn_groups(rng: np.random.Generator, n: int) -> JudgedGroups:
     """n training captions, each with a true picture, two damaged ones and one of a nearby wrong caption."""
-    captions = [random_caption(rng, int(k)) for k in rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4], size=n)]
+    captions = draw_captions(rng, n, (0.2, 0.4, 0.4))
     true = _with_spare(place(rng, captions))
     blocks = [true, _damage(rng, true), _damage(rng, _with_spare(place(rng, captions)))]
     blocks.append(place(rng, [wrong_caption(rng, c) for c in captions]))

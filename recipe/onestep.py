@@ -13,11 +13,11 @@ import torch
 from peft import get_peft_model_state_dict
 from tqdm import tqdm
 
+from recipe.codes import draw_captions
 from recipe.training import train
 from ttsnap.samplers import candidate_seed
 from ttsnap.sft.generator import rows
 from ttsnap.sft.pipeline import OneStepPipeline
-from ttsnap.shapes.captions import random_caption
 from ttsnap.training.weights import trainable
 
 SAMPLES, STEPS, BATCH, LR, RANK = 5120, 2000, 64, 1e-3, 24
@@ -56,13 +56,13 @@ Seed {seed}.
 
 
 def captions(rng: np.random.Generator, count: int, part: str = "train") -> list[str]:
-    """Captions with one, two and three objects, shares as in MIX."""
-    return [random_caption(rng, int(k), part).text() for k in rng.choice([1, 2, 3], count, p=MIX)]
+    """Captions with one, two and three objects in the shares MIX."""
+    return [caption.text() for caption in draw_captions(rng, count, MIX, part)]
 
 
 @torch.inference_mode()
 def teach(sampler, texts: list[str], seed: int, batch_size: int = 128):
-    """(noise, final latents) [n, C, h, w] of the teacher, one candidate a caption, on its device."""
+    """The teacher's (noise, final latents) [n, C, h, w], one candidate a caption, on its device."""
     noises, finals = [], []
     scale = sampler.scheduler.init_noise_sigma
     for at in tqdm(range(0, len(texts), batch_size), desc="teacher", mininterval=10):
@@ -88,7 +88,7 @@ def distil(
 ) -> dict:
     """Train a LoRA of the student's UNet on the teacher's pairs, in place; returns figures.
 
-    noise, latents [n, C, h, w] with their n captions.
+    noise, latents [n, C, h, w]; texts: their captions.
     """
     torch.manual_seed(seed)
     device, batch = str(student.device), min(BATCH, len(noise))

@@ -22,17 +22,16 @@ from ttsnap.sft.pipeline import OneStepPipeline
 from ttsnap.shapes.captions import random_caption
 from ttsnap.storage.files import read_json, write_json, write_text
 
-GUIDANCE, SAMPLE_STEPS = 2.0, 20  # how the generator is sampled for figures and the reward's data
+CFG, SAMPLE_STEPS = 2.0, 20  # how to sample the generator for figures and the reward's data
 
 
 def train_part(part: str, out: Path, scale: float, seed: int, device: str) -> dict:
-    """Train one of PARTS from nothing but a seed, save it below `out`, and return its figures.
+    """Train a model, a key of TRAINERS, from a seed alone; save it below `out` and return its figures.
 
     scale: share of the recipe's steps and data. Raises TtsnapError for a reward that fails its gates at full scale.
     """
     about = {"seed": seed, "device": _device_name(device)}
-    figures = PARTS[part](out, scale, seed, device, about)
-    return {**figures, **about}
+    return {**TRAINERS[part](out, scale, seed, device, about), **about}
 
 
 def _scaled(scale: float) -> Callable[[int], int]:
@@ -56,7 +55,7 @@ def _generator(out: Path, scale: float, seed: int, device: str, about: dict) -> 
     _open_as_float32(folder)
     figures |= _accepted(_sampler(folder, device), scaled(24), seed)
     about = {**about, "vae": read_json(out / "vae.json"), "sample_steps": SAMPLE_STEPS}
-    write_text(folder / "README.md", GENERATOR.format(guidance=GUIDANCE, **about, **figures))
+    write_text(folder / "README.md", GENERATOR.format(guidance=CFG, **about, **figures))
     return figures
 
 
@@ -66,7 +65,7 @@ def _reward(out: Path, scale: float, seed: int, device: str, about: dict) -> dic
     sampler = _sampler(out / "shapes-sdxl", device)
     held_out = {k: _held_out_groups(sampler, k, scaled(24), 12, seed) for k in (2, 3)}
     drawn = drawn_groups(rng, scaled(shapes_reward.DRAWN))
-    counts = rng.choice([2, 3], size=scaled(shapes_reward.PROMPTS))
+    counts = rng.choice([2, 3], size=scaled(shapes_reward.SAMPLED))
     captions = [random_caption(rng, int(k)).text() for k in counts]
     samples = sampled_groups(sampler, captions, 8, seed).split(4)
     samples = JudgedGroups.join([samples, samples.mirrored()])
@@ -113,17 +112,17 @@ def _onestep(out: Path, scale: float, seed: int, device: str, about: dict) -> di
     onestep.save(student, out / "shapes-sdxl", folder)
     sampler = OneStepPipeline(str(folder), 64, device).sampler
     figures |= _accepted(sampler, scaled(24), seed)
-    sampled = {"teacher_steps": SAMPLE_STEPS, "guidance": GUIDANCE, "mix": onestep.MIX}
+    sampled = {"teacher_steps": SAMPLE_STEPS, "guidance": CFG, "mix": onestep.MIX}
     card = onestep.CARD.format(lora=onestep.LORA, **sampled, **about, **figures)
     write_text(folder / "README.md", card)
     return figures
 
 
-PARTS = {"vae": _vae, "generator": _generator, "reward": _reward, "onestep": _onestep}
+TRAINERS = {"vae": _vae, "generator": _generator, "reward": _reward, "onestep": _onestep}
 
 
 def _open_as_float32(folder: Path) -> None:
-    """Let every part stored in half precision open in single, as diffusers opens a UNet; forget where it was made."""
+    """Make parts stored as fp16 open as float32, as diffusers opens a UNet, and remove the path they were made at."""
     for path in (*folder.rglob("config.json"), *folder.glob("model_index.json")):
         config = read_json(path)
         config.pop("_name_or_path", None)
@@ -140,18 +139,18 @@ def _device_name(device: str) -> str:
 
 def _sampler(folder: Path, device: str):
     dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    how = dict(steps=SAMPLE_STEPS, guidance=GUIDANCE, height=64, width=64)
+    how = dict(steps=SAMPLE_STEPS, guidance=CFG, height=64, width=64)
     return load_sampler(folder, **how, device=device, dtype=dtype)
 
 
 def _accepted(sampler, prompts: int, seed: int) -> dict[str, float]:
-    """How often the checker accepts images of held-out captions, by the number of objects."""
+    """The share of images of held-out captions that the checker accepts, by the number of objects."""
     groups = {k: _held_out_groups(sampler, k, prompts, 8, seed) for k in (1, 2, 3)}
     return {f"accepted_{k}": float((g.quality >= 1).float().mean()) for k, g in groups.items()}
 
 
 def _held_out_groups(sampler, objects: int, prompts: int, m: int, seed: int) -> JudgedGroups:
-    """m images each of some held-out captions (any, for single objects) with so many objects."""
+    """m images each of some held-out captions (any, for single objects) with `objects` objects."""
     rng = np.random.default_rng([seed, objects])
     captions = [random_caption(rng, objects, "held_out").text() for _ in range(prompts)]
     return sampled_groups(sampler, captions, m, seed + 1)

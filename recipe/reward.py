@@ -1,7 +1,5 @@
 """The rewards of the shapes world: a CLIP (used as PickScore is) and an aesthetic head, with their gates."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,8 +15,8 @@ from ttsnap.rewards.clip import PickScore
 from ttsnap.shapes.checker import find
 
 LESSON, STEPS, HEAD_STEPS = 700, 3000, 1500  # of the text tower, the image tower and the head
-DRAWN, PROMPTS = 4800, 480  # captions drawn, captions the generator samples 8 images of
-MIN_SHIFT_TAU, MIN_AUC = 0.8, 0.8  # the gates: nothing is built on a reward that fails them
+DRAWN, SAMPLED = 4800, 480  # captions drawn, captions the generator samples 8 images of
+MIN_SHIFT_TAU, MIN_AUC = 0.8, 0.8  # the gates that a reward must pass before anything is built on it
 
 
 def save_untrained(folder: str, seed: int) -> None:
@@ -87,11 +85,10 @@ def train_images(
     steps: int,
     seed: int,
     device: str,
-    report: Callable | None = None,
 ) -> None:
-    """Train the image tower: codes of what images show, by patch and whole, and ranking within groups.
+    """Train the image tower in place: codes of what images show, by patch and whole, and ranking within groups.
 
-    pools: name → (groups of 4 images, groups per batch). The text tower stays as it was taught. In place.
+    pools: name → (groups of 4 images, groups per batch). The text tower stays as it was taught.
     """
     torch.manual_seed(seed)
     shifts = torch.Generator().manual_seed(seed)
@@ -123,11 +120,11 @@ def train_images(
         return total, {name: f"{value.item():.4f}" for name, value in parts.items()}
 
     lesson = nn.ModuleList([reward, local])
-    train(lesson, loss, steps=steps, lr=1e-3, ema=0.998, device=device, report=report)
+    train(lesson, loss, steps=steps, lr=1e-3, ema=0.998, device=device)
 
 
 def _draw(pools: dict[str, tuple[JudgedGroups, int]]) -> JudgedGroups:
-    """A batch of groups: so many of each pool, in the pools' order."""
+    """A batch of groups: the number set for each pool, in the pools' order."""
     taken = [groups.take(torch.randint(len(groups.captions), (count,))) for groups, count in pools.values()]
     return JudgedGroups.join(taken)
 
@@ -164,10 +161,10 @@ def train_head(
 
 @torch.no_grad()
 def gates(reward, groups: JudgedGroups, device: str) -> dict[str, float]:
-    """What a reward must pass before anything is built on it, on generator samples of held-out captions.
+    """The figures of a reward's gates, on generator samples of held-out captions.
 
-    shift_tau: Kendall τ, within a prompt, between rewards of the images and of the images moved by one pixel.
-    auc: within a prompt, how often an accepted image has the higher reward than a refused one.
+    shift_tau: Kendall τ, within a prompt, between rewards of the images and of the images shifted by one pixel.
+    auc: how often, within a prompt, an accepted image has a higher reward than a refused one.
     """
 
     def score(dy: int, dx: int) -> np.ndarray:
@@ -182,12 +179,13 @@ def gates(reward, groups: JudgedGroups, device: str) -> dict[str, float]:
     moves = [score(dy, dx) for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))]
     taus = [kendalltau(a, b).statistic for moved in moves for a, b in zip(still, moved, strict=True)]
     accepted = groups.quality.numpy() >= 1
-    aucs = []
-    for values, good in zip(still, accepted, strict=True):
-        if good.any() and not good.all():
-            aucs.append((values[good][:, None] > values[~good][None]).mean())
+    aucs = [
+        (values[good][:, None] > values[~good][None]).mean()
+        for values, good in zip(still, accepted, strict=True)
+        if good.any() and not good.all()
+    ]
     return {
         "shift_tau": float(np.nan_to_num(taus).mean()),
-        "auc": float(np.mean(aucs)) if aucs else 0.5,  # chance, when no prompt has both verdicts
+        "auc": float(np.mean(aucs)) if aucs else 0.5,  # by chance, when no prompt has both verdicts
         "auc_prompts": len(aucs),
     }

@@ -1,4 +1,4 @@
-"""`python -m recipe train-shapes`: train one of the embedded models again, from nothing but a seed."""
+"""`python -m recipe train-shapes`: train one of the embedded models again, from a seed alone."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -22,7 +22,7 @@ NEEDS = {
 
 
 class TrainShapesOptions(Command, OnDevice):
-    """Which model, and how thoroughly."""
+    """The model, and how thoroughly to train it."""
 
     fills: ClassVar = Filled(made=("vae.json", "shapes-sdxl"), free=("part",))
 
@@ -33,11 +33,11 @@ class TrainShapesOptions(Command, OnDevice):
     scale: Annotated[float, Field(gt=0, le=100)] = Field(
         1.0, description="share of the recipe's steps and data; below 1 to try it out"
     )
-    seed: Seed = Field(0, description="of weights, data and order")
+    seed: Seed = Field(0, description="seed of weights, data and order")
 
 
 def run(options: TrainShapesOptions) -> dict:
-    """Train and save one part with its model card; return its figures."""
+    """Train and save a part with its model card; return its figures."""
     part, out = options.part, Path(options.out)
     if (needed := NEEDS[part]) and not (out / needed).is_file():
         raise BadInput(f"{out / needed}: no such file; train the part before {part} first")

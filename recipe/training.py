@@ -30,9 +30,9 @@ def train(
     device: str = "cpu",
     report: Callable[[int, torch.nn.Module], str] | None = None,
 ) -> float:
-    """Minimise `loss(step)` over the model's parameters in bf16 autocast, fp32 master weights; the seconds taken.
+    """Minimise `loss(step)` over the model's parameters in bf16 autocast, fp32 master weights; returns the seconds.
 
-    With `ema` > 0 the model ends with the exponential moving average of its parameters, and learns no more.
+    With `ema` > 0 the model ends with the exponential moving average of its parameters, frozen.
     """
     started = time.monotonic()
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
