@@ -1,4 +1,4 @@
-"""What several test files share: one undisturbed run of the workflow, and copies of it to change something in."""
+"""Fixtures of several test files: an undisturbed run of the workflow, copies of it, a small GAN and its targets."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from filelock import FileLock
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A folder in which the workflow has run undisturbed; the first of pytest's processes to want it makes it."""
+    """A folder in which the workflow has run undisturbed; the first pytest worker that needs it makes it."""
     from small_run import small_config, snakemake, write_inputs
 
     base = tmp_path_factory.getbasetemp()
@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def copied(finished, tmp_path):
-    """A copy of the finished folder, times kept, to change something in."""
+    """A copy of the finished folder, with its times, in which a test may change files."""
     return Path(shutil.copytree(finished, tmp_path / "copy", symlinks=True))
 
 

@@ -1,4 +1,4 @@
-"""A small good file of every kind that ttsnap reads, made without torch; what refusals and the fuzzer start from."""
+"""A small good file of every kind that ttsnap reads, made without torch; for tests of refusals and the fuzzer."""
 
 import json
 from pathlib import Path
@@ -78,7 +78,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
 
 
 def _results(folder: Path, tensor: str) -> dict[str, Path]:
-    """What align, fit-schedule and simulate write of the tensor, and a finetune's figures."""
+    """The JSON that align, fit-schedule and simulate write for the tensor, and the figures of a finetune."""
     names = ("alignment.json", "schedule.json", "simulation.json", "level.json")
     files = {name: folder / name for name in names}
     budgets = ["--budgets", "1:5:1", "--budgets-in", "candidates"]
@@ -95,7 +95,7 @@ def _results(folder: Path, tensor: str) -> dict[str, Path]:
 
 
 def not_ours(path: Path) -> Path:
-    """An HDF5 file that somebody else wrote."""
+    """An HDF5 file that is not ttsnap's."""
     with h5py.File(path, "w") as file:
         file["values"] = np.zeros(3)
     return path

@@ -7,7 +7,7 @@ from ttsnap.storage.scores import Scores, write_scores
 
 
 def level_about(reward, level: int, lora: dict | None = None, **images) -> dict:
-    """What a checkpoint of `reward` says of itself; images: what made those that it was trained on."""
+    """The record in a checkpoint of `reward`; images: what made those that it was trained on."""
     made_from = {"reward": reward.made_from, "images": images}
     return {"level": level, "lora": lora, "version": f"v{level}", **made_from}
 

@@ -26,8 +26,8 @@ MED = {
     "hidden_act": "gelu",
     "pad_token_id": 0,
 }
-# transformers' names of the image tower → the published ones.
-NAMES = [
+# transformers' names of the image tower → the published ones
+PUBLISHED_NAMES = [
     ("embeddings.patch_embedding", "patch_embed.proj"),
     ("embeddings.class_embedding", "cls_token"),
     ("embeddings.position_embedding", "pos_embed"),
@@ -76,11 +76,11 @@ def imagereward(folder: Path, seed: int = 0) -> dict:
             num_attention_heads=1,
             image_size=32,
             patch_size=16,
-        )  # fmt: skip
+        )
     ).state_dict()
     state = {}
     for name, value in vision.items():
-        for ours, theirs in NAMES:
+        for ours, theirs in PUBLISHED_NAMES:
             name = name.replace(ours, theirs)
         state[f"blip.visual_encoder.{name}"] = value
     for name, value in text_model(med, 64).state_dict().items():

@@ -1,4 +1,4 @@
-"""What the tests of the real search run it on."""
+"""The model sizes, prompts and levels of the tests of the real search."""
 
 from pathlib import Path
 
@@ -9,11 +9,7 @@ from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.levels import make_trainable, save_level
 
 STEPS, SIZE = 5, {"height": 32, "width": 32}
-
-
 PROMPTS = ["a red circle", "two cats", "日本の猫"]
-
-
 CLIP = "embedded:shapes-clip"
 
 

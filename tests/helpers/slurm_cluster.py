@@ -1,4 +1,4 @@
-"""A real Slurm on this one machine, in a folder of its own: munged, slurmctld and slurmd, nothing in /etc touched.
+"""A real Slurm on this machine, all in one folder: munged, slurmctld and slurmd; nothing in /etc is touched.
 
     python tests/helpers/slurm_cluster.py start FOLDER    then `. FOLDER/env` points a shell at it
     python tests/helpers/slurm_cluster.py stop FOLDER
@@ -6,6 +6,7 @@
 It has one node, a default partition, one with a short time limit, and two fake gpus.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,9 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-DEVICES = ("/dev/null", "/dev/zero")  # Slurm takes no plain file for a gpu
+DEVICES = ("/dev/null", "/dev/zero")  # Slurm accepts no plain file as a gpu
 PROGRAMS = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "squeue", "srun")
-# /usr/sbin is not on everybody's PATH.
+# /usr/sbin is not always on the PATH.
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
@@ -30,7 +31,7 @@ def missing() -> str:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -103,11 +104,11 @@ class Cluster:
 
     def wait_for_node(self, state: str, seconds: int = 60) -> None:
         """Wait until the node is in `state`."""
-        now = ""
+        # The star of "down*" means that the node does not answer, as a dead one does not.
+        accepted, now = {state, "down*"} if state == "down" else {state}, ""
         for _ in range(seconds * 2):
             now = self._run("sinfo", "--noheader", "--format=%T", "--partition", self.partition, check=False)
-            # A star: the node does not answer, which is as a dead one should be.
-            if now.strip() == state or now.strip() == f"{state}*" == "down*":
+            if now.strip() in accepted:
                 return
             time.sleep(0.5)
         raise RuntimeError(f"the node is {now.strip()!r}, not {state}; see {self.folder}/log")
@@ -155,7 +156,7 @@ PartitionName=short Nodes=node1 MaxTime=30 State=UP
         gpus = "".join(f"Name=gpu File={device}\n" for device in DEVICES)
         (self.folder / "gres.conf").write_text(gpus)
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n")
-        # Snakemake's job step takes SLURM_CONF out of the environment; this puts it in again.
+        # Snakemake's job step removes SLURM_CONF from the environment; this sets it again.
         srun = self.folder / "bin/srun"
         real = shutil.which("srun", path=SEARCH)
         srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.conf} exec {real} "$@"\n')
@@ -180,7 +181,7 @@ PartitionName=short Nodes=node1 MaxTime=30 State=UP
         return pid if _alive(pid) and _comm(Path(f"/proc/{pid}")) == name else None
 
     def _step_daemons(self) -> list[int]:
-        """The slurmstepd of this cluster's jobs: they live on when slurmd dies."""
+        """The slurmstepd of this cluster's jobs, which outlive slurmd."""
         return [
             int(entry.name)
             for entry in Path("/proc").glob("[0-9]*")
@@ -225,7 +226,7 @@ def _kill(pid: int | None, how: int = signal.SIGKILL) -> None:
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended but that nobody has waited for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -235,10 +236,8 @@ def _alive(pid: int) -> bool:
 def _kill_tree(pid: int) -> None:
     """SIGKILL a process and everything below it."""
     below = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     for child in below.stdout.split():
         _kill_tree(int(child))
 

@@ -1,4 +1,4 @@
-"""Snakemake as a person types it, in a checkout with small prompt sets."""
+"""Snakemake as a user types it, in a checkout with small prompt sets."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def tiny_config() -> dict:
 
 
 def checkout(folder: Path) -> Path:
-    """A checkout as a person has it, with small prompt sets."""
+    """A checkout like a user's, with small prompt sets."""
     write_inputs(folder, tiny_config())
     for name in ("Snakefile", "workflow", "profiles", "slurm", "ttsnap", "envs"):
         (folder / name).symlink_to(ROOT / name)
@@ -29,7 +29,7 @@ def checkout(folder: Path) -> Path:
 
 
 class Run:
-    """`snakemake WORDS` in a folder, as typed there."""
+    """`snakemake WORDS` in a folder."""
 
     def __init__(self, folder: Path, env: dict, *words: str):
         self.folder, self.out = folder, folder / "snakemake.out"
@@ -51,7 +51,7 @@ class Run:
             raise AssertionError(f"not done after {seconds} s:\n{self.text()[-3000:]}") from None
 
     def kill(self) -> None:
-        """SIGKILL to Snakemake and all it has started itself; its Slurm jobs stay."""
+        """SIGKILL to Snakemake and its child processes; its Slurm jobs stay."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(timeout=60)
 
@@ -60,7 +60,7 @@ class Run:
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    """The files that must come out the same, whoever made them and whatever happened meanwhile."""
+    """The files that must be the same after every run, whatever happened meanwhile."""
     parts = ("shards", "images", "labels", "levels", "scores", "checks", "tensors", "schedules")
     return {
         # A schedule says how many seconds its fit took.

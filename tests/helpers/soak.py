@@ -81,13 +81,13 @@ class Round:
                 run.process.wait(timeout=20)
         if run.process.poll() is None:
             run.kill()
-        said = run.text()  # before another run of Snakemake here writes over it
-        done = [int(n) for n in re.findall(r"^(\d+) of \d+ steps", said, re.MULTILINE)]
+        log = run.text()  # before the next run of Snakemake here overwrites it
+        done = [int(n) for n in re.findall(r"^(\d+) of \d+ steps", log, re.MULTILINE)]
         self.call("--unlock")
         left = self.planned()
         print(f"  {max(done, default=0)} of {before} jobs done, {left} left", flush=True)
         if left > before - max(done, default=0):
-            raise SystemExit(f"finished work is repeated:\n{said}")
+            raise SystemExit(f"finished work is repeated:\n{log}")
         return True
 
 

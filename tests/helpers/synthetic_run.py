@@ -1,4 +1,4 @@
-"""A small run with made-up numbers and drawn images: what the workflow leaves, without its models."""
+"""A small run with made-up numbers and drawn images: the files of the workflow, without its models."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def make_run(folder: Path, prompts: int = 12, candidates: int = 20, rewards=("pi
 
 
 def make_tensor(reward, captions, quality, accepted, rng) -> RewardTensor:
-    """Rewards that follow the quality, the more the later the step, the noise-aware ones sooner."""
+    """Rewards that follow the quality ever closer from step to step, the noise-aware ones sooner."""
     shape = (*quality.shape, STEPS)
     clean = np.linspace(0.05, 1, STEPS)
     hard = rng.normal(size=(len(captions), 1, 1))
@@ -70,7 +70,7 @@ def make_tensor(reward, captions, quality, accepted, rng) -> RewardTensor:
 
 
 def write_images(path, captions, quality, accepted, rng) -> None:
-    """Scenes that come out of a grey fog; a refused candidate shows another caption."""
+    """Scenes that emerge from a grey fog; a refused candidate shows another caption."""
 
     def rows():
         for p, text in enumerate(captions):
@@ -88,8 +88,8 @@ def write_images(path, captions, quality, accepted, rng) -> None:
 
 
 def budgets() -> str:
-    one = STEPS * ATTRS["denoise_tflop"] + ATTRS["look_tflop"]
-    return ",".join(f"{one * n * 1.0001:.6f}" for n in range(2, 9))
+    best_of_n = STEPS * ATTRS["denoise_tflop"] + ATTRS["look_tflop"]  # per candidate
+    return ",".join(f"{best_of_n * n * 1.0001:.6f}" for n in range(2, 9))
 
 
 def analyse(folder: Path, reward: str) -> None:

@@ -71,13 +71,8 @@ def _vae(**config) -> AutoencoderKL:
     )
 
 
-def sdxl(
-    prediction_type: str = "epsilon", scheduler=None, zeros: bool = True, vae: dict | None = None
-) -> StableDiffusionXLPipeline:
-    """A StableDiffusionXLPipeline of 0.2 M parameters. `zeros`: force_zeros_for_empty_prompt."""
-    torch.manual_seed(0)
-    tokenizer = clip_tokenizer()
-    unet = UNet2DConditionModel(
+def _unet(**config) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
         sample_size=PIXELS // 2,
         block_out_channels=(16, 32),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
@@ -85,6 +80,17 @@ def sdxl(
         layers_per_block=1,
         norm_num_groups=4,
         attention_head_dim=(2, 4),
+        **config,
+    )
+
+
+def sdxl(
+    prediction_type: str = "epsilon", scheduler=None, zeros: bool = True, vae: dict | None = None
+) -> StableDiffusionXLPipeline:
+    """A StableDiffusionXLPipeline of 0.2 M parameters. `zeros`: force_zeros_for_empty_prompt."""
+    torch.manual_seed(0)
+    tokenizer = clip_tokenizer()
+    unet = _unet(
         use_linear_projection=True,
         cross_attention_dim=32,
         addition_embed_type="text_time",
@@ -155,16 +161,7 @@ def sd15() -> StableDiffusionPipeline:
     """A StableDiffusionPipeline of 0.2 M parameters, shaped like SD 1.5."""
     torch.manual_seed(0)
     tokenizer = clip_tokenizer()
-    unet = UNet2DConditionModel(
-        sample_size=PIXELS // 2,
-        block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        norm_num_groups=4,
-        attention_head_dim=(2, 4),
-        cross_attention_dim=16,
-    )
+    unet = _unet(cross_attention_dim=16)
     scheduler = DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
