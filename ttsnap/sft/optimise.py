@@ -15,12 +15,12 @@ from ttsnap.sft.generator import Generator, base_noise
 from ttsnap.storage.files import read_json, reading, replacing, write_json
 from ttsnap.storage.prompts import file_name
 
-ImageReward = Callable[[torch.Tensor, list[str]], torch.Tensor]
+RewardFunction = Callable[[torch.Tensor, list[str]], torch.Tensor]
 
 
 def optimise_prompts(
     generator: Generator,
-    reward: ImageReward,
+    reward: RewardFunction,
     prompts: Sequence[str],
     out: str | Path,
     settings: Mapping,
@@ -63,7 +63,7 @@ def _finished(out: Path, prompt: str, about: dict) -> bool:
 
 
 def _optimise(
-    generator: Generator, reward: ImageReward, prompts: list[str], settings: Mapping, seed: int
+    generator: Generator, reward: RewardFunction, prompts: list[str], settings: Mapping, seed: int
 ) -> list[dict]:
     """Optimise a batch of prompts at once: {"images", "tensors", "metrics"} of each."""
     condition = generator.embed(prompts)
