@@ -165,7 +165,7 @@ def test_a_cluster_shares_out_its_own(machine, tmp_path):
     """Submitted from a machine without a GPU, jobs ask for one all the same."""
     machine("nvidia-smi", SMI.format(""))
     write_inputs(tmp_path / "run", small_config())
-    words = ["--executor", "slurm", "--jobs", "5", "--dry-run", "results/images/test/0000.h5"]
+    words = ["--executor", "slurm", "--jobs", "5", "--dry-run", "--printshellcmds", "results/images/test/0000.h5"]
     run = subprocess.run(command(tmp_path / "run", *words), capture_output=True, text=True, cwd=tmp_path / "run")
     assert run.returncode == 0, run.stderr
-    assert "gpu=1" in run.stdout
+    assert "ttsnap.workflow.devices 1 python -m ttsnap generate" in run.stdout
