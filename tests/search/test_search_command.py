@@ -145,7 +145,7 @@ def test_checkpoints_of_further_rewards_are_inputs(words, tmp_path, capsys):
     at = words.index("--checkpoint")
     base = [*words[:at], *words[at + 2 :], "--method", "ttsp", "--out", str(tmp_path / "out")]
     assert main([*base, *more]) == 2
-    assert "--reward: checkpoints: have no effect with --method ttsp" in capsys.readouterr().err
+    assert "--reward: checkpoints have no effect with --method ttsp" in capsys.readouterr().err
 
 
 def test_file_names_are_safe_and_distinct():

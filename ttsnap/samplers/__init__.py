@@ -94,7 +94,7 @@ def wrap_pipeline(
     height, width in pixels, by default the model's. Raises BadInput for a pipeline of no known family, and for a size
     or number of steps that the model does not take.
     """
-    sampler_class = _class_for(type(pipe).__name__, "pipeline")
+    sampler_class = _class_for(type(pipe), "pipeline")
     usual = own_size(getattr(pipe, sampler_class.denoiser_name).config, pipe.vae_scale_factor)
     size = {"height": height or usual[0], "width": width or usual[1]}
     return sampler_class(pipe, steps=steps, guidance=guidance, **size, name=name)
@@ -114,11 +114,14 @@ def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:
     return _class_for(pipeline, path, family)
 
 
-def _class_for(pipeline: str, where: str | Path, family: str | None = None) -> type[Sampler]:
-    classes = {c.pipeline_class.__name__: c for name, c in FAMILIES.items() if family in (None, name)}
-    if pipeline not in classes:
-        raise BadInput(f"{where}: this is a {pipeline}; expected {' or '.join(classes)}")
-    return classes[pipeline]
+def _class_for(pipeline: object, where: str | Path, family: str | None = None) -> type[Sampler]:
+    """The sampler class for a pipeline class, or for its name in model_index.json (which may hold anything)."""
+    classes = [c for name, c in FAMILIES.items() if family in (None, name)]
+    for sampler_class in classes:
+        if pipeline in (sampler_class.pipeline_class, sampler_class.pipeline_class.__name__):
+            return sampler_class
+    expected = " or ".join(c.pipeline_class.__name__ for c in classes)
+    raise BadInput(f"{where}: this is a {getattr(pipeline, '__name__', pipeline)}; expected {expected}")
 
 
 def _hint(path: str | Path) -> str:
