@@ -51,12 +51,12 @@ def report(rewards=REWARDS, searches=SEARCHES, gallery=None) -> set[str]:
     )
 
 
-def of_search(methods=METHODS, shards=("0000",)) -> set[str]:
+def search_jobs(methods=METHODS, shards=("0000",)) -> set[str]:
     """Real searches of the one reward that is searched with, and their comparison with the prediction."""
     return jobs("search", "pickscore", methods, "2", shards) | jobs("compare_search", "pickscore")
 
 
-def of_images(split: str, shards: list[str], rewards=REWARDS) -> set[str]:
+def image_jobs(split: str, shards: list[str], rewards=REWARDS) -> set[str]:
     """The jobs that make and read the images of some shards, and the tensors they end in."""
     made = jobs("shard", split, shards) | jobs("generate", split, shards)
     if split == "train":
@@ -65,14 +65,14 @@ def of_images(split: str, shards: list[str], rewards=REWARDS) -> set[str]:
     return made.union(*scored, jobs("check", split, shards), jobs("tensor", split, rewards))
 
 
-def of_test_images(shards: list[str]) -> set[str]:
+def after_test_images(shards: list[str]) -> set[str]:
     """What follows from other test images in some shards."""
     return set().union(
-        of_images("test", shards), jobs("align", "test", REWARDS), jobs("simulate", SEARCHES), of_search([])
+        image_jobs("test", shards), jobs("align", "test", REWARDS), jobs("simulate", SEARCHES), search_jobs([])
     )
 
 
-def of_levels(reward: str, levels: list[str]) -> set[str]:
+def after_levels(reward: str, levels: list[str]) -> set[str]:
     """What follows from other weights at some levels of a reward."""
     shards = ["0000", "0001"]
     return set().union(
@@ -82,7 +82,7 @@ def of_levels(reward: str, levels: list[str]) -> set[str]:
         jobs("align", "test", reward),
         jobs("fit_schedule", reward, ["ttsp", "ttsnap"]),
         jobs("simulate", [reward, "all"]),
-        of_search(["ttsp", "ttsnap"]) if reward == "pickscore" else set(),
+        search_jobs(["ttsp", "ttsnap"]) if reward == "pickscore" else set(),
     )
 
 
@@ -107,12 +107,12 @@ TEN = [
 ][:10]
 
 
-def of_reward(reward: str) -> set[str]:
+def after_reward(reward: str) -> set[str]:
     """Whatever a reward of its own needs."""
     return set().union(
         jobs("label", "train", TWO, reward),
         jobs("score_base", ["validation", "test"], TWO, reward),
-        of_levels(reward, ["5", "2"]),
+        after_levels(reward, ["5", "2"]),
     )
 
 
@@ -120,46 +120,46 @@ def of_reward(reward: str) -> set[str]:
 CONFIGS = {
     "a simulation setting": (
         lambda config, prompts: config["simulate"].update(draws=30),
-        jobs("simulate", SEARCHES) | of_search([]) | report() - jobs("report_levels", REWARDS),
+        jobs("simulate", SEARCHES) | search_jobs([]) | report() - jobs("report_levels", REWARDS),
     ),
     "one prompt's text": (
         lambda config, prompts: prompts["test"].__setitem__(2, "a red triangle"),
-        of_test_images(["0001"]) | report(),
+        after_test_images(["0001"]) | report(),
     ),
     "one training prompt's text": (
         lambda config, prompts: prompts["train"].__setitem__(1, "a red triangle"),
-        of_images("train", ["0000"])
-        | of_levels("pickscore", ["5", "2"])
-        | of_levels("aesthetic", ["5", "2"])
+        image_jobs("train", ["0000"])
+        | after_levels("pickscore", ["5", "2"])
+        | after_levels("aesthetic", ["5", "2"])
         | report(),
     ),
     "ten prompts added at the end": (
         lambda config, prompts: prompts["test"].extend(TEN),
-        of_test_images(["0002", "0003", "0004", "0005", "0006"]) | report(),
+        after_test_images(["0002", "0003", "0004", "0005", "0006"]) | report(),
     ),
-    "the last prompt removed": (lambda config, prompts: prompts["test"].pop(), of_test_images(["0001"]) | report()),
+    "the last prompt removed": (lambda config, prompts: prompts["test"].pop(), after_test_images(["0001"]) | report()),
     "the model's number type": (
         lambda config, prompts: config["model"].update(dtype="float32"),
-        {job for split in PROMPTS for job in of_images(split, TWO) if not job.startswith("shard ")}
-        | of_test_images([])
-        | of_levels("pickscore", ["5", "2"])
-        | of_levels("aesthetic", ["5", "2"])
-        | of_search()
+        {job for split in PROMPTS for job in image_jobs(split, TWO) if not job.startswith("shard ")}
+        | after_test_images([])
+        | after_levels("pickscore", ["5", "2"])
+        | after_levels("aesthetic", ["5", "2"])
+        | search_jobs()
         | report(),
     ),
-    "a reward's weights": (other_weights, of_reward("aesthetic") | report(*AESTHETIC)),
+    "a reward's weights": (other_weights, after_reward("aesthetic") | report(*AESTHETIC)),
     "the last level's learning rate": (
         lambda config, prompts: finetuning(config, lr_at={2: 1e-5}),
-        of_levels("pickscore", ["2"]) | report(*PICKSCORE),
+        after_levels("pickscore", ["2"]) | report(*PICKSCORE),
     ),
     "the first level's learning rate": (
         lambda config, prompts: finetuning(config, lr_at={5: 1e-5}),
-        of_levels("pickscore", ["5", "2"]) | report(*PICKSCORE),
+        after_levels("pickscore", ["5", "2"]) | report(*PICKSCORE),
     ),
-    "a reward added": (third_reward, of_reward("third") | report(["third"], ["third", "all"])),
+    "a reward added": (third_reward, after_reward("third") | report(["third"], ["third", "all"])),
     "another number of shards": (
         lambda config, prompts: config["prompts"]["test"].update(shard_size=1),
-        of_test_images(["0000", "0001", "0002", "0003"]) | of_search(shards=["0000", "0001"]) | report(),
+        after_test_images(["0000", "0001", "0002", "0003"]) | search_jobs(shards=["0000", "0001"]) | report(),
     ),
     "a limit of the cluster": (lambda config, prompts: config.update(limits={"mem_mb": 4000}), set()),
     "the report's gallery": (
@@ -196,7 +196,7 @@ def test_a_resource_costs_nothing(copied, checkout):
         rules.write_text(text)
 
 
-ALL_LEVELS = of_levels("pickscore", ["5", "2"]) | of_levels("aesthetic", ["5", "2"])
+ALL_LEVELS = after_levels("pickscore", ["5", "2"]) | after_levels("aesthetic", ["5", "2"])
 
 # file: the jobs that an edit of it costs
 CODE = {
@@ -204,7 +204,7 @@ CODE = {
     "finetune/train.py": ALL_LEVELS | report(),
     "simulate/montecarlo.py": jobs("fit_schedule", REWARDS, ["ttsp", "ttsnap"])
     | jobs("simulate", SEARCHES)
-    | of_search(["ttsp", "ttsnap"])
+    | search_jobs(["ttsp", "ttsnap"])
     | report() - jobs("report_levels", REWARDS),
     "settings/finetune.py": ALL_LEVELS | report(),
     "finetune/alignment.py": jobs("align", "test", REWARDS)
@@ -214,7 +214,7 @@ CODE = {
     "pruning/costs.py": jobs("align", "test", REWARDS)
     | jobs("fit_schedule", REWARDS, ["ttsp", "ttsnap"])
     | jobs("simulate", SEARCHES)
-    | of_search()
+    | search_jobs()
     | report(),
     "settings/config.py": set(),
     "settings/sft.py": set(),
@@ -237,16 +237,19 @@ def test_edited_code_costs_only_its_stage(copied, checkout, file):
         path.write_text(text)
 
 
-ALL_IMAGES = {job for split in PROMPTS for job in of_images(split, TWO) if not job.startswith("shard ")}
+ALL_IMAGES = {job for split in PROMPTS for job in image_jobs(split, TWO) if not job.startswith("shard ")}
 # file of a model: the jobs that an edit of it in place costs
 MODELS = {
     "shapes-sdxl/scheduler/scheduler_config.json": ALL_IMAGES
-    | of_test_images([])
+    | after_test_images([])
     | ALL_LEVELS
-    | of_search()
+    | search_jobs()
     | report(),
-    "shapes-clip/tokenizer_config.json": of_reward("pickscore") | of_reward("aesthetic") | of_search() | report(),
-    "shapes-aesthetic/head.safetensors": of_reward("aesthetic") | report(*AESTHETIC),
+    "shapes-clip/tokenizer_config.json": after_reward("pickscore")
+    | after_reward("aesthetic")
+    | search_jobs()
+    | report(),
+    "shapes-aesthetic/head.safetensors": after_reward("aesthetic") | report(*AESTHETIC),
     "shapes-onestep/unet/config.json": set(),
 }
 

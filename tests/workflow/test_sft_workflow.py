@@ -57,9 +57,9 @@ def manifests(folder: Path, cycle: int) -> list[Path]:
 
 
 def test_cycles_keep_the_base_noise_and_as_many_updates(finished):
-    one, two = (read_assigned(manifests(finished, cycle)) for cycle in (1, 2))
-    assert len(one.keys) == 12 and one.keys == two.keys
-    assert torch.equal(one.base, two.base) and not torch.equal(one.noise, two.noise)
+    first, second = (read_assigned(manifests(finished, cycle)) for cycle in (1, 2))
+    assert len(first.keys) == 12 and first.keys == second.keys
+    assert torch.equal(first.base, second.base) and not torch.equal(first.noise, second.noise)
     for cycle in (1, 2):
         updates = {
             json.loads((finished / RUN / way / f"{cycle}/train_summary.json").read_text())["updates"]

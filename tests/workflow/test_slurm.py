@@ -72,7 +72,7 @@ def restarted(cluster, job: str, times: int) -> None:
     raise AssertionError(f"Slurm does not start job {job} again")
 
 
-def of_folder(cluster, folder: Path) -> list[dict]:
+def jobs_in(cluster, folder: Path) -> list[dict]:
     """The jobs of one checkout, in the order of their submission."""
     return sorted(cluster.jobs(WorkDir=str(folder)), key=lambda job: int(job["JobId"]))
 
@@ -94,7 +94,7 @@ def test_the_whole_workflow(cluster, undisturbed, tmp_path):
     finish(run)
     assert gpu in ("0", "1")
     assert bytes_of(folder) == bytes_of(undisturbed)
-    jobs = of_folder(cluster, folder)
+    jobs = jobs_in(cluster, folder)
     assert len(jobs) > 25 and {job["JobState"] for job in jobs} == {"COMPLETED"}
     for job in jobs:
         wants = re.match("rule_(generate|label|score|finetune|search)", job["Comment"]) is not None
@@ -114,14 +114,14 @@ def test_a_cancelled_job_is_tried_again_with_more_and_up_to_the_limit(cluster, c
         while job["JobId"] in [j["JobId"] for j in cluster.jobs(JobState="RUNNING")]:
             time.sleep(0.2)
     finish(run)
-    asked = [(job["MinMemoryNode"], job["TimeLimit"]) for job in of_folder(cluster, copied)]
+    asked = [(job["MinMemoryNode"], job["TimeLimit"]) for job in jobs_in(cluster, copied)]
     assert asked == [("4000M", "00:30:00"), ("8000M", "00:45:00"), ("10000M", "00:45:00")]
 
 
 def test_a_job_over_its_memory_is_killed_and_gets_more(cluster, copied):
     (copied / ALIGN).unlink()
     finish(on_slurm(copied, cluster, ALIGN, "--set-resources", "align:mem_mb=30+1970*(attempt-1)"))
-    first, second = of_folder(cluster, copied)
+    first, second = jobs_in(cluster, copied)
     assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("30M", "2000M")
     assert first["JobState"] != "COMPLETED" and second["JobState"] == "COMPLETED"
 
@@ -152,14 +152,14 @@ def test_partition_and_account_are_taken(cluster, copied):
     (copied / target).unlink()
     words = ["--default-resources", "slurm_partition=short", "slurm_account=lab"]
     finish(on_slurm(copied, cluster, target, *words))
-    [job] = of_folder(cluster, copied)
+    [job] = jobs_in(cluster, copied)
     assert (job["Partition"], job["Account"]) == ("short", "lab")
 
 
 def test_without_gpus_none_is_asked_for(cluster, copied):
     (copied / LABEL).unlink()
     finish(on_slurm(copied, cluster, LABEL, "--config", "limits={gpu: 0}"))
-    assert "TresPerJob" not in of_folder(cluster, copied)[-1]
+    assert "TresPerJob" not in jobs_in(cluster, copied)[-1]
 
 
 def state_saved(folder: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_job_goes_on_after_a_requeue_and_after_its_node_died(cluster, undistur
     finish(run)
     assert (copied / FINETUNE).read_bytes() == (undisturbed / FINETUNE).read_bytes()
     assert "goes on after update" in (copied / "results/logs/finetune/pickscore/2.log").read_text()
-    [job] = of_folder(cluster, copied)
+    [job] = jobs_in(cluster, copied)
     assert job["Restarts"] == "2"
 
 
