@@ -13,7 +13,7 @@ import yaml
 from small_run import ROOT
 
 from ttsnap import __version__
-from ttsnap.cli import COMMANDS, main
+from ttsnap.cli import COMMANDS, main, parse
 from ttsnap.errors import BadInput, CutPrompt, did_you_mean, warn_cut
 from ttsnap.settings.config import parse_config
 
@@ -249,3 +249,11 @@ def test_the_workflow_needs_no_torch():
     assert len(lines) > 5
     check = "import sys; assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", "\n".join([*lines, check])], check=True, cwd=ROOT)
+
+
+def test_of_an_option_typed_twice_the_last_counts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.txt").write_text("a\n")
+    words = ["--model", "m", "--out", "o.h5", "--candidates", "1", "--candidates", "2"]
+    _, options = parse(["generate", "p.txt", *words, "--keep-steps", "1,2", "--keep-steps", "3"])
+    assert (options.candidates, options.keep_steps) == (2, [3])

@@ -93,16 +93,17 @@ OutFolder = Annotated[str, AfterValidator(out_folder), WRITTEN, FOLDER]
 Writable = Annotated[str, WRITTEN]  # the state of a run, which is no result
 
 
-def _split(value: object) -> object:
-    """ "3,1,0" → ["3", "1", "0"]; an empty text gives an empty list."""
-    texts = [value] if isinstance(value, str) else value
-    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
-        return [part for text in texts if text.strip() for part in text.split(",")]
+def split_list(value: object) -> object:
+    """["3,1,0"] → ["3", "1", "0"]; an empty text gives an empty list. Of an option typed twice the last counts."""
+    if isinstance(value, list) and value and isinstance(value[-1], str):
+        value = value[-1]
+    if isinstance(value, str):
+        return value.split(",") if value.strip() else []
     return value
 
 
-Steps = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], BeforeValidator(_split)]
-Numbers = Annotated[list[float], BeforeValidator(_split)]
+Steps = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], BeforeValidator(split_list)]
+Numbers = Annotated[list[float], BeforeValidator(split_list)]
 Tflop = Annotated[float, Field(ge=0)]
 
 

@@ -4,7 +4,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import CliPositionalArg
 
 from ttsnap.commands.console import print_notes
-from ttsnap.commands.options import Command, InFile, OutFile, _split, refuse_beside
+from ttsnap.commands.options import Command, InFile, OutFile, refuse_beside, split_list
 from ttsnap.commands.simulate_options import Costed, PromptRange, costs_and_budgets, prompt_range
 from ttsnap.pruning.schedule import Schedule
 from ttsnap.pruning.seeds import MOST_DRAWS
@@ -35,8 +35,7 @@ class SimulateOptions(Command, ScheduleSettings, Costed):
     @field_validator("steps", "keep", mode="before")
     @classmethod
     def _typed(cls, value):
-        typed = isinstance(value, list) and value and isinstance(value[-1], str)
-        return _split(value[-1] if typed else value)
+        return split_list(value)
 
 
 def run(options: SimulateOptions) -> dict:
