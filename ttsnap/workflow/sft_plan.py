@@ -142,6 +142,6 @@ class SftPlan:
         return f"--size {self.settings.size}" if self.settings.size else ""
 
 
-def words(section: Section) -> Callable:
-    """Params function: the words that say a section of the config."""
+def as_options(section: Section) -> Callable:
+    """Params function: a section of the config as options."""
     return lambda w: shlex.join(arguments(section))

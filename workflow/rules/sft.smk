@@ -3,7 +3,7 @@
 from typing import get_args
 
 from ttsnap.settings.sft import Way
-from ttsnap.workflow.sft_plan import RUN, WAYS, SftPlan, words
+from ttsnap.workflow.sft_plan import RUN, WAYS, SftPlan, as_options
 
 SFT = CONFIG.sft
 SFT_PLAN = SftPlan(SFT, lambda message: refusal(message, PARTS))
@@ -32,7 +32,7 @@ rule sft_gan:
     params:
         data=SFT_PLAN.data,
         digest=lambda w: SFT_PLAN.data_digest("train"),
-        settings=words(SFT.gan),
+        settings=as_options(SFT.gan),
         out=subpath(output.weights, parent=True),
         code=code("ttsnap.commands.train_gan"),
     message:
@@ -71,7 +71,7 @@ rule assign:
         weights=SFT_PLAN.weights,
         size=SFT_PLAN.size(),
         start=lambda w, input: f"--from {input.start}" if input.get("start") else "",
-        settings=words(SFT.assign),
+        settings=as_options(SFT.assign),
         out=subpath(output[0], parent=True),
         code=code("ttsnap.commands.assign"),
     message:
@@ -130,7 +130,7 @@ rule sft_train:
         teacher=lambda w: SFT_PLAN.model(w.seed, "base", 0),
         weights=SFT_PLAN.weights,
         size=SFT_PLAN.size(),
-        settings=words(SFT.train),
+        settings=as_options(SFT.train),
         number=lambda w: 1000 * int(w.seed) + int(w.cycle),
         out=subpath(output.summary, parent=True),
         # Outside the outputs: Snakemake deletes those of a job that died.
