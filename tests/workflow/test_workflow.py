@@ -137,7 +137,7 @@ def test_the_real_search_is_compared_with_the_simulation(finished):
     for row in compared["rows"]:
         assert row["most_spent_tflop"] <= row["budget_tflop"]
         traces = finished.glob(f"results/searches/pickscore/{row['method']}/2/*/traces/*.json")
-        accepted = [json.loads(path.read_text())["accepted"] for path in traces]
+        accepted = [json.loads(path.read_text())["pick"]["accepted"] for path in traces]
         assert len(accepted) == 2
         assert row["measured"]["accepted"]["value"] == sum(accepted) / 2
     assert "The search for real" in (finished / "results/report/search.pickscore.html").read_text()
