@@ -55,7 +55,8 @@ def places(value, path=()) -> list[tuple]:
 
 def mutate_value(value, changes):
     """A JSON value, changed in place and returned."""
-    for kind, where, new in copy.deepcopy(changes):
+    for kind, where, given in changes:
+        new = copy.deepcopy(given)  # each its own: one list set within itself would have no end
         found = places(value)
         path = found[int(where * len(found))]
         if not path:
