@@ -99,7 +99,7 @@ def test_rules_import_nothing_that_their_environment_lacks():
     assert seen >= {"generate", "finetune", "search", "assign", "sft", "simulate", "report"}
 
 
-SHARD = "import sys; sys.path[:0] = ['.', 'tests']\n"
+SHARD = "import sys; sys.path[:0] = ['.', 'tests/helpers', 'tests/rewards']\n"
 SIMULATED = """
 import numpy as np
 from ttsnap.storage.tensor import RewardTensor, write_tensor
