@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from ttsnap.errors import BadInput
+from ttsnap.models.flop import count_flop
 from ttsnap.pruning.units import Units
 from ttsnap.rewards.preprocess import FITS
 from ttsnap.rewards.registry import identity, reward_target
-from ttsnap.samplers.flop import count_flop
 from ttsnap.settings.kinds import KINDS
 from ttsnap.storage.code_digest import code
 

@@ -11,9 +11,9 @@ from transformers import AutoConfig, CLIPConfig, CLIPModel
 
 from ttsnap.errors import BadInput
 from ttsnap.models.checks import check_folder, own_size
+from ttsnap.models.flop import count_flop
 from ttsnap.samplers import Sampler, find_family
 from ttsnap.samplers.base import check_size
-from ttsnap.samplers.flop import count_flop
 from ttsnap.samplers.flux import FluxSampler
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from ttsnap.errors import BadInput
+from ttsnap.models.flop import count_flop
 from ttsnap.pruning.units import Units
 from ttsnap.rewards.base import Reward, reward_tflop
 from ttsnap.rewards.groups import autocast
 from ttsnap.rewards.levels import LevelWeights
-from ttsnap.samplers.flop import count_flop
 
 Score = Callable[[torch.Tensor, str], object]
 
