@@ -6,9 +6,11 @@ import pytest
 from recipe.groups import wrong_caption
 from recipe.prompt_sets import prompt_sets
 from recipe.tokenizer import build_tokenizer
+from ttsnap.cli import main
 from ttsnap.shapes.captions import Caption, held_out, parse, random_caption
 from ttsnap.shapes.checker import check
 from ttsnap.shapes.world import BLOB, ELLIPSE, RING, place, render
+from ttsnap.storage.image_shards import write_shard
 
 
 def drawn(n: int, objects: int, seed: int = 0):
@@ -101,3 +103,12 @@ def test_tokenizer_reads_words_whole_and_any_script():
     assert tokens == [w + "</w>" for w in "a purple triangle below an orange square".split()]
     ids = tokenizer("Привет 🐱 漢字").input_ids
     assert len(ids) > 5 and max(ids) < len(tokenizer)
+
+
+def test_a_prompt_that_the_checker_cannot_read_is_refused_in_one_line(tmp_path, capsys):
+    row = np.zeros((1, 1, 64, 64, 3), np.uint8)
+    write_shard(tmp_path / "s.h5", ["a cat"], [0], [row], {})
+    assert main(["check", str(tmp_path / "s.h5"), "--out", str(tmp_path / "c.h5")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "s.h5: not a caption of the shapes world: 'a cat'" in error
+    assert not (tmp_path / "c.h5").exists()
