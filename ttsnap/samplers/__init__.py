@@ -13,9 +13,10 @@ from ttsnap.models.checks import check_folder, own_size
 from ttsnap.models.device import check_device
 from ttsnap.models.weights import check_finite, quiet_libraries
 from ttsnap.pruning.seeds import candidate_seed
-from ttsnap.samplers.base import Sampler, run, to_bytes
+from ttsnap.samplers.base import Sampler, to_bytes
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.flux import FluxSampler
+from ttsnap.samplers.loop import run
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
 from ttsnap.samplers.whole import fuse_loras, open_models, place
