@@ -64,15 +64,16 @@ def captions(rng: np.random.Generator, count: int, part: str = "train") -> list[
 def teach(sampler, texts: list[str], seed: int, batch_size: int = 128):
     """The teacher's (noise, final latents) [n, C, h, w], one candidate a caption, on its device."""
     noises, finals = [], []
-    scale = sampler.scheduler.init_noise_sigma
+    scale = sampler.init_noise_sigma
     for at in tqdm(range(0, len(texts), batch_size), desc="teacher", mininterval=10):
         part = texts[at : at + batch_size]
         known = {text: sampler.encode(text) for text in dict.fromkeys(part)}
         condition = sampler.join([known[text] for text in part])
         latents = sampler.init([candidate_seed(seed, t, at + n) for n, t in enumerate(part)])
         noises.append(latents / scale)
+        denoised = None
         for step in range(sampler.steps):
-            latents, _ = sampler.step(step, latents, condition)
+            latents, denoised = sampler.step(step, latents, condition, denoised)
         finals.append(latents)
     return torch.cat(noises), torch.cat(finals)
 

@@ -105,7 +105,6 @@ KINDS = [
     ("sdxl", "scheduler", {"final_sigmas_type": "sigma_min"}, "final_sigmas_type is sigma_min"),
     ("sdxl", "scheduler", {"interpolation_type": "log_linear"}, "interpolation_type is log_linear"),
     ("sd15", "scheduler", {"thresholding": True}, "thresholding is True"),
-    ("sd15", "scheduler", {"clip_sample": True}, "clip_sample is True"),
     ("sd15", "scheduler", {"use_lu_lambdas": True}, "use_lu_lambdas is True"),
     ("sd15", "scheduler", {"use_flow_sigmas": True}, "use_flow_sigmas is True"),
     ("flux", "scheduler", {"stochastic_sampling": True}, "stochastic_sampling is True"),
@@ -152,7 +151,9 @@ def says_config(part: str, **values):
 OPEN = [
     ("sdxl", scheduler("EDMEulerScheduler"), "scheduler: EDMEulerScheduler is not one"),
     ("sdxl", scheduler("LCMScheduler"), "scheduler: LCMScheduler is not one"),
-    ("sdxl", scheduler("DDIMScheduler"), "scheduler: clip_sample is True"),
+    ("sdxl", scheduler("DDPMScheduler"), "scheduler: clip_sample is True"),
+    ("sd15", scheduler("DDIMParallelScheduler"), "scheduler: clip_sample is True"),
+    ("sd15", scheduler("DDIMScheduler", thresholding=True), "scheduler: thresholding is True"),
     ("sdxl", scheduler("DPMSolverMultistepScheduler", use_lu_lambdas=True), "use_lu_lambdas"),
     ("flux", scheduler("FlowMatchEulerDiscreteScheduler", stochastic_sampling=True), "stochastic"),
     ("sdxl", lacks("text_encoder"), "text_encoder: is missing"),
@@ -367,7 +368,7 @@ def test_euler_takes_the_noise_levels_of_any_solver(model, name, options):
     path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps({"_class_name": name, **options}))
     edit(folder, "", scheduler=["diffusers", name])
-    euler = load_sampler(folder, **CALL).scheduler
+    euler = load_sampler(folder, **CALL, solver="euler").scheduler
     solver = getattr(diffusers, name).from_pretrained(folder / "scheduler")
     assert torch.equal(euler.alphas_cumprod, solver.alphas_cumprod)
     for key in ("prediction_type", "timestep_spacing", "steps_offset"):

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import tiny
 import torch
-from diffusers import DDPMPipeline, DiffusionPipeline, DPMSolverMultistepScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DiffusionPipeline, UNet2DModel
 from transformers import CLIPTokenizer, T5Tokenizer
 
 from ttsnap.cli import main
@@ -161,15 +161,6 @@ def test_latents_are_float32_whatever_the_models_dtype(sampler, tmp_path):
     assert half.denoiser.dtype == torch.bfloat16
     assert latents.dtype == denoised.dtype == half.decode(latents).dtype == torch.float32
     assert torch.equal(half.init(SEEDS), sampler.init(SEEDS))
-
-
-def test_other_schedulers_are_replaced_by_euler(tmp_path):
-    other = DPMSolverMultistepScheduler(beta_schedule="scaled_linear", timestep_spacing="trailing")
-    folder = tiny.save(tiny.sdxl(scheduler=other), tmp_path)
-    sampler = load_sampler(folder, steps=STEPS, guidance=1.0, **SIZE)
-    assert sampler.describe()["scheduler"] == "EulerDiscreteScheduler"
-    assert sampler.timesteps.tolist() == [999, 749, 499, 249]
-    assert sampler.sigmas[-1] == 0
 
 
 def test_description_is_json_without_paths(sampler, tmp_path):

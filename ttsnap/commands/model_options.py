@@ -33,6 +33,7 @@ def open_model(options: ForSampling, device: str):
     dtype = options.dtype
     if dtype == "auto":
         dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    keys = ("family", "steps", "guidance", "height", "width", "offload", "compile", "slicing", "negtome")
+    keys = ("family", "steps", "guidance", "solver", "karras", "height", "width")
+    keys += ("offload", "compile", "slicing", "negtome")
     settings = {key: getattr(options, key) for key in keys}
     return load_sampler(resolve(options.path), device=device, dtype=dtype, **settings)

@@ -26,7 +26,8 @@ MODELS = {
     "sd15": SD15_PARTS,
 }
 PIPELINES = {"sdxl": "StableDiffusionXLPipeline", "flux": "FluxPipeline", "sd15": "StableDiffusionPipeline"}
-# Solvers of variance-preserving diffusion, replaced by Euler's method at the same noise levels.
+# Schedulers of variance-preserving diffusion; those that are not one of our solvers are replaced by Euler's method at
+# the same noise levels.
 NO_CLIPPING = (
     "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "PNDMScheduler", "LMSDiscreteScheduler",
 )  # fmt: skip
@@ -50,6 +51,7 @@ OPTIONS = {
     "use_lu_lambdas": (False, None),
 }
 CLIPPING = {"thresholding": (False, None), "clip_sample": (False, None)}
+CLIPS = {"clip_sample": (True, False, None)}  # our DDIM does so too
 FLOW_OPTIONS = {
     "stochastic_sampling": (False, None),
     "invert_sigmas": (False, None),
@@ -216,6 +218,8 @@ def _scheduler_faults(family: str, name: str, config: Mapping) -> Iterator[str]:
         known, options = (FLOW_SCHEDULER,), FLOW_OPTIONS
     else:
         known, options = SCHEDULERS, OPTIONS | ({} if name in NO_CLIPPING else CLIPPING)
+        if name == "DDIMScheduler":
+            options = options | CLIPS
     if name not in known:
         good = FLOW_SCHEDULER if family == "flux" else "Euler, DDIM, DPM-Solver or the like"
         yield f"scheduler: {name} is not one that ttsnap supports, as its model predicts something else; use {good}"

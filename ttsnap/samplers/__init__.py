@@ -44,13 +44,16 @@ def load_sampler(
     compile: bool = False,
     slicing: bool = False,
     negtome: NegToMe | None = None,
+    solver: str | None = None,
+    karras: bool | None = None,
 ) -> Sampler:
     """Open a diffusers folder (or hub id) of safetensors as a sampler.
 
     height, width in pixels; guidance ≤ 1 turns classifier-free guidance off (SDXL). offload, compile, slicing: see
-    `place`. negtome: push the candidates of a group apart; one call of `run` is a group. A LoRA beside model_index.json
+    `place`. negtome: push the candidates of a group apart; one call of `run` is a group. solver, karras: as in the
+    config. A LoRA beside model_index.json
     (`*lora.safetensors`, as Hyper-SD is published) is fused in. Raises BadInput for a missing folder, a pipeline of
-    another family, weights that do not open, and a size, number of steps or device that is not available.
+    another family, weights that do not open, and a size, solver, number of steps or device that is not available.
     """
     sampler_class = find_family(path, family)
     dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -79,8 +82,8 @@ def load_sampler(
     if pipe.vae.dtype == torch.float16 and pipe.vae.config.force_upcast:
         pipe.vae.float()
     place(pipe, sampler_class.denoiser_name, device, offload, compile, slicing)
-    name = Path(path).resolve().name if Path(path).is_dir() else str(path)
-    sampler = sampler_class(pipe, steps=steps, guidance=guidance, height=height, width=width, name=name)
+    how = {"steps": steps, "guidance": guidance, "solver": solver, "karras": karras}
+    sampler = sampler_class(pipe, **how, height=height, width=width, name=_name(path))
     sampler.version = model_version(str(path))
     if negtome:
         sampler.push_apart(negtome)
@@ -88,17 +91,27 @@ def load_sampler(
 
 
 def wrap_pipeline(
-    pipe, *, steps: int, guidance: float, height: int | None = None, width: int | None = None, name: str = "pipeline"
+    pipe,
+    *,
+    steps: int,
+    guidance: float,
+    height: int | None = None,
+    width: int | None = None,
+    name: str = "pipeline",
+    solver: str | None = None,
+    karras: bool | None = None,
 ) -> Sampler:
     """A sampler on an open diffusers pipeline, which is not changed.
 
-    height, width in pixels, by default the model's. Raises BadInput for a pipeline of no known family, and for a size
-    or number of steps that the model does not take.
+    height, width in pixels, by default the model's. solver, karras: as in the config. Raises BadInput for a pipeline of no known family, and for a
+    size, solver, number of steps or look decoder that the model does not take.
     """
     sampler_class = _class_for(type(pipe), "pipeline")
     usual = own_size(getattr(pipe, sampler_class.denoiser_name).config, pipe.vae_scale_factor)
     size = {"height": height or usual[0], "width": width or usual[1]}
-    return sampler_class(pipe, steps=steps, guidance=guidance, **size, name=name)
+    how = {"steps": steps, "guidance": guidance, "solver": solver, "karras": karras}
+    sampler = sampler_class(pipe, **how, **size, name=name)
+    return sampler
 
 
 def find_family(path: str | Path, family: str | None = None) -> type[Sampler]:
@@ -123,6 +136,11 @@ def _class_for(pipeline: object, where: str | Path, family: str | None = None) -
             return sampler_class
     expected = " or ".join(c.pipeline_class.__name__ for c in classes)
     raise BadInput(f"{where}: this is a {getattr(pipeline, '__name__', pipeline)}; expected {expected}")
+
+
+def _name(path: str | Path) -> str:
+    """What files say of a model: a folder's name without its place, or a hub id."""
+    return Path(path).resolve().name if Path(path).is_dir() else str(path)
 
 
 def _hint(path: str | Path) -> str:

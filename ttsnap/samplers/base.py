@@ -1,4 +1,4 @@
-"""What all model families share: noise, the update of a step, and decoding."""
+"""What all model families share: noise, the solver's update, and decoding."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,14 @@ import torch
 
 from ttsnap.errors import BadInput, TtsnapError, warn_cut
 from ttsnap.models.weights import quiet_libraries
+from ttsnap.samplers import solvers
 from ttsnap.samplers.negtome import Pusher, install
 from ttsnap.samplers.whole import check_open
 from ttsnap.settings.negtome import NegToMe
 
 
 class Sampler:
-    """One text-to-image model with a fixed number of Euler steps, size and guidance.
+    """One text-to-image model with a fixed number of steps of one solver, size and guidance.
 
     Subclasses define `encode`, `join`, `init`, `step` and `_to_vae`. Latents are float32 [n, …] on the sampler's
     device; the model runs in the dtype of its weights. Only `init` is random, and no row depends on the others:
@@ -30,25 +31,52 @@ class Sampler:
     pusher: Pusher | None = None  # NegToMe, see push_apart
     version = ""  # of the weights and configs, where they come from files
 
-    def __init__(self, pipe, *, steps: int, guidance: float, height: int, width: int, name: str):
-        """Wrap a diffusers pipeline. `height`, `width` in pixels; `name` is for `describe`."""
+    def __init__(
+        self,
+        pipe,
+        *,
+        steps: int,
+        guidance: float,
+        height: int,
+        width: int,
+        name: str,
+        solver: str | None = None,
+        karras: bool | None = None,
+    ):
+        """Wrap a diffusers pipeline. `height`, `width` in pixels; `name` is for `describe`.
+
+        solver, karras: as in the config; None: as the pipeline's scheduler.
+        """
         self.pipe, self.name = pipe, name
         self.check_parts()
         self.denoiser, self.vae = getattr(pipe, self.denoiser_name), pipe.vae
         self.guidance, self.height, self.width = float(guidance), height, width
         check_size(height, width, self.patch * pipe.vae_scale_factor)
-        self.scheduler = self._scheduler(steps)
-        self.sigmas = self.scheduler.sigmas.float().cpu()
+        self.solver = solvers.pick_solver(solver, pipe.scheduler, self.family, name)
+        own = solvers.own_solver(pipe.scheduler)
+        self.asked = {"solver": solver if own else self.solver, "karras": karras}
+        self.scheduler = self._scheduler(steps, solvers.spacing(self.solver, karras))
         self.timesteps = self.scheduler.timesteps
         self.steps = len(self.timesteps)
         if self.steps != steps:
             raise BadInput(
                 f"steps: {self.name} makes {self.steps} steps when asked for {steps}; choose another number of steps"
             )
+        self._set_levels()
         if self.sigmas[self.steps] != 0:
             raise BadInput(
                 f"{self.name}: scheduler: ends with noise left (σ = {self.sigmas[self.steps]:.3g}), not with an image"
             )
+
+    def _set_levels(self) -> None:
+        """Read the noise levels off the scheduler."""
+        if self.solver == "ddim":
+            self.sigmas, self.reached = solvers.ddim_levels(self.scheduler)
+        else:
+            self.sigmas = self.scheduler.sigmas.float().cpu()
+        self.lambdas = solvers.log_snr(self.sigmas, flow=self.family == "flux")
+        if self.solver == "dpmpp_2m" and not (self.sigmas.diff() < 0).all():
+            raise BadInput(f"steps: {self.steps} are more than {self.name}'s noise levels; choose fewer")
 
     def check_parts(self) -> None:
         """Raise BadInput where a part of the pipeline is missing, or needs another way of sampling."""
@@ -58,6 +86,23 @@ class Sampler:
     def device(self) -> torch.device:
         """Where the latents live and the model computes, even when it is offloaded."""
         return self.pipe._execution_device
+
+    def variant(
+        self, *, steps: int, guidance: float | None = None, solver: str | None = None, karras: bool | None = None
+    ) -> "Sampler":
+        """A sampler in other steps on the same open pipeline; None: as in this one.
+
+        It has its own noise levels and conditions: encode prompts with it. Raises BadInput as opening it would.
+        """
+        given = {"solver": solver, "karras": karras}
+        how = {key: self.asked[key] if value is None else value for key, value in given.items()}
+        how["guidance"] = self.guidance if guidance is None else guidance
+        size = {"height": self.height, "width": self.width}
+        other = type(self)(self.pipe, steps=steps, **how, **size, name=self.name)
+        if self.pusher and self.family == "sdxl" and (other.guidance > 1) != (self.guidance > 1):
+            raise BadInput("guidance: with NegToMe a variant cannot turn it on or off; open the model again instead")
+        other.version, other.pusher = self.version, self.pusher
+        return other
 
     def push_apart(self, settings: NegToMe) -> None:
         """Turn NegToMe on for good: every call of `step` is then one group, with its first row as reference."""
@@ -75,10 +120,13 @@ class Sampler:
         """The first latents [n, …]: row i is a function of seeds[i] alone."""
         raise NotImplementedError
 
-    def step(self, s: int, latents: torch.Tensor, condition) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(
+        self, s: int, latents: torch.Tensor, condition, previous: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Denoiser evaluation s+1 of `steps`: (latents of step s+1, Tweedie latents x̂0 of step s).
 
-        condition: of one prompt, or one for each row (`join`). Both results are float32, shaped like `latents`.
+        condition: of one prompt, or one for each row (`join`). previous: x̂0 of step s−1, which DPM-Solver++ 2M needs to
+        be of second order. Both results are float32, shaped like `latents`; those of the last step are equal.
         """
         raise NotImplementedError
 
@@ -114,7 +162,8 @@ class Sampler:
             "model": self.name,
             **({"model_version": self.version} if self.version else {}),
             "family": self.family,
-            "scheduler": type(self.scheduler).__name__,
+            "scheduler": type(self.scheduler).__name__ + (", karras" if solvers.uses_karras(self.scheduler) else ""),
+            **({"solver": self.solver} if self.solver != "euler" else {}),
             "prediction_type": self.scheduler.config.get("prediction_type", "flow"),
             "steps": self.steps,
             "guidance": self.guidance,
@@ -124,8 +173,8 @@ class Sampler:
             **({"negtome": self.pusher.describe()} if self.pusher else {}),
         }
 
-    def _scheduler(self, steps: int):
-        """A fresh Euler scheduler with its sigmas and timesteps set."""
+    def _scheduler(self, steps: int, changes: dict):
+        """A fresh scheduler with its sigmas and timesteps set; changes: to the config of the pipeline's."""
         raise NotImplementedError
 
     def _to_vae(self, latents: torch.Tensor) -> torch.Tensor:
@@ -139,12 +188,25 @@ class Sampler:
         rows = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
         return torch.cat(rows).to(self.device)
 
-    def _euler(self, s: int, latents: torch.Tensor, denoised: torch.Tensor) -> torch.Tensor:
-        """Euler step of dx/dσ = (x − x̂0)/σ from σ_s to σ_{s+1}; exactly x̂0 where that is 0.
+    def _advance(
+        self, s: int, latents: torch.Tensor, denoised: torch.Tensor, previous: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `step` returns, from x̂0: the update of the solver."""
+        sigma, following = self.sigmas[s], self.sigmas[s + 1]
+        if self.solver == "ddim":
+            config = self.scheduler.config
+            clip = config.clip_sample_range if config.clip_sample else None
+            latents, denoised = solvers.ddim(latents, denoised, sigma, self.reached[s], following, clip)
+            return latents, (denoised if s + 1 < self.steps else latents)
+        towards = denoised
+        if self.second_order and previous is not None and following > 0:
+            towards = solvers.extrapolated(denoised, previous, *self.lambdas[s - 1 : s + 2])
+        return solvers.first_order(latents, towards, sigma, following), denoised
 
-        EDM (arXiv 2206.00364), Algorithm 2 with Euler steps and no churn.
-        """
-        return denoised + (self.sigmas[s + 1] / self.sigmas[s]) * (latents - denoised)
+    @property
+    def second_order(self) -> bool:
+        """Whether a step also reads the x̂0 of the step before."""
+        return self.solver == "dpmpp_2m" and self.scheduler.config.get("solver_order") != 1
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ class FluxCondition(NamedTuple):
 
 
 class FluxSampler(Sampler):
-    """Euler sampling of a FluxPipeline. Latents are packed: [n, (h/2)·(w/2), 4·C]."""
+    """Sampling of a FluxPipeline. Latents are packed: [n, (h/2)·(w/2), 4·C]."""
 
     family = "flux"
     pipeline_class = FluxPipeline
@@ -55,7 +55,9 @@ class FluxSampler(Sampler):
         """The first latents, packed noise: row i is a function of seeds[i] alone."""
         return pack(self._noise(seeds, self.denoiser.config.in_channels // 4))
 
-    def step(self, s: int, latents: torch.Tensor, condition: FluxCondition) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(
+        self, s: int, latents: torch.Tensor, condition: FluxCondition, previous: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """One evaluation at σ_s: (next latents, Tweedie latents x − σ·v), packed, float32."""
         n, dtype = len(latents), self.denoiser.dtype
         guidance = condition.guidance
@@ -70,14 +72,14 @@ class FluxSampler(Sampler):
             return_dict=False,
         )[0]
         denoised = latents.float() - self.sigmas[s] * velocity.float()
-        return self._euler(s, latents.float(), denoised), denoised
+        return self._advance(s, latents.float(), denoised, previous)
 
-    def _scheduler(self, steps: int) -> FlowMatchEulerDiscreteScheduler:
-        """The schedule as FluxPipeline sets it: shifted by the number of image tokens (μ)."""
+    def _scheduler(self, steps: int, changes: dict) -> FlowMatchEulerDiscreteScheduler:
+        """The schedule as FluxPipeline sets it, for any solver: shifted by the number of image tokens (μ)."""
         if steps < 1:
             raise BadInput(f"steps: {steps} is less than 1")
         scheduler = FlowMatchEulerDiscreteScheduler.from_config(
-            self.pipe.scheduler.config, stochastic_sampling=False, invert_sigmas=False
+            self.pipe.scheduler.config, stochastic_sampling=False, invert_sigmas=False, **changes
         )
         config = scheduler.config
         mu = calculate_shift(

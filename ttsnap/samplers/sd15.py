@@ -16,7 +16,7 @@ class SD15Condition(NamedTuple):
 
 
 class SD15Sampler(SDXLSampler):
-    """Euler sampling of a StableDiffusionPipeline, whatever scheduler it came with."""
+    """Sampling of a StableDiffusionPipeline, as SDXL's."""
 
     family = "sd15"
     pipeline_class = StableDiffusionPipeline

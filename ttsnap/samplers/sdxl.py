@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 
 from ttsnap.errors import BadInput
 from ttsnap.samplers.base import Sampler, warn_if_cut
+from ttsnap.samplers.solvers import DPMPP, SCHEDULERS
 
 
 class SDXLCondition(NamedTuple):
@@ -19,9 +20,9 @@ class SDXLCondition(NamedTuple):
 
 
 class SDXLSampler(Sampler):
-    """Euler sampling of a StableDiffusionXLPipeline, whatever scheduler it came with.
+    """Sampling of a StableDiffusionXLPipeline.
 
-    Latents are [n, C, h, w] scaled as EulerDiscreteScheduler does (x = x0 + σ·noise).
+    Latents are [n, C, h, w] scaled as EulerDiscreteScheduler does (x = x0 + σ·noise), whatever the solver.
     """
 
     family = "sdxl"
@@ -56,10 +57,17 @@ class SDXLSampler(Sampler):
         return type(conditions[0])(*joined)
 
     def init(self, seeds: Sequence[int]) -> torch.Tensor:
-        """The first latents [n, C, h, w]: row i is noise of seeds[i] times the first σ."""
-        return self._noise(seeds, self.denoiser.config.in_channels) * self.scheduler.init_noise_sigma
+        """The first latents [n, C, h, w]: row i is noise of seeds[i] times `init_noise_sigma`."""
+        return self._noise(seeds, self.denoiser.config.in_channels) * self.init_noise_sigma
 
-    def step(self, s: int, latents: torch.Tensor, condition: SDXLCondition) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def init_noise_sigma(self):
+        """The scale of the first latents: that of Euler's scheduler; √(σ²+1) where the scheduler's latents have 1."""
+        return self.scheduler.init_noise_sigma if self.solver == "euler" else (self.sigmas[0] ** 2 + 1) ** 0.5
+
+    def step(
+        self, s: int, latents: torch.Tensor, condition: SDXLCondition, previous: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """One guided evaluation at σ_s: (next latents, Tweedie latents), [n, C, h, w] float32."""
         n, halves, dtype = len(latents), 2 if self.guidance > 1 else 1, self.denoiser.dtype
         times = n * halves // len(condition.embeds)
@@ -72,18 +80,21 @@ class SDXLSampler(Sampler):
             without, output = output.chunk(2)
             output = without + self.guidance * (output - without)
         denoised = tweedie(self.scheduler.config.prediction_type, output, latents, sigma)
-        return self._euler(s, latents, denoised), denoised
+        return self._advance(s, latents, denoised, previous)
 
     def _conditioning(self, embeds, pooled, time_ids) -> dict:
         """What the denoiser takes besides latents and timestep."""
         return {"encoder_hidden_states": embeds, "added_cond_kwargs": {"text_embeds": pooled, "time_ids": time_ids}}
 
-    def _scheduler(self, steps: int) -> EulerDiscreteScheduler:
-        # One step must start from pure noise; other spacings would start it from nearly none.
-        one_step = {"timestep_spacing": "trailing"} if steps == 1 else {}
-        # The whole config is copied, defaults included: Euler's defaults differ (betas, spacing).
+    def _scheduler(self, steps: int, changes: dict):
+        if self.asked["solver"] == "dpmpp_2m":  # by name, so not another DPM-Solver that the config describes
+            changes = changes | DPMPP
+        if steps == 1:  # One step must start from pure noise; other spacings would start it from nearly none.
+            changes = changes | {"timestep_spacing": "trailing"}
+        # The whole config is copied, defaults included: those of another class differ (betas, spacing). DDIM's own
+        # default is to clip, which is for pixels.
         config = {k: v for k, v in self.pipe.scheduler.config.items() if k != "_use_default_values"}
-        scheduler = EulerDiscreteScheduler.from_config(config, **one_step)
+        scheduler = SCHEDULERS[self.solver].from_config({"clip_sample": False} | config, **changes)
         most = scheduler.config.num_train_timesteps
         if not 1 <= steps <= most:
             raise BadInput(f"steps: {steps} is not between 1 and {most}")

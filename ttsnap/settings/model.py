@@ -9,6 +9,7 @@ from ttsnap.settings.presets import PRESETS, with_preset
 from ttsnap.settings.section import Positive, Section, Side
 
 Family = Literal["sdxl", "flux", "sd15"]
+Solver = Literal["euler", "dpmpp_2m", "ddim"]
 
 
 class Model(Section):
@@ -19,6 +20,16 @@ class Model(Section):
     family: Family | None = Field(None, description="model family; null: from the folder")
     steps: Annotated[int, Field(gt=0, le=1000)] = Field(20, description="denoising steps S")
     guidance: Annotated[float, Field(ge=0)] = Field(5.0, description="classifier-free guidance scale")
+    solver: Solver | None = Field(
+        None,
+        description=(
+            "euler, dpmpp_2m (DPM-Solver++ 2M) or, not for FLUX, ddim;"
+            " null: the folder's scheduler, or euler in place of one that is none of these"
+        ),
+    )
+    karras: bool | None = Field(
+        None, description="Karras spacing of the noise levels (euler, dpmpp_2m); null: as the folder's scheduler"
+    )
     height: Side = Field(512, description="image height in pixels")
     width: Side = Field(512, description="image width in pixels")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(

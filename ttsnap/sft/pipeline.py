@@ -35,7 +35,7 @@ class OneStepPipeline(Generator):
         return tuple(self.sampler.join([known[prompt] for prompt in conditions]))
 
     def latents(self, noise, condition):
-        start = noise * self.sampler.scheduler.init_noise_sigma
+        start = noise * self.sampler.init_noise_sigma
         return self.sampler.step(0, start, self.condition_type(*condition))[1]
 
     def pixels(self, latents):
