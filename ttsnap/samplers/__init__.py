@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderTiny, DiffusionPipeline
 
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version
@@ -16,6 +16,7 @@ from ttsnap.pruning.seeds import candidate_seed
 from ttsnap.samplers.base import Sampler, to_bytes
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.flux import FluxSampler
+from ttsnap.samplers.look import open_look_decoder
 from ttsnap.samplers.loop import run
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
@@ -46,12 +47,13 @@ def load_sampler(
     negtome: NegToMe | None = None,
     solver: str | None = None,
     karras: bool | None = None,
+    look_decoder: str | Path | None = None,
 ) -> Sampler:
     """Open a diffusers folder (or hub id) of safetensors as a sampler.
 
     height, width in pixels; guidance ≤ 1 turns classifier-free guidance off (SDXL). offload, compile, slicing: see
     `place`. negtome: push the candidates of a group apart; one call of `run` is a group. solver, karras: as in the
-    config. A LoRA beside model_index.json
+    config. look_decoder: folder or hub id of an AutoencoderTiny for `Sampler.look`. A LoRA beside model_index.json
     (`*lora.safetensors`, as Hyper-SD is published) is fused in. Raises BadInput for a missing folder, a pipeline of
     another family, weights that do not open, and a size, solver, number of steps or device that is not available.
     """
@@ -62,6 +64,8 @@ def load_sampler(
     check_device(device)
     if Path(path).is_dir():
         check_folder(path, sampler_class.family)
+    # First, so that what is wrong with it is said at once.
+    small = None if look_decoder is None else open_look_decoder(look_decoder, dtype, device)
     try:
         with quiet_libraries(), warnings.catch_warnings():  # torch_dtype: the name that all of diffusers < 1 knows
             warnings.simplefilter("ignore", FutureWarning)
@@ -82,9 +86,13 @@ def load_sampler(
     if pipe.vae.dtype == torch.float16 and pipe.vae.config.force_upcast:
         pipe.vae.float()
     place(pipe, sampler_class.denoiser_name, device, offload, compile, slicing)
+    if slicing and small is not None:
+        small.enable_slicing()
     how = {"steps": steps, "guidance": guidance, "solver": solver, "karras": karras}
     sampler = sampler_class(pipe, **how, height=height, width=width, name=_name(path))
     sampler.version = model_version(str(path))
+    if small is not None:
+        sampler.look_with(small, _name(look_decoder), model_version(str(look_decoder)))
     if negtome:
         sampler.push_apart(negtome)
     return sampler
@@ -100,10 +108,12 @@ def wrap_pipeline(
     name: str = "pipeline",
     solver: str | None = None,
     karras: bool | None = None,
+    look_decoder: AutoencoderTiny | str | Path | None = None,
 ) -> Sampler:
     """A sampler on an open diffusers pipeline, which is not changed.
 
-    height, width in pixels, by default the model's. solver, karras: as in the config. Raises BadInput for a pipeline of no known family, and for a
+    height, width in pixels, by default the model's. solver, karras: as in the config. look_decoder: for `Sampler.look`,
+    open and on the same device, or its folder or hub id. Raises BadInput for a pipeline of no known family, and for a
     size, solver, number of steps or look decoder that the model does not take.
     """
     sampler_class = _class_for(type(pipe), "pipeline")
@@ -111,6 +121,11 @@ def wrap_pipeline(
     size = {"height": height or usual[0], "width": width or usual[1]}
     how = {"steps": steps, "guidance": guidance, "solver": solver, "karras": karras}
     sampler = sampler_class(pipe, **how, **size, name=name)
+    if isinstance(look_decoder, str | Path):
+        small = open_look_decoder(look_decoder, sampler.denoiser.dtype, sampler.device)
+        sampler.look_with(small, _name(look_decoder), model_version(str(look_decoder)))
+    elif look_decoder is not None:
+        sampler.look_with(look_decoder, type(look_decoder).__name__)
     return sampler
 
 

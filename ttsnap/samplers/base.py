@@ -4,10 +4,12 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
+from diffusers import AutoencoderTiny
 
 from ttsnap.errors import BadInput, TtsnapError, warn_cut
 from ttsnap.models.weights import quiet_libraries
 from ttsnap.samplers import solvers
+from ttsnap.samplers.look import check_look_decoder
 from ttsnap.samplers.negtome import Pusher, install
 from ttsnap.samplers.whole import check_open
 from ttsnap.settings.negtome import NegToMe
@@ -30,6 +32,8 @@ class Sampler:
     text_tokens: int  # tokens of a prompt that the denoiser attends to
     pusher: Pusher | None = None  # NegToMe, see push_apart
     version = ""  # of the weights and configs, where they come from files
+    look_decoder: AutoencoderTiny | None = None  # see look_with
+    look_described: dict | None = None  # its name, and its version where it comes from files
 
     def __init__(
         self,
@@ -90,7 +94,7 @@ class Sampler:
     def variant(
         self, *, steps: int, guidance: float | None = None, solver: str | None = None, karras: bool | None = None
     ) -> "Sampler":
-        """A sampler in other steps on the same open pipeline; None: as in this one.
+        """A sampler in other steps on the same open pipeline and look decoder; None: as in this one.
 
         It has its own noise levels and conditions: encode prompts with it. Raises BadInput as opening it would.
         """
@@ -102,11 +106,18 @@ class Sampler:
         if self.pusher and self.family == "sdxl" and (other.guidance > 1) != (self.guidance > 1):
             raise BadInput("guidance: with NegToMe a variant cannot turn it on or off; open the model again instead")
         other.version, other.pusher = self.version, self.pusher
+        other.look_decoder, other.look_described = self.look_decoder, self.look_described
         return other
 
     def push_apart(self, settings: NegToMe) -> None:
         """Turn NegToMe on for good: every call of `step` is then one group, with its first row as reference."""
         self.pusher = install(self.denoiser, settings, self.family, self.guidance > 1)
+
+    def look_with(self, decoder: AutoencoderTiny, name: str, version: str = "") -> None:
+        """Let `look` decode with this. name, version: for `describe`. Raises BadInput for latents of another model."""
+        check_look_decoder(decoder, self.pipe, name)
+        self.look_decoder = decoder
+        self.look_described = {"name": name, **({"version": version} if version else {})}
 
     def encode(self, prompt: str):
         """The condition of one prompt, for `step`. A prompt that is too long is cut, with a warning."""
@@ -141,6 +152,16 @@ class Sampler:
         images = images / 2 + 0.5
         return images.clamp(0, 1) if clamp else images
 
+    def look(self, denoised: torch.Tensor) -> torch.Tensor:
+        """Images [n, 3, H, W] in [0, 1], float32, by the look decoder if there is one: faster, and not as exact."""
+        if self.look_decoder is None:
+            return self.decode(denoised)
+        config = self.look_decoder.config
+        # In the scale of the denoiser, which TAESD is trained on: not that of the VAE.
+        latents = self._to_vae(denoised.float()) / config.scaling_factor + config.shift_factor
+        images = self.look_decoder.decode(latents.to(self.look_decoder.dtype), return_dict=False)[0].float()
+        return (images / 2 + 0.5).clamp(0, 1)
+
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
         """The VAE's mean latents, float32 [n, …], of images [n, 3, H, W] in [0, 1]; `decode` inverts it."""
         config = self.vae.config
@@ -171,6 +192,7 @@ class Sampler:
             "width": self.width,
             "dtype": str(self.denoiser.dtype).removeprefix("torch."),
             **({"negtome": self.pusher.describe()} if self.pusher else {}),
+            **({"look_decoder": self.look_described} if self.look_decoder is not None else {}),
         }
 
     def _scheduler(self, steps: int, changes: dict):

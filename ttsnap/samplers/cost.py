@@ -63,7 +63,7 @@ def denoiser_flop(denoiser: torch.nn.Module, *, rows: int, columns: int, text_to
 
 
 def decode_flop(vae: torch.nn.Module, *, rows: int, columns: int) -> int:
-    """FLOP of decoding one image from latents of rows × columns, of a meta AutoencoderKL."""
+    """FLOP of decoding one image from latents of rows × columns, of a meta AutoencoderKL or AutoencoderTiny."""
     return count_flop(vae.decode, _meta(1, vae.config.latent_channels, rows, columns))
 
 
@@ -88,7 +88,10 @@ def clip_tflop(path: str | Path) -> float:
 
 
 def sampler_cost(sampler: Sampler) -> dict[str, float]:
-    """TFLOP per candidate of this sampler: {"denoise": one evaluation, "decode": one image}."""
+    """TFLOP per candidate of this sampler: {"denoise": one evaluation, "decode": one image}.
+
+    With a look decoder also "look_decode": one image by it.
+    """
     cost = config_cost(
         type(sampler),
         *(on_meta(type(part), part.config) for part in (sampler.denoiser, sampler.vae)),
@@ -97,7 +100,12 @@ def sampler_cost(sampler: Sampler) -> dict[str, float]:
         text_tokens=sampler.text_tokens,
         guided=sampler.guidance > 1,
     )
-    return {part: cost[part] for part in ("denoise", "decode")}
+    found = {part: cost[part] for part in ("denoise", "decode")}
+    if (small := sampler.look_decoder) is not None:
+        scale = sampler.pipe.vae_scale_factor
+        grid = {"rows": sampler.height // scale, "columns": sampler.width // scale}
+        found["look_decode"] = decode_flop(on_meta(type(small), small.config), **grid) / 1e12
+    return found
 
 
 def folder_cost(
