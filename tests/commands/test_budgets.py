@@ -31,7 +31,7 @@ SCHEDULES = {
 class StubSampler:
     """Takes `call` seconds a call and `each` a candidate, on a simulated clock; the images are noise."""
 
-    device, steps, pusher, text_tokens = torch.device("cpu"), STEPS, None, 8
+    device, steps, pusher, text_tokens, second_order = torch.device("cpu"), STEPS, None, 8, False
 
     def __init__(self, clock, call: float = 0.02, each: float = 0.01):
         self.clock, self.call, self.each = clock, call, each

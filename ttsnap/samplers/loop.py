@@ -30,11 +30,11 @@ def run(
     it is, and shrinks if memory runs out.
     """
     condition = sampler.encode(prompt) if isinstance(prompt, str) else prompt
-    latents, denoised, ids = sampler.init(seeds), None, list(range(len(seeds)))
+    latents, previous, ids = sampler.init(seeds), None, list(range(len(seeds)))
     if not isinstance(batch_size, MicroBatches):
         batch_size = MicroBatches(batch_size or max(1, len(latents)))
     for s in range(sampler.steps):
-        parts = batch_size(partial(_step, sampler, s, latents, denoised, ids, condition), len(ids))
+        parts = batch_size(partial(_step, sampler, s, latents, previous, ids, condition), len(ids))
         latents, denoised = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         keep = on_step(s, list(ids), denoised) if on_step else None
         if keep is not None:
@@ -43,14 +43,17 @@ def run(
             latents, denoised, ids = latents[positions], denoised[positions], [ids[k] for k in positions]
         if not ids:
             break
+        previous = denoised if sampler.second_order else None
     return latents, ids
 
 
 def _step(sampler: Sampler, s: int, latents, previous, ids: list[int], condition, part: slice):
-    """One micro-batch of a step; previous: x̂0 of the step before, None at the first."""
+    """One micro-batch of a step; previous: x̂0 of the step before, for a solver that reads it."""
     if isinstance(condition, list):
         condition = sampler.join([condition[k] for k in ids[part]])
-    return sampler.step(s, latents[part], condition, None if previous is None else previous[part])
+    if previous is None:
+        return sampler.step(s, latents[part], condition)
+    return sampler.step(s, latents[part], condition, previous[part])
 
 
 def _check_reference(sampler: Sampler, s: int, ids: list[int], positions: list[int]) -> None:
