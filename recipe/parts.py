@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors.torch import save_file
 
-from recipe import generator, onestep
+from recipe import generator, look_decoder, onestep
 from recipe import reward as shapes_reward
 from recipe import vae as autoencoder
 from recipe.cards import GENERATOR, REWARD
 from recipe.groups import JudgedGroups, drawn_groups, sampled_groups
 from ttsnap.commands.device_options import has_fast_bfloat16
 from ttsnap.errors import TtsnapError
+from ttsnap.rewards.base import load_reward
 from ttsnap.samplers import load_sampler
 from ttsnap.sft.pipeline import OneStepPipeline
 from ttsnap.shapes.captions import random_caption
@@ -118,7 +119,28 @@ def _onestep(out: Path, scale: float, seed: int, device: str, about: dict) -> di
     return figures
 
 
-TRAINERS = {"vae": _vae, "generator": _generator, "reward": _reward, "onestep": _onestep}
+def _look_decoder(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
+    scaled, folder, started = _scaled(scale), out / "shapes-taesd", time.monotonic()
+    samplers = [_sampler(out / "shapes-sdxl", device, steps) for steps in (SAMPLE_STEPS, *look_decoder.FEW_STEPS)]
+    data = look_decoder.looks(samplers, scaled(look_decoder.CAPTIONS), seed)
+    figures = {"looks": len(data[0]), "data_seconds": time.monotonic() - started}
+    steps = {"steps": scaled(look_decoder.STEPS), "encoder_steps": scaled(look_decoder.ENCODER_STEPS)}
+    tiny, figures["seconds"] = look_decoder.teach(*data, **steps, seed=seed, device=device)
+    tiny.half().save_pretrained(folder)
+    _open_as_float32(folder)
+    config = read_json(folder / "config.json")
+    config.pop("block_out_channels")  # diffusers adds it, and warns at every opening that it does not expect it
+    write_json(folder / "config.json", config)
+    tiny = AutoencoderTiny.from_pretrained(folder).to(device)
+    reward = load_reward("pickscore", path=str(out / "shapes-clip"), device=device)
+    prompts = look_decoder.held_out_prompts()[: scaled(look_decoder.PROMPTS)]
+    figures |= steps | look_decoder.measured(tiny, samplers, reward, prompts, seed)
+    sampled = {"teacher_steps": SAMPLE_STEPS, "guidance": CFG, "captions": scaled(look_decoder.CAPTIONS)}
+    write_text(folder / "README.md", look_decoder.card(**sampled, **about, **figures))
+    return figures
+
+
+TRAINERS = {"vae": _vae, "generator": _generator, "reward": _reward, "onestep": _onestep, "look_decoder": _look_decoder}
 
 
 def _open_as_float32(folder: Path) -> None:
@@ -137,9 +159,9 @@ def _device_name(device: str) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-def _sampler(folder: Path, device: str):
+def _sampler(folder: Path, device: str, steps: int = SAMPLE_STEPS):
     dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    how = dict(steps=SAMPLE_STEPS, guidance=CFG, height=64, width=64)
+    how = dict(steps=steps, guidance=CFG, height=64, width=64)
     return load_sampler(folder, **how, device=device, dtype=dtype)
 
 

@@ -18,6 +18,7 @@ NEEDS = {
     "generator": "vae/config.json",
     "reward": "shapes-sdxl/model_index.json",
     "onestep": "shapes-sdxl/model_index.json",
+    "look_decoder": "shapes-clip/config.json",
 }
 
 
@@ -27,7 +28,7 @@ class TrainShapesOptions(Command, OnDevice):
     fills: ClassVar = Filled(made=("vae.json", "shapes-sdxl"), free=("part",))
 
     part: CliPositionalArg[Literal[*NEEDS]] = Field(
-        description="the generator needs the vae; the reward and onestep need the generator"
+        description="the generator needs the vae, the reward and onestep the generator, look_decoder the reward"
     )
     out: OutFolder = Field(description="folder of all the models")
     scale: Annotated[float, Field(gt=0, le=100)] = Field(

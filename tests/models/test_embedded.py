@@ -30,7 +30,7 @@ def test_weights_are_small_safetensors_with_cards():
     files = [path for path in found if not path.is_symlink()]  # a link takes no room
     assert sum(path.stat().st_size for path in files) <= 16e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md", ".py"}
-    for folder in ("shapes-sdxl", "shapes-clip", "shapes-onestep"):
+    for folder in ("shapes-sdxl", "shapes-clip", "shapes-onestep", "shapes-taesd"):
         card = (EMBEDDED / folder / "README.md").read_text()
         for word in ("Data", "Recipe", "Seed", "Time", "Measured"):
             assert word in card, (folder, word)
@@ -70,6 +70,30 @@ def test_one_step_draws_held_out_captions():
     folder = EMBEDDED / "shapes-onestep"
     student = load_sampler(folder, steps=1, guidance=1.0, height=64, width=64)
     assert (samples(student, 1, prompts=12, m=4).quality >= 1).float().mean() >= 0.35
+
+
+def test_the_look_decoder_makes_the_vaes_images_for_less(sampler):
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
+    from ttsnap.samplers import candidate_seed, run
+    from ttsnap.samplers.cost import decode_flop, on_meta
+
+    tiny, report = AutoencoderTiny.from_pretrained(EMBEDDED / "shapes-taesd", output_loading_info=True)
+    assert not any(report.values()) and tiny.dtype == torch.float32 and tiny.config.scaling_factor == 1
+    parts = (tiny, sampler.vae)
+    cheap, full = (decode_flop(on_meta(type(part), part.config), rows=16, columns=16) for part in parts)
+    assert isinstance(sampler.vae, AutoencoderKL) and cheap <= 0.15 * full
+    errors = []
+
+    def look(step, ids, denoised):
+        images = (tiny.decode(denoised).sample / 2 + 0.5).clamp(0, 1)
+        errors.append((images - sampler.decode(denoised)).square().mean())
+
+    caption = random_caption(np.random.default_rng(7), 3, "held_out").text()
+    run(sampler, caption, [candidate_seed(7, caption, number) for number in range(8)], look)
+    assert len(errors) == 20 and -10 * torch.log10(max(errors)) >= 28
+    with torch.inference_mode():
+        assert tiny.encode(torch.zeros(1, 3, 64, 64)).latents.shape == (1, 4, 16, 16)
 
 
 def test_codes_prefer_the_picture_of_the_caption():

@@ -6,7 +6,7 @@ rule train_shapes:
     input:
         expand(
             "results/shapes/{part}.json",
-            part=["vae", "generator", "reward", "onestep"],
+            part=["vae", "generator", "reward", "onestep", "look_decoder"],
         ),
 
 
@@ -17,13 +17,14 @@ rule train_shapes_part:
             "generator": ["results/shapes/vae.json"],
             "reward": ["results/shapes/generator.json"],
             "onestep": ["results/shapes/generator.json"],
+            "look_decoder": ["results/shapes/reward.json"],
         }[w.part],
     output:
         "results/shapes/{part}.json",
     log:
         "results/logs/train_shapes/{part}.log",
     wildcard_constraints:
-        part="vae|generator|reward|onestep",
+        part="vae|generator|reward|onestep|look_decoder",
     conda:
         "../../envs/diffusion.yaml"
     threads: workflow.cores
