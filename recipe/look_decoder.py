@@ -15,12 +15,14 @@ from recipe.codes import draw_captions
 from recipe.prompt_sets import prompt_sets
 from recipe.training import train
 from ttsnap.finetune.tau import kendall_tau
+from ttsnap.models.weights import quiet_libraries
 from ttsnap.pruning.intervals import mean_with_interval
 from ttsnap.samplers import Sampler, candidate_seed, run, to_bytes
 from ttsnap.samplers.cost import decode_flop, on_meta
 
 CAPTIONS, STEPS, BATCH, LR = 512, 8000, 32, 3e-3
 ENCODER_STEPS = 300
+FEATURE_STEPS, FEATURE_WEIGHT, FEATURE_LR = 2500, 2.0, 1e-3
 FEW_STEPS = (3, 4, 5)  # of the drafts whose latents are looked at
 WIDTH, BLOCKS = 16, (3, 2, 0)  # of the decoder: channels, blocks at 16×16, 32×32 and 64×64 pixels
 PROMPTS, CANDIDATES = 48, 16  # of the figures: prompts of the set `validation`
@@ -40,9 +42,10 @@ shapes-sdxl in {teacher_steps} steps and in {few} (guidance {guidance}), one can
 captions, in bf16 autocast; held-out captions occur nowhere.
 
 **Recipe.** Decoder ({width} channels; {blocks} blocks at 16×16, 32×32 and 64×64 pixels): L1 + MSE between its image
-and the VAE's, AdamW {lr}, cosine decay, EMA 0.998, bf16 autocast, {steps} steps of {batch}. Encoder: MSE of the latents
-of the same images, {encoder_steps} steps. It takes latents in the denoiser's scale (scaling factor 1). Stored as fp16.
-Seed {seed}.
+and the VAE's, AdamW {lr}, cosine decay, EMA 0.998, bf16 autocast, {steps} steps of {batch}; then {feature_steps} more
+at {feature_lr} with {feature_weight} times the squared distance of the two images' shapes-clip features beside it.
+Encoder: MSE of the latents of the same images, {encoder_steps} steps. It takes latents in the denoiser's scale (scaling
+factor 1). Stored as fp16. Seed {seed}.
 
 **Time.** {data_seconds:.0f} s for the data, {seconds:.0f} s of training on {device}.
 
@@ -105,7 +108,9 @@ def looks(samplers: Sequence[Sampler], count: int, seed: int, at_once: int = 128
     return torch.cat(latents), torch.cat(images)
 
 
-def teach(latents: torch.Tensor, images: torch.Tensor, *, steps: int, encoder_steps: int, seed: int, device: str):
+def teach(
+    latents: torch.Tensor, images: torch.Tensor, *, steps: int, encoder_steps: int, seed: int, device: str
+) -> tuple[AutoencoderTiny, float]:
     """Train an AutoencoderTiny on pairs of `looks`; returns it and the seconds taken.
 
     The decoder by L1 + MSE of the VAE's images; the encoder, which no look needs, by MSE of the latents, briefly.
@@ -113,23 +118,58 @@ def teach(latents: torch.Tensor, images: torch.Tensor, *, steps: int, encoder_st
     torch.manual_seed(seed)
     tiny = build().to(device, memory_format=torch.channels_last)
 
-    def batch() -> tuple[torch.Tensor, torch.Tensor]:
-        index = torch.randint(len(latents), (min(BATCH, len(latents)),))
-        some, wanted = latents[index.to(latents.device)], images[index.to(images.device)].float() / 255
-        return tuple(part.to(device, memory_format=torch.channels_last) for part in (some, wanted))
-
     def decoding(step: int):
-        some, wanted = batch()
-        error = decoded(tiny, some) - wanted
-        return error.abs().mean() + error.square().mean(), {}
+        _, some, wanted = _batch(latents, images, device)
+        return _pixel_loss(decoded(tiny, some), wanted), {}
 
     def encoding(step: int):
-        wanted, some = batch()
+        _, wanted, some = _batch(latents, images, device)
         return (tiny.encode(some * 2 - 1).latents.float() - wanted).square().mean(), {}
 
     seconds = train(tiny.encoder, encoding, steps=encoder_steps, lr=LR, device=device)
     seconds += train(tiny.decoder, decoding, steps=steps, lr=LR, ema=0.998, device=device)
     return tiny.requires_grad_(False).to(memory_format=torch.contiguous_format), seconds
+
+
+def refine(
+    tiny: AutoencoderTiny, latents: torch.Tensor, images: torch.Tensor, reward, *, steps: int, seed: int, device: str
+) -> float:
+    """Train the decoder on, in place; its images shall also have the features that a CLIP reward reads of the VAE's.
+
+    By pixels alone a small decoder errs in what the reward tells apart. Returns the seconds taken.
+    """
+    torch.manual_seed(seed)
+    reward.requires_grad_(False)
+    tiny.to(memory_format=torch.channels_last).decoder.requires_grad_(True)
+
+    def features(pictures: torch.Tensor) -> torch.Tensor:
+        return reward.image_features(reward.preprocess(pictures)).float()
+
+    with torch.no_grad():
+        known = torch.cat([features(block.to(device).float() / 255) for block in images.split(128)])
+
+    def loss(step: int):
+        index, some, wanted = _batch(latents, images, device)
+        made = decoded(tiny, some)
+        pixels = _pixel_loss(made, wanted)
+        apart = (features(made.clamp(0, 1).contiguous()) - known[index.to(device)]).square().sum(1).mean()
+        return pixels + FEATURE_WEIGHT * apart, {"pixels": pixels.item(), "features": apart.item()}
+
+    seconds = train(tiny.decoder, loss, steps=steps, lr=FEATURE_LR, ema=0.995, device=device)
+    tiny.to(memory_format=torch.contiguous_format)
+    return seconds
+
+
+def _batch(latents: torch.Tensor, images: torch.Tensor, device: str) -> tuple[torch.Tensor, ...]:
+    """(Positions, latents, images in [0, 1]) of a random batch."""
+    index = torch.randint(len(latents), (min(BATCH, len(latents)),))
+    some, wanted = latents[index.to(latents.device)], images[index.to(images.device)].float() / 255
+    return index, *(part.to(device, memory_format=torch.channels_last) for part in (some, wanted))
+
+
+def _pixel_loss(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    error = made - wanted
+    return error.abs().mean() + error.square().mean()
 
 
 @torch.inference_mode()
@@ -181,7 +221,8 @@ def measured(tiny: AutoencoderTiny, samplers: Sequence[Sampler], reward, prompts
     rows = agreement(full, look_rewards(lambda some: decoded(tiny, some), reward, latents, prompts), first.steps)
     names = [f"step {n + 1}" for n in range(first.steps)] + [f"draft of {s.steps} steps" for s in samplers[1:]]
     grid = dict(zip(("rows", "columns"), latents.shape[-2:], strict=True))
-    flop = [decode_flop(on_meta(type(vae), vae.config), **grid) for vae in (first.vae, tiny)]
+    with quiet_libraries():  # AutoencoderTiny warns about a key of its own config
+        flop = [decode_flop(on_meta(type(vae), vae.config), **grid) for vae in (first.vae, tiny)]
     return {
         "full_mflop": flop[0] / 1e6,
         "tiny_mflop": flop[1] / 1e6,
@@ -212,8 +253,9 @@ def card(agreement: Sequence[dict], **figures) -> str:
         value, low, high = (number(row["difference"][key], "+") for key in ("value", "low", "high"))
         lines.append(f"| {row['look']} | {number(row['full'])} | {number(row['tiny'])} | {value} [{low}, {high}] |")
     few = ", ".join(str(steps) for steps in FEW_STEPS)
-    recipe = {"width": WIDTH, "blocks": BLOCKS, "lr": LR, "batch": BATCH, "few": few, "table": "\n".join(lines)}
-    return CARD.format(**recipe, **figures)
+    decoder = {"width": WIDTH, "blocks": BLOCKS, "lr": LR, "batch": BATCH}
+    refined = {"feature_lr": FEATURE_LR, "feature_weight": FEATURE_WEIGHT}
+    return CARD.format(**decoder, **refined, few=few, table="\n".join(lines), **figures)
 
 
 def agreement(full: np.ndarray, tiny: np.ndarray, steps: int) -> list[dict]:

@@ -125,16 +125,19 @@ def _look_decoder(out: Path, scale: float, seed: int, device: str, about: dict) 
     data = look_decoder.looks(samplers, scaled(look_decoder.CAPTIONS), seed)
     figures = {"looks": len(data[0]), "data_seconds": time.monotonic() - started}
     steps = {"steps": scaled(look_decoder.STEPS), "encoder_steps": scaled(look_decoder.ENCODER_STEPS)}
-    tiny, figures["seconds"] = look_decoder.teach(*data, **steps, seed=seed, device=device)
+    tiny, taught = look_decoder.teach(*data, **steps, seed=seed, device=device)
+    reward = load_reward("pickscore", path=str(out / "shapes-clip"), device=device)
+    refined = {"feature_steps": scaled(look_decoder.FEATURE_STEPS)}
+    seconds = look_decoder.refine(tiny, *data, reward, steps=refined["feature_steps"], seed=seed + 1, device=device)
+    figures |= steps | refined | {"seconds": taught + seconds}
     tiny.half().save_pretrained(folder)
     _open_as_float32(folder)
     config = read_json(folder / "config.json")
     config.pop("block_out_channels")  # diffusers adds it, and warns at every opening that it does not expect it
     write_json(folder / "config.json", config)
     tiny = AutoencoderTiny.from_pretrained(folder).to(device)
-    reward = load_reward("pickscore", path=str(out / "shapes-clip"), device=device)
     prompts = look_decoder.held_out_prompts()[: scaled(look_decoder.PROMPTS)]
-    figures |= steps | look_decoder.measured(tiny, samplers, reward, prompts, seed)
+    figures |= look_decoder.measured(tiny, samplers, reward, prompts, seed)
     sampled = {"teacher_steps": SAMPLE_STEPS, "guidance": CFG, "captions": scaled(look_decoder.CAPTIONS)}
     write_text(folder / "README.md", look_decoder.card(**sampled, **about, **figures))
     return figures

@@ -41,7 +41,7 @@ def test_the_look_decoder_is_taught_and_measured(tmp_path, caplog):
 
     for name in ("shapes-sdxl", "shapes-clip"):
         (tmp_path / name).symlink_to(resolve(f"embedded:{name}"))
-    words = ["--out", str(tmp_path), "--scale", "0.005", "--device", "cpu"]
+    words = ["--out", str(tmp_path), "--scale", "0.002", "--device", "cpu"]
     assert main(["train-shapes", "look_decoder", *words]) == 0
     figures = json.loads((tmp_path / "look_decoder.json").read_text())
     assert len(figures["agreement"]) == 20 + len(look_decoder.FEW_STEPS)
