@@ -1,12 +1,14 @@
 # ttsnap: prompts → shards → Tweedie images → one reward checkpoint per level → reward tensor
 #         → simulation → real search → report. `snakemake` runs it all; config.yaml says on what.
+import copy
+
 from snakemake.utils import min_version
 
 min_version("9.10")
 
 
-# The model that --configfile or --config names, before config.yaml fills in what they leave out.
-MODEL_GIVEN = dict(config["model"]) if isinstance(config.get("model"), dict) else {}
+# What --configfile and --config give, before config.yaml fills in what they leave out.
+GIVEN = copy.deepcopy(config)
 
 
 configfile: "config.yaml"

@@ -15,7 +15,7 @@ import yaml
 from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.schedule import PUBLISHED
 from ttsnap.simulate.fit import Settings, search
-from ttsnap.simulate.judge import Judge
+from ttsnap.simulate.judge import ScheduleJudge
 from ttsnap.simulate.methods import METHODS
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import summarise
@@ -109,7 +109,7 @@ def fitting(tensor: RewardTensor) -> dict:
     half = tensor.select(slice(0, 100))
     rng, settings = np.random.default_rng(0), Settings(evaluations=400)
     start = time.process_time()
-    judge = Judge(half, BUDGETS, COSTS, "ttsnap", settings.draws, rng)
+    judge = ScheduleJudge(half, BUDGETS, COSTS, "ttsnap", settings.draws, rng)
     search(judge, settings, rng)
     return {"evaluations_per_minute": 60 * judge.evaluated / (time.process_time() - start)}
 

@@ -25,19 +25,21 @@ SCHEDULES = {
     "published": PUBLISHED,
     "late": Schedule((15,), (0.1,)),
     "none dropped": Schedule((3,), (1.0,)),
+    "draft": Schedule(("few",), (0.3,)),
+    "drafts and step": Schedule(("few", "more", 5), (0.6, 0.5, 0.4)),
 }
 
 
 class StubSampler:
-    """Takes `call` seconds a call and `each` a candidate, on a simulated clock; the images are noise."""
+    """Takes `call` seconds a call, `each` a candidate and `text` a prompt, on a simulated clock; images are noise."""
 
     device, steps, pusher, text_tokens, second_order = torch.device("cpu"), STEPS, None, 8, False
 
-    def __init__(self, clock, call: float = 0.02, each: float = 0.01):
-        self.clock, self.call, self.each = clock, call, each
+    def __init__(self, clock, call: float = 0.02, each: float = 0.01, text: float = 0.015):
+        self.clock, self.call, self.each, self.text = clock, call, each, text
 
     def encode(self, prompt):
-        self.clock.now += 0.015
+        self.clock.now += self.text
         return prompt
 
     def join(self, conditions):
@@ -47,13 +49,32 @@ class StubSampler:
         self.clock.now += 0.001 * len(seeds)
         return torch.tensor([[seed % 1000 / 1000] for seed in seeds])
 
-    def step(self, s, latents, condition):
+    def step(self, s, latents, condition, previous=None):
         self.clock.now += self.call + self.each * len(latents)
         return latents, latents
 
     def decode(self, latents):
         self.clock.now += self.call + self.each * len(latents)
         return latents[:, :, None, None].expand(-1, 3, 8, 8)
+
+    look = decode
+
+
+class StubDrafter:
+    """Two steps from the noise, with an encoding of each prompt of its own."""
+
+    steps, tflop = 2, 2.2
+
+    def __init__(self, sampler):
+        self.sampler = sampler
+
+    def latents(self, prompts, seeds, batches):
+        for prompt in dict.fromkeys(prompts):
+            self.sampler.encode(prompt)
+        latents = self.sampler.init(seeds)
+        for step in range(self.steps):
+            batches(lambda part, step=step: self.sampler.step(step, latents[part], None), len(latents))
+        return latents
 
 
 class StubVerifier(Verifier):
@@ -81,19 +102,23 @@ def clock(monkeypatch):
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 @pytest.mark.parametrize("prompts", [1, 5, 9])
-@pytest.mark.parametrize(("call", "each"), [(0.02, 0.01), (0.05, 0.0001), (0.0001, 0.03)])
-def test_seconds_are_not_overspent(clock, schedule, prompts, call, each):
+@pytest.mark.parametrize(
+    ("call", "each", "text"), [(0.02, 0.01, 0.015), (0.05, 0.0001, 0.015), (0.0001, 0.03, 0.015), (0.05, 0.0001, 0.15)]
+)
+def test_seconds_are_not_overspent(clock, schedule, prompts, call, each, text):
     """One prompt or several, whatever the overhead of a call; and the budget is not left unused."""
-    sampler, texts = StubSampler(clock, call, each), [f"prompt {n}" for n in range(prompts)]
+    sampler, texts = StubSampler(clock, call, each, text), [f"prompt {n}" for n in range(prompts)]
     verifiers = [StubVerifier(clock, levels=schedule.looks[:1])]
+    drafters = {name: StubDrafter(sampler) for name in schedule.drafts}
     for budget in (0.3, 0.5, 1, 1.7, 2.5, 5, 12):
         batches = Batches.uniform(8)
         try:
-            found = make_plan(sampler, verifiers, schedule, budget, "seconds", batches, None, prompts)
+            found = make_plan(sampler, verifiers, schedule, budget, "seconds", batches, None, prompts, drafters)
         except BadInput as error:
             assert "that one finished candidate costs" in str(error)
             groups = shards(texts, at_once(1, schedule, batches))
-            single = [search_prompts(sampler, verifiers, schedule, group, range(1), batches=batches)
+            single = [search_prompts(sampler, verifiers, schedule, group, range(1), drafters=drafters,
+                                     batches=batches)
                       for group in groups]  # fmt: skip
             longest = max(results[0].seconds["total"] for results in single)
             assert longest > 0.8 * budget, "the budget is enough"
@@ -101,7 +126,7 @@ def test_seconds_are_not_overspent(clock, schedule, prompts, call, each):
         size, spent = plan.prompts_at_once(found, batches), []
         for group in shards(texts, size):
             ids = range(found.candidates)
-            spent += search_prompts(sampler, verifiers, schedule, group, ids, batches=batches)
+            spent += search_prompts(sampler, verifiers, schedule, group, ids, drafters=drafters, batches=batches)
         seconds = [result.seconds["total"] for result in spent]
         assert max(seconds) <= budget
         assert found.finishing >= 1 and overspent([result.seconds for result in spent], found) is None
@@ -115,13 +140,15 @@ def test_seconds_are_not_overspent(clock, schedule, prompts, call, each):
 def test_tflop_and_candidates_are_not_overspent(clock, schedule, unit, several):
     sampler = StubSampler(clock)
     verifiers = [StubVerifier(clock), StubVerifier(clock, "again", 0.1)][: 1 + several]
-    costs = Costs(1.1, 0.7 + sum(verifier.tflop for verifier in verifiers), STEPS, "whole")
+    drafters = {name: StubDrafter(sampler) for name in schedule.drafts}
+    look = 0.7 + sum(verifier.tflop for verifier in verifiers)
+    costs = Costs(1.1, look, STEPS, "whole", drafts={name: StubDrafter.tflop for name in drafters})
     scale = costs.best_of_n() if unit == "tflop" else 1.0
     for count in (2, 3, 6, 10, 7.3, *np.random.default_rng(0).uniform(2, 12, 8)):
         budget = float(count * scale)
-        results = search(sampler, verifiers, schedule, ["a", "b"], budget, unit)
+        results = search(sampler, verifiers, schedule, ["a", "b"], budget, unit, drafters=drafters)
         for found, made in results:
-            spent = made.spent(found.evaluations, found.readings)["total"]
+            spent = made.spent(found.evaluations, found.readings, found.finals, found.drafts)["total"]
             assert spent == pytest.approx(made.spends)
             assert spent <= made.limit()
             more = float(costs.schedule(schedule)) * (made.candidates + 2)

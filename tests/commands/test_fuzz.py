@@ -38,7 +38,7 @@ pytestmark = pytest.mark.long
 
 def read_images(path: Path) -> None:
     shard = read_shard(path)
-    for step in shard.steps[:2]:
+    for step in shard.looks[:2]:
         shard.images(step)
 
 

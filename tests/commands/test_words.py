@@ -32,7 +32,7 @@ ASSIGN = ["assign", "--data", "digits", "--model", "embedded:shapes-onestep", "-
 EARLY = [
     ([*SEARCH, "--looks", "2,99", "--keep", "0.5,0.5"], "step 99 is outside 0..18"),
     ([*SEARCH, "--steps", "5", "--looks", "4", "--keep", "0.5"], "step 4 is outside 0..3"),
-    ([*SEARCH, "--keep", "0.4"], "3 steps but 1 keep fractions"),
+    ([*SEARCH, "--keep", "0.4"], "3 looks but 1 keep fractions"),
     ([*SEARCH, "--keep", "a,b,c"], "--keep: 'a' is not a number"),
     ([*SEARCH, "--keep", "2,2,2"], "keep fraction 2.0 is outside (0, 1]"),
     ([*SEARCH, "--schedule", "none.json"], "--schedule: none.json: no such file"),
@@ -89,7 +89,7 @@ EARLY = [
     ([*SEARCH, "--method", "best_of_n", "--looks", "2"], "--looks: has no effect with --method best_of_n"),
     ([*SEARCH, "--method", "ttsp", "--checkpoint", "base.h5"], "--checkpoint: has no effect with --method ttsp"),
     ([*FINETUNE, "--lora-alpha", "0"], "--lora-alpha: '0' is too small; give more than 0"),
-    (["simulate", "tensor.h5", "--schedule", "schedule.json", "--steps", "2"], "--steps: has no effect beside"),
+    (["simulate", "tensor.h5", "--schedule", "schedule.json", "--steps", "2"], "--looks: has no effect beside"),
     ([*ASSIGN, "--data-root", "."], "--data-root: has no effect with --data"),
     (["assign", "--pairs", "pairs.jsonl", *ASSIGN[3:], "--split", "test"], "--split: has no effect with --pairs"),
     (["compare-sft", "--model", "embedded:shapes-onestep", "--base", "embedded:shapes-onestep",

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-LEVELS, STEPS = [5, 2], 8
+LEVELS, STEPS, DRAFT = [5, 2], 8, "few"
 PROMPTS = {
     "train": ["a red circle", "a blue square", "a green circle above a red square", "an orange triangle"],
     "validation": ["a purple circle", "a red square left of a blue circle", "a green square", "a blue circle"],
@@ -21,7 +21,8 @@ def small_config() -> dict:
     """The default config on few prompts, candidates, levels and draws."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["model"] |= {"steps": STEPS, "guidance": 1.0}
-    config["levels"] = LEVELS
+    config["drafts"] = {DRAFT: {"steps": 2}}
+    config["levels"] = [*LEVELS, DRAFT]
     for split in PROMPTS:
         config["prompts"][split] = {"file": f"{split}.txt", "candidates": 6, "shard_size": 2}
     config["simulate"] |= {"draws": 20, "budgets": {"unit": "candidates", "first": 2, "last": 4, "step": 1}}

@@ -6,6 +6,7 @@ Every builder returns a diffusers pipeline; `save(pipe, folder)` writes it as a 
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderTiny,
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -69,6 +70,14 @@ def _vae(**config) -> AutoencoderKL:
         sample_size=PIXELS,
         **config,
     )
+
+
+def taesd(**config) -> AutoencoderTiny:
+    """An AutoencoderTiny that fits the VAE of the pipelines below: one upsampling."""
+    torch.manual_seed(1)
+    blocks = {f"{part}_block_out_channels": (8, 8) for part in ("encoder", "decoder")}
+    blocks |= {f"num_{part}_blocks": (1, 1) for part in ("encoder", "decoder")}
+    return AutoencoderTiny(**blocks | config)
 
 
 def _unet(**config) -> UNet2DConditionModel:

@@ -167,7 +167,7 @@ def test_levels_table_shows_where_the_start_was_kept(folder):
     assert [row["step"] for row in table["rows"]] == sorted(LEVELS)
     assert table["kept_start"] == [4]
     text = text_of(folder / "report/levels.pickscore.html")
-    assert "At level 4" in text and "start kept" in text and "0.400 → 0.390" in text
+    assert "At step 4" in text and "start kept" in text and "0.400 → 0.390" in text
 
 
 def test_cost_table(folder):
@@ -183,8 +183,8 @@ def test_cost_table(folder):
 
 def test_gain_table_never_hides_a_fallback(folder, tmp_path):
     simulation = read(folder, "simulations/pickscore.json")
-    simulation["fallback_steps"] = [5]
-    assert gain_table(simulation, [])["fallback_steps"] == [5]
+    simulation["fallback_looks"] = [5]
+    assert gain_table(simulation, [])["fallback_looks"] == [5]
     (tmp_path / "s.json").write_text(json.dumps(simulation))
     out = tmp_path / "gain.html"
     run("report", "--part", "gain", "--simulation", str(tmp_path / "s.json"), "--out", str(out))
@@ -236,8 +236,10 @@ def test_verdict_claims_no_more_than_the_intervals_support(low, high, difference
     search = {
         "gain": {"ttsnap": {"value": (low + high) / 2, "low": low, "high": high}},
         "gain_difference": dict(zip(("low", "high"), difference, strict=True)),
-        "schedules": {"ttsnap": {"steps": steps}, "ttsp": {"steps": [9]}},
-        "fallback_steps": [9],
+        "schedules": {
+            method: {"steps": looks, "keep": [0.5] * len(looks)} for method, looks in (("ttsnap", steps), ("ttsp", [9]))
+        },
+        "fallback_looks": [9],
     }
     assert says in verdict(search)
 

@@ -93,7 +93,7 @@ def shard(folder, name="s.h5", steps=(0, 3)):
 def test_shard_file_round_trip_and_bytes(tmp_path):
     images = shard(tmp_path)
     read = read_shard(tmp_path / "s.h5")
-    assert (read.prompts, read.candidates, read.steps) == (PROMPTS, 3, [0, 3])
+    assert (read.prompts, read.candidates, read.looks) == (PROMPTS, 3, [0, 3])
     np.testing.assert_array_equal(read.images(3), images[:, :, 1])
     np.testing.assert_array_equal(read.images(0, prompt=1), images[1, :, 0])
     shard(tmp_path, "again.h5")

@@ -15,16 +15,7 @@ from ttsnap.samplers.flux import unpack
 SIZE = {"height": 32, "width": 48}
 CALL = {"steps": 2, "guidance": 2.0, **SIZE}
 PROMPT, SEEDS = "a red circle", [1, 2]
-WIDTHS, BLOCKS = (8, 8), (1, 1)  # one upsampling, as in the tiny VAE
 FAMILIES = {"sdxl": tiny.sdxl, "sd15": tiny.sd15, "flux": tiny.flux}
-
-
-def small(**config) -> AutoencoderTiny:
-    """An AutoencoderTiny that fits the tiny VAE."""
-    torch.manual_seed(1)
-    blocks = {f"{part}_block_out_channels": WIDTHS for part in ("encoder", "decoder")}
-    blocks |= {f"num_{part}_blocks": BLOCKS for part in ("encoder", "decoder")}
-    return AutoencoderTiny(**blocks | config)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -34,7 +25,7 @@ def model(request, tmp_path_factory):
 
 @pytest.fixture
 def decoder(tmp_path):
-    small().save_pretrained(tmp_path / "taesd")
+    tiny.taesd().save_pretrained(tmp_path / "taesd")
     return tmp_path / "taesd"
 
 
@@ -65,7 +56,7 @@ def test_a_look_is_the_tiny_decoders_image(model, decoder):
 
 
 def test_an_open_pipeline_takes_a_module_or_a_folder(decoder):
-    pipe, module = tiny.sdxl(), small().eval()
+    pipe, module = tiny.sdxl(), tiny.taesd().eval()
     latents = torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         by_module, by_folder = (wrap_pipeline(pipe, **CALL, look_decoder=given) for given in (module, decoder))
@@ -111,10 +102,10 @@ def test_refusals(decoder, tmp_path):
         ("scale", {"upsampling_scaling_factor": 4}, "4 pixels per latent, the model's VAE has 2"),
         ("grey", {"out_channels": 1}, "1 channels of images, the model's VAE has 3"),
     ):
-        small(**config).save_pretrained(tmp_path / name)
+        tiny.taesd(**config).save_pretrained(tmp_path / name)
         assert says in refused(folder, tmp_path / name)
         with pytest.raises(BadInput, match=says):
-            wrap_pipeline(tiny.sdxl(), **CALL, look_decoder=small(**config))
+            wrap_pipeline(tiny.sdxl(), **CALL, look_decoder=tiny.taesd(**config))
     with pytest.raises(BadInput, match="this is a AutoencoderKL"):
         wrap_pipeline(tiny.sdxl(), **CALL, look_decoder=tiny.sdxl().vae)
     change(decoder, lambda tensors: tensors["decoder.layers.0.weight"].fill_(float("nan")))

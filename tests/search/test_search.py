@@ -159,7 +159,7 @@ def test_a_budget_in_seconds_is_measured_and_converted(sampler):
         (SCHEDULE, float("nan"), "not a positive number"),
         (Schedule((2, 0), (0.5, 0.5)), 9, "ascending"),
         (Schedule((STEPS - 1,), (0.5,)), 9, "step 4 is outside 0..3"),
-        (Schedule((1,), ()), 9, "1 steps but 0 keep"),
+        (Schedule((1,), ()), 9, "1 looks but 0 keep"),
     ],
 )
 def test_bad_plans_are_refused(sampler, schedule, budget, says):

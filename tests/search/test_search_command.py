@@ -49,7 +49,7 @@ def test_command_writes_images_strips_and_traces(words, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*words, "--out", str(out), "--json", str(tmp_path / "s.json")]) == 0
     error = capsys.readouterr().err
-    assert "base reward at steps [2], which have no noise-aware" in error
+    assert "base reward at step 2: no noise-aware checkpoint" in error
     assert "search: 2 candidates of each of 5 prompts start, 1 finish: " in error
     summary = json.loads((out / "summary.json").read_text())
     assert summary == json.loads((tmp_path / "s.json").read_text())
@@ -94,7 +94,7 @@ def test_a_killed_run_resumes_with_the_same_bytes(words, tmp_path):
         (["--budget", "0.2"], "budget: 0.2 candidates per prompt is under the"),
         (["--looks", "2,1"], "steps [2, 1] must be in ascending order"),
         (["--looks", "1,9"], "step 9 is outside 0..3"),
-        (["--looks", "1,x"], "--looks: 'x' is not a whole number"),
+        (["--looks", "1,x"], "--looks/--keep: 'x' is neither a step nor a draft; there is none"),
         (["--kind", "pickscroe"], "'pickscroe' is unknown"),
         (["--checkpoint", "none.safetensors"], "none.safetensors: no such file"),
         (["--schedule", "none.json"], "none.json: no such file"),

@@ -53,7 +53,7 @@ def test_default_config_is_valid():
         ("rewards.pickscore.finetune.lr", -1, "rewards.pickscore.finetune.lr: "),
         ("prompts.test.candidates", 0, "prompts.test.candidates: "),
         ("simulate.schedule", {"steps": [5, 3], "keep": [0.5, 0.5]}, "simulate.schedule: steps [5, 3] must be in"),
-        ("simulate.schedule", {"steps": [3], "keep": [0.5, 0.5]}, "one fraction for each step"),
+        ("simulate.schedule", {"steps": [3], "keep": [0.5, 0.5]}, "one fraction for each look"),
         ("simulate.schedule", {"steps": [3], "keep": [1.5]}, "simulate.schedule.keep.0: "),
         ("simulate.schedule", {"steps": [19], "keep": [0.5]}, "simulate.schedule: step 19 is outside 0..18"),
         ("simulate.accounting", "half", "accounting: 'half' is not one of exact, published, whole"),

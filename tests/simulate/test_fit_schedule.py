@@ -1,21 +1,23 @@
 """Fitted schedules: better than guessed ones, never below best-of-N, reproducible."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ttsnap.cli import main
 from ttsnap.pruning.costs import Costs
-from ttsnap.pruning.schedule import Schedule
+from ttsnap.pruning.schedule import BEST_OF_N, Schedule
 from ttsnap.simulate.fit import Settings, fit_schedule, search
-from ttsnap.simulate.judge import ScheduleJudge
+from ttsnap.simulate.judge import ScheduleJudge, modelled_prompts
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import summarise
 from ttsnap.storage.files import read_json
 from ttsnap.storage.tensor import RewardTensor, write_tensor
 
 BUDGETS, COSTS = np.arange(20.0, 101, 10), Costs(1.0, 0.2, 8)
+WHOLE = replace(COSTS, accounting="whole")
 SMALL = Settings(evaluations=300, draws=8, final_draws=40, most_looks=3)
 
 
@@ -52,34 +54,6 @@ def test_search_finds_what_enumeration_finds():
     assert found >= max(map(judge, grid)) - 0.02
 
 
-def test_an_incumbent_stays_unless_another_schedule_clearly_gains_more():
-    tensors = example(), example(seed=1)
-    best = fit_schedule(*tensors, BUDGETS, COSTS, "ttsnap", 0, SMALL)["schedule"]
-    near = Schedule(tuple(best["steps"]), tuple(f + 0.001 for f in best["keep"]))
-    far = Schedule((0,), (0.9,))
-    given = BUDGETS, COSTS, "ttsnap", 0, SMALL
-    kept = fit_schedule(*tensors, *given, near)
-    assert kept["schedule"] == near.as_json() and "incumbent stays" in kept["notes"][0]
-    assert not kept["fallback"] and kept["gain"]["held_out"]["value"] > 0.1
-    left = fit_schedule(*tensors, *given, far)
-    assert left["schedule"] == best and not any("incumbent" in note for note in left["notes"])
-    unsuited = fit_schedule(*tensors, *given, Schedule((0,), (0.01,)))
-    assert unsuited["schedule"] == best
-
-
-def test_the_command_takes_an_incumbent(tmp_path, capsys):
-    tensor, json = str(tmp_path / "t.h5"), str(tmp_path / "ttsp.json")
-    write_tensor(tensor, example())
-    words = ["fit-schedule", tensor, "--budgets", "20:100:10", "--evaluations", "200"]
-    assert main([*words, "--method", "ttsp", "--json", json]) == 0
-    found = str(tmp_path / "ttsnap.json")
-    assert main([*words, "--incumbent", json, "--json", found]) == 0
-    assert read_json(found)["settings"]["incumbent"] == read_json(json)["schedule"]
-    (tmp_path / "bad.json").write_text('{"schedule": {"steps": [9], "keep": [0.5]}}')
-    assert main([*words, "--incumbent", str(tmp_path / "bad.json")]) == 2
-    assert "step 9 is outside 0..6" in capsys.readouterr().err
-
-
 def test_fit_gains_on_held_out_prompts_and_is_reproducible():
     tensors = example(), example(seed=1)
     results = [fit_schedule(*tensors, BUDGETS, COSTS, "ttsnap", 0, SMALL) for _ in range(2)]
@@ -97,7 +71,7 @@ def test_fit_gains_on_held_out_prompts_and_is_reproducible():
 def test_falls_back_to_best_of_n_where_pruning_does_not_pay():
     useless = example(noise=500.0)
     result = fit_schedule(useless, useless, BUDGETS, COSTS, "ttsnap", 0, SMALL)
-    assert result["fallback"] and result["schedule"] == {"steps": [], "keep": []}
+    assert result["fallback"] and result["schedule"] == BEST_OF_N.as_json()
     assert result["gain"]["held_out"]["value"] == 0 and "does not clearly pay" in result["notes"][0]
 
 
@@ -138,8 +112,79 @@ def test_only_steps_with_values_are_looked_at():
     tensor.noise_aware = None
     tensor.base[:, :, [0, 1, 2, 4, 6]] = np.nan
     judge = ScheduleJudge(tensor, BUDGETS, COSTS, "ttsnap", 4, np.random.default_rng(0))
-    assert judge.steps == [3, 5]
+    assert judge.looks == [3, 5]
     assert all(set(s.looks) <= {3, 5} for s in search(judge, SMALL, np.random.default_rng(0)))
+
+
+def test_modelled_prompts_are_like_those_they_are_drawn_from():
+    """They correlate with the final reward as much, and as differently over prompts, and have its distribution."""
+    tensor = example(prompts=80, candidates=60)
+    tensor.base[::2, :, 4] = tensor.base[::2, :, 0]  # step 4 tells much of every second prompt only
+    tensor.base[:, :, -1] = np.exp(0.5 * tensor.base[:, :, -1])
+    drawn = modelled_prompts(tensor.base, 80, np.random.default_rng(0))
+
+    def correlations(values: np.ndarray) -> np.ndarray:
+        order = values.argsort(1).argsort(1)
+        return np.array([np.corrcoef(prompt.T)[-1, :-1] for prompt in order])
+
+    given, found = correlations(tensor.base), correlations(drawn)
+    assert found.mean(0) == pytest.approx(given.mean(0), abs=0.04)
+    assert found.std(0) == pytest.approx(given.std(0), abs=0.05) and found[:, 4].std() > 2 * found[:, 6].std()
+    shape = [np.quantile(values[:, :, -1], (0.05, 0.5, 0.95, 0.995)) for values in (tensor.base, drawn)]
+    assert shape[1] == pytest.approx(shape[0], rel=0.12)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2), (1, 5, 3), (4, 1, 3), (3, 2, 8)])
+def test_modelled_prompts_of_the_smallest_tensors(shape):
+    values = np.random.default_rng(0).normal(size=shape)
+    assert np.isfinite(modelled_prompts(values, 7, np.random.default_rng(0))).all()
+    flat = modelled_prompts(np.full(shape, 2.5), 7, np.random.default_rng(0))
+    assert (flat[:, :, -1] == 2.5).all()
+
+
+def test_a_few_prompts_do_not_mislead():
+    """Fitted on 12 noisy prompts, schedules gain on others, no less than the best single look on the same prompts."""
+    world, budgets = example(prompts=300, candidates=48, noise=2.0, seed=5), np.arange(24.6, 66, 8.2)
+    others = ScheduleJudge(world.select(slice(100, 300)), budgets, WHOLE, "ttsnap", 8, np.random.default_rng(1))
+    fitted, single = [], []
+    for split in range(6):
+        few = world.select(slice(12 * split, 12 * split + 12))
+        found = fit_schedule(few, few, budgets, WHOLE, "ttsnap", split, SMALL)["schedule"]
+        judge = ScheduleJudge(few, budgets, WHOLE, "ttsnap", 8, np.random.default_rng(split))
+        looks = [Schedule((step,), (fraction / 10,)) for step in range(7) for fraction in range(1, 10)]
+        fitted.append(others.gains(Schedule.from_json(found)).mean())
+        single.append(others.gains(max(looks, key=judge)).mean())
+    assert min(fitted) > 0 and np.mean(fitted) > np.mean(single) - 0.02
+
+
+def with_draft(tau: float, cost: float, seed: int = 0) -> tuple[RewardTensor, Costs]:
+    """A tensor with a draft whose reward agrees with the final one as normal values of Kendall's `tau` do."""
+    tensor, rho = example(prompts=30, seed=seed), np.sin(np.pi / 2 * tau)
+    final = tensor.base[:, :, -1:]
+    draft = rho * final + (1 - rho**2) ** 0.5 * np.random.default_rng(seed + 9).normal(size=final.shape)
+    base, noise_aware = (np.concatenate([draft, v], axis=2) for v in (tensor.base, tensor.noise_aware))
+    return RewardTensor(base, noise_aware, drafts=["few"], attrs=tensor.attrs), replace(WHOLE, drafts={"few": cost})
+
+
+@pytest.mark.parametrize(("tau", "cost", "used"), [(0.5, 0.5, True), (0.5, 8.0, False), (0.0, 0.5, False)])
+def test_a_draft_is_used_where_it_pays(tau, cost, used):
+    tensor, costs = with_draft(tau, cost)
+    result = fit_schedule(tensor, with_draft(tau, cost, 1)[0], BUDGETS, costs, "ttsnap", 0, SMALL)
+    alone = fit_schedule(tensor, tensor, BUDGETS, costs, "ttsnap", 0, SMALL, without_drafts=True)
+    assert ("few" in Schedule.from_json(result["schedule"]).looks) == used
+    if used:
+        assert result["schedule"]["looks"][0] == "few" and "steps" not in result["schedule"]
+        assert result["gain"]["fit"]["value"] > alone["gain"]["fit"]["value"] + 0.05
+
+
+def test_without_drafts_nothing_changes():
+    tensor, costs = with_draft(0.5, 0.5)
+    plain = replace(tensor, base=tensor.base[:, :, 1:], noise_aware=tensor.noise_aware[:, :, 1:], drafts=[])
+    fits = [
+        fit_schedule(plain, plain, BUDGETS, WHOLE, "ttsnap", 0, SMALL),
+        fit_schedule(tensor, tensor, BUDGETS, costs, "ttsnap", 0, SMALL, without_drafts=True),
+    ]
+    assert [fit.pop("seconds") > 0 for fit in fits] == [True, True] and fits[0] == fits[1]
 
 
 def run(tmp_path, *options, tensor=None):

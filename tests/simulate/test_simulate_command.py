@@ -37,7 +37,7 @@ def test_simulate_command(tmp_path):
         assert all(len(curve[key]) == 6 for key in keys)
         for value, low, high in zip(curve["reward"], curve["low"], curve["high"], strict=True):
             assert low <= value <= high
-    assert result["fallback_steps"] == [] and result["notes"] == []
+    assert result["fallback_looks"] == [] and result["notes"] == []
     assert result["settings"]["denoise_cost"] == 1.0
     assert len((tmp_path / "r.csv").read_text().splitlines()) == 1 + 5 * 6
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
@@ -66,10 +66,10 @@ def test_a_schedule_of_each_method_from_a_file(tmp_path):
 
 def test_the_fallback_is_reported(tmp_path, capsys):
     status, result = run(tmp_path, example(10, 12), "--steps", "1,3")
-    assert status == 0 and result["fallback_steps"] == [3]
-    assert "base reward at steps [3]" in capsys.readouterr().err
+    assert status == 0 and result["fallback_looks"] == [3]
+    assert "base reward at step 3:" in capsys.readouterr().err
     status, result = run(tmp_path, RewardTensor(example().base, attrs=example().attrs))
-    assert status == 0 and result["fallback_steps"] == [0, 2]
+    assert status == 0 and result["fallback_looks"] == [0, 2]
 
 
 def test_budgets_too_small_and_beyond_the_pool_are_reported(tmp_path):
@@ -105,7 +105,7 @@ def test_a_step_with_nothing_to_read_names_those_that_have(tmp_path, capsys):
     tensor = example()
     tensor.base[:, :, :-1] = np.nan
     assert run(tmp_path, tensor, "--steps", "0,3")[0] == 2
-    assert "step 3: the tensor has no clip reward there; choose among steps [0, 1, 2]" in (capsys.readouterr().err)
+    assert "step 3: the tensor has no clip reward there; choose among steps 0, 1, 2" in (capsys.readouterr().err)
     status, result = run(tmp_path, tensor)
     assert status == 0 and result["methods"]["ttsp"]["reward"] == [None] * 6
 
@@ -160,9 +160,9 @@ def test_small_and_flat_tensors(tmp_path, tensor):
         (["--steps", "2,0"], "ascending"),
         (["--steps", "2,2"], "ascending"),
         (["--steps", "0,4"], "step 4 is outside 0..3"),
-        (["--steps", "-1,2"], "--steps"),
-        (["--steps", "a"], "--steps"),
-        (["--keep", "0.5"], "2 steps but 1 keep"),
+        (["--steps", "-1,2"], "--looks: '-1' is neither a step"),
+        (["--steps", "a"], "'a' is neither a step nor a draft"),
+        (["--keep", "0.5"], "2 looks but 1 keep"),
         (["--keep", "0.5,0"], "--keep: '0' is too small; give more than 0"),
         (["--keep", "0.5,1.1"], "--keep: '1.1' is too large; give 1 or less"),
         (["--keep", "0.5,nan"], "not finite"),

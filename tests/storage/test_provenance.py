@@ -88,7 +88,7 @@ def test_matching_scores_become_a_tensor(files, tmp_path):
     run("tensor", "--base", files["base"], "--noise-aware", files["aware"], "--accepted",
         files["checks"], "--out", tmp_path / "t.h5")  # fmt: skip
     tensor = read_tensor(tmp_path / "t.h5")
-    assert tensor.levels == [1] and tensor.base_steps == STEPS and len(tensor.image_digests) == 2
+    assert tensor.levels == [1] and tensor.read == STEPS and len(tensor.image_digests) == 2
     assert tensor.attrs["reward_made_from"]["kind"] == KIND
 
 

@@ -31,7 +31,7 @@ def test_round_trip(tmp_path):
     assert back.prompts == tensor.prompts
     assert tensor.attrs.items() <= back.attrs.items()
     assert back.levels == back.attrs["levels"] == [0, 1, 2]
-    assert back.base_steps == [0, 1, 2, 3, 4]
+    assert back.read == [0, 1, 2, 3, 4]
 
 
 def test_rebuilding_gives_the_same_bytes(tmp_path):

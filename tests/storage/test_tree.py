@@ -31,7 +31,7 @@ def test_import_inverts_export(tree, tmp_path):
     out, costs = tmp_path / "all.h5", ["--denoise-cost", "2", "--decode-cost", "1.5"]
     assert main(["import-images", str(tree), "--out", str(out), *costs]) == 0
     shard = read_shard(out)
-    assert (shard.prompts, shard.candidates, shard.steps) == (PROMPTS, 2, [4, 19])
+    assert (shard.prompts, shard.candidates, shard.looks) == (PROMPTS, 2, [4, 19])
     assert np.array_equal(shard.images(4), PIXELS[:, :, 0])
     assert np.array_equal(shard.images(19), PIXELS[:, :, 1])
     assert shard.attributes["steps"] == 20 and shard.attributes["decode_tflop"] == 1.5
@@ -56,7 +56,7 @@ def test_imported_images_become_a_reward_tensor(tree, tmp_path):
     assert main(["score", shard, "--out", scores, *reward, "--threads", "1"]) == 0
     assert main(["tensor", "--base", scores, "--out", out]) == 0
     tensor = read_tensor(out)
-    assert tensor.base.shape == (3, 2, 20) and tensor.base_steps == [4, 19]
+    assert tensor.base.shape == (3, 2, 20) and tensor.read == [4, 19]
     assert tensor.attrs["model"] == "imported" and "look_tflop" not in tensor.attrs
 
 
@@ -83,4 +83,4 @@ def test_a_bad_tree_is_refused_in_one_line(tree, tmp_path, capsys, says):
 def test_a_step_that_a_shard_lacks_is_named(tree, tmp_path, capsys):
     words = ["export-images", str(tmp_path / "a.h5"), "--out", str(tmp_path / "x"), "--steps", "5"]
     assert main(words) == 2
-    assert "holds no images of step 5, only of [4, 19]" in capsys.readouterr().err
+    assert "holds no images of step 5, only of steps 4, 19" in capsys.readouterr().err

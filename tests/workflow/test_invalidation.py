@@ -11,11 +11,12 @@ from pathlib import Path
 import h5py
 import planned_jobs
 import pytest
-from small_run import PROMPTS, ROOT, command, small_config, snakemake, write_inputs
+from small_run import DRAFT, PROMPTS, ROOT, command, small_config, snakemake, write_inputs
 
 REWARDS = ["aesthetic", "pickscore"]
 SEARCHES = [*REWARDS, "all"]
 METHODS = ["best_of_n", "ttsp", "ttsnap"]
+FITTED, EVERY = ["ttsp", "ttsnap", "ttsnap_steps"], ["5", "2", DRAFT]  # methods with schedules, levels
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def report(rewards=REWARDS, searches=SEARCHES, gallery=None) -> set[str]:
     return set().union(
         {"report_summary"},
         *(jobs(f"report_{part}", searches) for part in ("budget", "gain", "cost")),
-        *(jobs(f"report_{part}", rewards) for part in ("tau", "levels")),
+        *(jobs(f"report_{part}", rewards) for part in ("tau", "looks", "levels")),
         jobs("report_gallery", rewards if gallery is None else gallery),
         jobs("report_search", set(rewards) & {"pickscore"}),
     )
@@ -58,10 +59,11 @@ def search_jobs(methods=METHODS, shards=("0000",)) -> set[str]:
 
 def image_jobs(split: str, shards: list[str], rewards=REWARDS) -> set[str]:
     """The jobs that make and read the images of some shards, and the tensors they end in."""
-    made = jobs("shard", split, shards) | jobs("generate", split, shards)
+    made = jobs("shard", split, shards) | jobs("generate", split, shards) | jobs("draft", split, shards)
     if split == "train":
         return made | jobs("label", split, shards, rewards)
-    scored = [jobs(f"score_{kind}", split, shards, rewards) for kind in ("base", "noise_aware")]
+    kinds = ("base", "noise_aware", "base_drafts", "noise_aware_drafts")
+    scored = [jobs(f"score_{kind}", split, shards, rewards) for kind in kinds]
     return made.union(*scored, jobs("check", split, shards), jobs("tensor", split, rewards))
 
 
@@ -74,13 +76,14 @@ def after_test_images(shards: list[str]) -> set[str]:
 
 def after_levels(reward: str, levels: list[str]) -> set[str]:
     """What follows from other weights at some levels of a reward."""
-    shards = ["0000", "0001"]
+    shards, of_drafts = ["0000", "0001"], [DRAFT] if DRAFT in levels else []
+    rules = (["score_noise_aware"] if set(levels) - {DRAFT} else []) + ["score_noise_aware_drafts"] * len(of_drafts)
     return set().union(
         jobs("finetune", reward, levels),
-        jobs("score_noise_aware", ["validation", "test"], shards, reward),
+        *(jobs(rule, ["validation", "test"], shards, reward) for rule in rules),
         jobs("tensor", ["validation", "test"], reward),
         jobs("align", "test", reward),
-        jobs("fit_schedule", reward, ["ttsp", "ttsnap"]),
+        jobs("fit_schedule", reward, FITTED),
         jobs("simulate", [reward, "all"]),
         search_jobs(["ttsp", "ttsnap"]) if reward == "pickscore" else set(),
     )
@@ -112,10 +115,19 @@ def after_reward(reward: str) -> set[str]:
     return set().union(
         jobs("label", "train", TWO, reward),
         jobs("score_base", ["validation", "test"], TWO, reward),
-        after_levels(reward, ["5", "2"]),
+        jobs("score_base_drafts", ["validation", "test"], TWO, reward),
+        after_levels(reward, EVERY),
     )
 
 
+def after_drafts(levels: list[str], fitted: list[str]) -> set[str]:
+    """What follows from other drafts, some of which are levels: never images, scores or levels of the steps."""
+    after = set().union(*(after_levels(reward, levels) for reward in REWARDS))
+    fits = jobs("fit_schedule", REWARDS, FITTED) - jobs("fit_schedule", REWARDS, fitted)
+    return (after | BASE_OF_DRAFTS) - fits
+
+
+BASE_OF_DRAFTS = jobs("score_base_drafts", ["validation", "test"], TWO, REWARDS)
 # change: (what is done to the config and the prompts, the jobs it costs)
 CONFIGS = {
     "a simulation setting": (
@@ -128,10 +140,7 @@ CONFIGS = {
     ),
     "one training prompt's text": (
         lambda config, prompts: prompts["train"].__setitem__(1, "a red triangle"),
-        image_jobs("train", ["0000"])
-        | after_levels("pickscore", ["5", "2"])
-        | after_levels("aesthetic", ["5", "2"])
-        | report(),
+        image_jobs("train", ["0000"]) | after_levels("pickscore", EVERY) | after_levels("aesthetic", EVERY) | report(),
     ),
     "ten prompts added at the end": (
         lambda config, prompts: prompts["test"].extend(TEN),
@@ -142,8 +151,8 @@ CONFIGS = {
         lambda config, prompts: config["model"].update(dtype="float32"),
         {job for split in PROMPTS for job in image_jobs(split, TWO) if not job.startswith("shard ")}
         | after_test_images([])
-        | after_levels("pickscore", ["5", "2"])
-        | after_levels("aesthetic", ["5", "2"])
+        | after_levels("pickscore", EVERY)
+        | after_levels("aesthetic", EVERY)
         | search_jobs()
         | report(),
     ),
@@ -162,6 +171,26 @@ CONFIGS = {
         after_test_images(["0000", "0001", "0002", "0003"]) | search_jobs(shards=["0000", "0001"]) | report(),
     ),
     "a limit of the cluster": (lambda config, prompts: config.update(limits={"mem_mb": 4000}), set()),
+    "a draft added": (
+        lambda config, prompts: config["drafts"].update(onestep={"steps": 1, "model": "embedded:shapes-onestep"}),
+        jobs("draft", ["validation", "test"], TWO) | after_drafts([DRAFT], FITTED) | report(),
+    ),
+    "a draft that is no level any more": (
+        lambda config, prompts: config["levels"].remove(DRAFT),
+        after_drafts([], FITTED) - BASE_OF_DRAFTS | report(),
+    ),
+    "no draft any more": (
+        lambda config, prompts: config.update(drafts={}, levels=[5, 2]),
+        after_drafts([], ["ttsp", "ttsnap"]) - BASE_OF_DRAFTS | report(),
+    ),
+    "a draft's steps": (
+        lambda config, prompts: config["drafts"][DRAFT].update(steps=3),
+        jobs("draft", list(PROMPTS), TWO) | after_drafts([DRAFT], FITTED) | report(),
+    ),
+    "a draft's learning rate": (
+        lambda config, prompts: finetuning(config, lr_at={DRAFT: 1e-5}),
+        after_levels("pickscore", [DRAFT]) | report(*PICKSCORE),
+    ),
     "the report's gallery": (
         lambda config, prompts: config["report"].update(gallery_candidates=3),
         jobs("report_gallery", REWARDS),
@@ -196,23 +225,24 @@ def test_a_resource_costs_nothing(copied, checkout):
         rules.write_text(text)
 
 
-ALL_LEVELS = after_levels("pickscore", ["5", "2"]) | after_levels("aesthetic", ["5", "2"])
+ALL_LEVELS = after_levels("pickscore", EVERY) | after_levels("aesthetic", EVERY)
 
 # file: the jobs that an edit of it costs
 CODE = {
     "report/figures.py": report(),
     "finetune/train.py": ALL_LEVELS | report(),
-    "simulate/montecarlo.py": jobs("fit_schedule", REWARDS, ["ttsp", "ttsnap"])
+    "simulate/montecarlo.py": jobs("fit_schedule", REWARDS, FITTED)
     | jobs("simulate", SEARCHES)
     | search_jobs(["ttsp", "ttsnap"])
     | report() - jobs("report_levels", REWARDS),
     "settings/finetune.py": ALL_LEVELS | report(),
     "finetune/alignment.py": jobs("align", "test", REWARDS)
     | jobs("report_tau", REWARDS)
+    | jobs("report_looks", REWARDS)
     | jobs("report_levels", REWARDS)
     | {"report_summary"},
     "pruning/costs.py": jobs("align", "test", REWARDS)
-    | jobs("fit_schedule", REWARDS, ["ttsp", "ttsnap"])
+    | jobs("fit_schedule", REWARDS, FITTED)
     | jobs("simulate", SEARCHES)
     | search_jobs()
     | report(),

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from drafting import save_lora
 from tiny import save, sdxl
 
 from ttsnap.cli import main
@@ -63,3 +64,41 @@ def test_broken_images_are_made_again(generate, tmp_path):
     kept.write_bytes(whole[:1000])
     made, again = generate(OLD)
     assert made == OLD and again == whole
+
+
+FEW = ("--draft", "{name: few, steps: 2}")
+
+
+def test_drafts_of_finished_prompts_are_taken_over(generate, tmp_path):
+    assert generate(OLD, *FEW)[0] == OLD
+    (tmp_path / "out.h5").unlink()
+    made, taken_over = generate(NEW, *FEW)
+    assert made == NEW[2:]
+    made, fresh = generate(NEW, *FEW, state="elsewhere/0000")
+    assert made == NEW and taken_over == fresh
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("--draft", "{name: few, steps: 1}"),
+        ("--draft", "{name: other, steps: 2}"),
+        ("--draft", "{name: few, steps: 2, guidance: 1.5}"),
+        (*FEW, "--draft", "{name: second, steps: 1}"),
+        (*FEW, "--guidance", 2),
+        (),
+    ],
+)
+def test_drafts_made_otherwise_are_not_taken_over(generate, change):
+    generate(OLD, *FEW)
+    made = generate(OLD, *change)[0]
+    assert list(dict.fromkeys(made)) == OLD
+
+
+def test_drafts_of_a_lora_whose_file_changed_are_made_again(generate, tmp_path):
+    file = save_lora("sdxl", tmp_path / "lora")
+    lora = ("--draft", f"{{name: few, steps: 2, lora: {file}}}")
+    assert generate(OLD, *lora)[0] == OLD
+    assert generate(OLD, *lora)[0] == []
+    save_lora("sdxl", tmp_path / "lora", seed=6)  # the same name, other weights
+    assert generate(OLD, *lora)[0] == OLD

@@ -43,8 +43,8 @@ def test_a_shard_is_known_by_its_prompts(plan):
 
 def test_training_keeps_the_steps_that_it_learns_from(plan):
     made = plan()
-    assert made.kept_steps(Wildcards(split="train")) == "2,5,7"
-    assert made.kept_steps(Wildcards(split="test")) == "0,1,2,3,4,5,6,7"
+    assert made.kept_steps(Wildcards(split="train")) == "--keep-steps 2,5,7"
+    assert made.kept_steps(Wildcards(split="test")) == "--keep-steps 0,1,2,3,4,5,6,7"
 
 
 def test_the_words_of_the_model_say_what_the_config_says(plan, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from small_run import (
+    DRAFT,
     LEVELS,
     PROMPTS,
     ROOT,
@@ -30,7 +31,9 @@ from ttsnap.storage.tensor import read_tensor
 def test_reward_tensor_opens_in_xarray(finished):
     xarray = pytest.importorskip("xarray")
     with xarray.open_dataset(finished / "results/tensors/test.pickscore.h5", engine="h5netcdf") as data:
-        assert dict(data.sizes) == {"prompt": 4, "candidate": 6, "step": STEPS}
+        assert dict(data.sizes) == {"prompt": 4, "candidate": 6, "step": STEPS, "draft": 1}
+        assert list(data["draft"].values) == [DRAFT] and json.loads(data.attrs["drafts"])[DRAFT]["tflop"] > 0
+        assert np.isfinite(data["draft_base"].values).all() and np.isfinite(data["draft_noise_aware"].values).all()
         assert np.isfinite(data["base"].values).all()
         levels = np.isfinite(data["noise_aware"].values).all((0, 1))
         assert [int(s) for s in np.flatnonzero(levels)] == sorted(LEVELS)
@@ -56,8 +59,9 @@ def test_rewards_in_the_tensor_are_those_of_the_images(finished):
         load_level(reward, finished / f"results/levels/pickscore/{step}.safetensors")
         level = reward(images, [PROMPTS["test"][2]] * len(images)).numpy()
     spread = tensor.base[2].std()  # bfloat16 rounding is small beside the differences that count
-    np.testing.assert_allclose(tensor.base[2, :, step], base, atol=0.1 * spread)
-    np.testing.assert_allclose(tensor.noise_aware[2, :, step], level, atol=0.1 * spread)
+    [place] = tensor.places([step])
+    np.testing.assert_allclose(tensor.base[2, :, place], base, atol=0.1 * spread)
+    np.testing.assert_allclose(tensor.noise_aware[2, :, place], level, atol=0.1 * spread)
 
 
 def test_best_of_n_in_the_simulation_is_the_exact_mean(finished):
@@ -99,11 +103,12 @@ CHANGES = {
     "one reward's learning rate": (
         lambda config, prompts: config["rewards"]["pickscore"]["finetune"].update(lr=1e-4),
         {
-            "finetune": 2,
+            "finetune": 3,
             "score_noise_aware": 4,
+            "score_noise_aware_drafts": 4,
             "tensor": 2,
             "align": 1,
-            "fit_schedule": 2,
+            "fit_schedule": 3,
             "simulate": 2,
             "search": 2,
             "compare_search": 1,
@@ -111,7 +116,8 @@ CHANGES = {
     ),
     "prompts added at the end": (
         lambda config, prompts: prompts["test"].append("a red triangle"),
-        {"shard": 1, "generate": 1, "score_base": 2, "score_noise_aware": 2, "check": 1}
+        {"shard": 1, "generate": 1, "draft": 1, "score_base": 2, "score_noise_aware": 2, "check": 1}
+        | {"score_base_drafts": 2, "score_noise_aware_drafts": 2}
         | {"tensor": 2, "align": 2, "simulate": 3, "compare_search": 1},
     ),
     "a comment": (lambda config, prompts: config.update(seed=0), {}),

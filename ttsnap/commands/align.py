@@ -1,4 +1,4 @@
-"""`ttsnap align`: how well each step's reward, base and noise-aware, ranks the final images."""
+"""`ttsnap align`: how well the reward of each look, base and noise-aware, ranks the final images."""
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -19,12 +19,13 @@ class AlignOptions(Command):
 
 
 def run(options: AlignOptions) -> dict:
-    """Compare the rewards of each step with the final ones; print and return the figures."""
+    """Compare the rewards of each look with the final ones; print and return the figures."""
     tensor = read_tensor(options.tensor)
     result = align(tensor.select(prompt_range(options.prompts, len(tensor.prompts))), options.seed)
-    print("step   τ base   τ noise-aware   difference (95 % interval)")
-    for row in result["steps"]:
-        line = f"{row['step']:4}  {_number(row['base'])}"
+    width = max(4, *(len(row["draft"]) for row in result["drafts"]), 0)
+    print(f"{'look' if result['drafts'] else 'step':{width}}   τ base   τ noise-aware   difference (95 % interval)")
+    for row in [*result["drafts"], *result["steps"]]:
+        line = f"{row.get('draft', row.get('step')):>{width}}  {_number(row['base'])}"
         if row["noise_aware"]:
             difference = row["tau_difference"]
             line += f"        {_number(row['noise_aware'])}"

@@ -22,4 +22,4 @@ def run(options: CheckOptions) -> dict:
     """Judge the shard; return the acceptance of each step."""
     scores = check_shard(read_shard(options.images), options.checker)
     write_scores(options.out, scores)
-    return {"steps": scores.steps, "accepted": scores.values.mean((0, 1)).tolist()}
+    return {"steps": scores.looks, "accepted": scores.values.mean((0, 1)).tolist()}

@@ -13,7 +13,12 @@ from ttsnap.settings.model import Family, Model
 from ttsnap.settings.presets import PRESETS
 from ttsnap.settings.section import Side
 
-LABELS = {"denoise": "denoiser evaluation", "decode": "decode of one image", "reward": "reward"}
+LABELS = {
+    "denoise": "denoiser evaluation",
+    "decode": "decode of one image",
+    "look_decode": "decode of one look",
+    "reward": "reward",
+}
 
 
 class CostOptions(Command):
@@ -31,11 +36,12 @@ class CostOptions(Command):
         description="above 1, both halves of CFG are counted (not for FLUX); default: the preset's, or "
         f"{Model.model_fields['guidance'].default}",
     )
+    look_decoder: Readable | None = Field(None, description="AutoencoderTiny (TAESD), to count a look's decode too")
     reward: Readable | None = Field(None, description="CLIP folder, to count this reward too")
 
 
 def run(options: CostOptions) -> dict:
-    """Print the table; return TFLOP per candidate: denoise, decode and, with --reward, reward."""
+    """Print the table; return TFLOP per candidate: denoise, decode and what else was asked for."""
     model, reward = options.model, options.reward
     if model not in PRESETS and not os.path.isdir(path := resolve(model)):
         hint = f"; {how}" if (how := how_to_get(path)) else did_you_mean(model, PRESETS)
@@ -43,9 +49,11 @@ def run(options: CostOptions) -> dict:
     if reward and not os.path.isdir(resolve(reward)):
         raise BadInput(f"--reward: {reward}: no such folder")
     from ttsnap.samplers.architectures import model_cost  # slow: imports diffusers
-    from ttsnap.samplers.cost import clip_tflop
+    from ttsnap.samplers.cost import clip_tflop, look_decode_tflop
 
     cost = model_cost(model, **options.model_dump(include={"family", "height", "width", "guidance"}))
+    if options.look_decoder:
+        cost["look_decode"] = look_decode_tflop(resolve(options.look_decoder), cost["height"], cost["width"])
     if reward:
         cost["reward"] = clip_tflop(resolve(reward))
     print(f"{cost['family']}, {cost['height']}×{cost['width']} pixels, one candidate")

@@ -7,15 +7,16 @@ from pydantic import Field
 from ttsnap.commands.device_options import OnDevice, pick_device
 from ttsnap.commands.options import Command, InFile, InFiles, OutFile, Writable
 from ttsnap.commands.reward_options import ForReward, check_reward, open_reward
+from ttsnap.settings.drafts import LookAt
 from ttsnap.settings.finetune import FinetuneLevel
-from ttsnap.settings.section import Count, Seed
+from ttsnap.settings.section import Seed
 from ttsnap.storage.labelled import check_held_out, read_labelled
 
 
 class FinetuneOptions(Command, FinetuneLevel, ForReward, OnDevice):
     """The level, the weights to start from, the images, and how to train."""
 
-    level: Count = Field(description="step whose Tweedie images to learn")
+    level: LookAt = Field(description="step whose Tweedie images to learn, or the name of a draft")
     start: InFile | None = Field(None, description="checkpoint of the level before; default: the base weights")
     train_images: InFiles = Field(min_length=1, description="image shards (HDF5) to train on")
     train_labels: InFiles = Field(min_length=1, description="their label files")

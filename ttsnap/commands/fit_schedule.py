@@ -9,10 +9,9 @@ from ttsnap.commands.console import print_notes
 from ttsnap.commands.options import Command, InFile
 from ttsnap.commands.simulate_options import Costed, PromptRange, costs_and_budgets, prompt_range
 from ttsnap.errors import BadInput
-from ttsnap.pruning.schedule import BEST_OF_N
+from ttsnap.pruning.schedule import Schedule
 from ttsnap.simulate.fit import Settings, fit_prompts
 from ttsnap.simulate.judge import LOOK_READERS
-from ttsnap.storage.schedules import read_schedule
 from ttsnap.storage.tensor import read_tensor
 
 
@@ -27,9 +26,7 @@ class FitScheduleOptions(Command, Costed):
     test_prompts: PromptRange | None = Field(None, description="report on these; default: the second half")
     evaluations: int = Field(Settings.evaluations, gt=0, le=1_000_000, description="schedules to try")
     most_looks: int = Field(Settings.most_looks, gt=0, le=1000, description="largest number of looks in a schedule")
-    incumbent: InFile | None = Field(
-        None, description="JSON of an earlier fit-schedule; its schedule stays unless another clearly gains more"
-    )
+    drafts: bool = Field(True, description="look at drafts too; --no-drafts fits among the steps alone")
     per_budget: bool = Field(False, description="also fit a schedule for each budget alone")
 
 
@@ -45,8 +42,7 @@ def run(options: FitScheduleOptions) -> dict:
     result = fit_prompts(
         tensor, fit, test, budgets, costs, options.method, options.seed,
         Settings(evaluations=options.evaluations, most_looks=options.most_looks),
-        incumbent=read_schedule(options.incumbent, costs.num_steps) if options.incumbent else BEST_OF_N,
-        per_budget=options.per_budget,
+        without_drafts=not options.drafts, per_budget=options.per_budget,
     )  # fmt: skip
     _print(result, "")
     for row in result.get("per_budget", []):
@@ -56,11 +52,11 @@ def run(options: FitScheduleOptions) -> dict:
 
 
 def _print(result: dict, begin: str) -> None:
-    schedule, gain = result["schedule"], result["gain"]["held_out"]
+    schedule, gain = Schedule.from_json(result["schedule"]), result["gain"]["held_out"]
     if result["fallback"]:
         print(f"{begin}best-of-N")
         return
-    print(f"{begin}steps {schedule['steps']} keep {schedule['keep']}")
+    print(f"{begin}looks {list(schedule.looks)} keep {list(schedule.keep)}")
     if gain["value"] is None:
         return
     form = "{:+.4g}" if "unit" in gain else "{:+.1%}"

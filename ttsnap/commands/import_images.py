@@ -40,6 +40,6 @@ def run(options: ImportImagesOptions) -> dict:
         "out": options.out,
         "prompts": len(shard.prompts),
         "candidates": shard.candidates,
-        "kept_steps": shard.steps,
+        "kept_steps": shard.looks,
         **shard.attributes,
     }

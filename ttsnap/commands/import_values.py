@@ -49,7 +49,7 @@ def run(options: ImportValuesOptions) -> dict:
         "prompts": prompts,
         "candidates": candidates,
         "steps": steps,
-        "base_steps": tensor.base_steps,
+        "base_steps": tensor.read,
         "levels": tensor.levels,
         **tensor.attrs,
     }

@@ -25,15 +25,20 @@ class ForSampling(Model):
         return {"preset": name, **{key: value for key, value in values.items() if key != "model"}}
 
 
-def open_model(options: ForSampling, device: str):
-    """The sampler that the options name, on `device`."""
-    from ttsnap.models import resolve
-    from ttsnap.samplers import load_sampler
-
+def sampling_of(options: ForSampling, device: str) -> dict:
+    """The arguments of `load_sampler` that the options give."""
     dtype = options.dtype
     if dtype == "auto":
         dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
     keys = ("family", "steps", "guidance", "solver", "karras", "height", "width")
     keys += ("offload", "compile", "slicing", "negtome")
-    settings = {key: getattr(options, key) for key in keys}
-    return load_sampler(resolve(options.path), device=device, dtype=dtype, **settings)
+    return {"device": device, "dtype": dtype, **{key: getattr(options, key) for key in keys}}
+
+
+def open_model(options: ForSampling, device: str, look_decoder: str | None = None):
+    """The sampler that the options name, on `device`; look_decoder: of its looks."""
+    from ttsnap.models import resolve
+    from ttsnap.samplers import load_sampler
+
+    decoder = resolve(look_decoder) if look_decoder else None
+    return load_sampler(resolve(options.path), look_decoder=decoder, **sampling_of(options, device))

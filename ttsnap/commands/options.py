@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import CliVariadicArg
 
 from ttsnap.errors import BadInput
 from ttsnap.settings.command_line import option_name
-from ttsnap.settings.section import Section, Side
+from ttsnap.settings.drafts import LookAt
+from ttsnap.settings.files import EachKeyOnce
+from ttsnap.settings.section import Section, Side, first_fault
+from ttsnap.storage.files import one_line
 
 MOST_BYTES = 200  # of a file's name: temporary files beside it have longer ones
 READ, WRITTEN, FOLDER = "read", "written", "folder"  # how a command uses the path of an option
@@ -102,6 +106,7 @@ def split_list(value: object) -> object:
     return value
 
 
+LookList = Annotated[list[LookAt], BeforeValidator(split_list)]
 Steps = Annotated[list[Annotated[int, Field(ge=0, le=1000)]], BeforeValidator(split_list)]
 Numbers = Annotated[list[float], BeforeValidator(split_list)]
 Tflop = Annotated[float, Field(ge=0)]
@@ -119,6 +124,25 @@ def _pairs(value: object) -> object:
 
 
 Pairs = Annotated[dict[str, str], BeforeValidator(_pairs), READ]
+
+
+def from_yaml(section: type[Section], form: str) -> BeforeValidator:
+    """Reads an option's value as YAML with the keys of `section`; errors name the key at fault."""
+
+    def read(text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        try:
+            return section.model_validate(yaml.load(text, Loader=EachKeyOnce))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{text[:60]}: not YAML ({one_line(error)})") from None
+        except ValidationError as error:
+            place, message = first_fault(error, section)
+            if place:
+                raise ValueError(f"{'.'.join(place)}: {message}") from None
+            raise ValueError(f"{text[:60]}: give {form}") from None
+
+    return BeforeValidator(read)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,12 @@
 
 from typing import Annotated
 
-import yaml
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field
 
-from ttsnap.commands.options import READ, InFile, Pairs
+from ttsnap.commands.options import READ, InFile, Pairs, from_yaml
 from ttsnap.errors import BadInput
 from ttsnap.rewards.registry import check_options
-from ttsnap.settings.files import EachKeyOnce
-from ttsnap.settings.section import Section, first_fault
-from ttsnap.storage.files import one_line
+from ttsnap.settings.section import Section
 
 
 class NamedReward(Section):
@@ -38,26 +35,11 @@ class RewardOfLevels(NamedReward):
     checkpoints: list[InFile] = []
 
 
-def _from_yaml(text: object) -> object:
-    """The reward that a line of YAML describes; errors name the key at fault."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return RewardOfLevels.model_validate(yaml.load(text, Loader=EachKeyOnce))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{text[:60]}: not YAML ({one_line(error)})") from None
-    except ValidationError as error:
-        place, message = first_fault(error, RewardOfLevels)
-        if place:
-            raise ValueError(f"{'.'.join(place)}: {message}") from None
-        raise ValueError(f"{text[:60]}: give {{kind: …, options: {{…}}}}") from None
-
-
 class ForRewards(ForReward):
     """The rewards of a search, with their level checkpoints."""
 
     checkpoint: list[InFile] = Field([], description="level checkpoint of the reward; repeatable")
-    reward: list[Annotated[RewardOfLevels, BeforeValidator(_from_yaml)]] = Field(
+    reward: list[Annotated[RewardOfLevels, from_yaml(RewardOfLevels, "{kind: …, options: {…}}")]] = Field(
         [],
         description="a further reward, as YAML with kind, name, options and checkpoints, e.g. "
         '"{kind: clip, options: {path: embedded:shapes-clip}}"; repeatable; several are combined by their rank sum',

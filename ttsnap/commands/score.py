@@ -38,4 +38,4 @@ def run(options: ScoreOptions) -> dict:
     reward = open_reward(options, device)
     scores = score_shard(reward, shard, levels=levels, name=options.called, batch_size=options.batch_size)
     write_scores(options.out, scores)
-    return {"steps": scores.steps, "mean": scores.values.mean((0, 1)).tolist()}
+    return {"steps": scores.looks, "mean": scores.values.mean((0, 1)).tolist()}

@@ -7,11 +7,11 @@ from pydantic_settings import CliPositionalArg
 
 from ttsnap.commands.console import print_notes
 from ttsnap.commands.device_options import OnDevice, pick_device
-from ttsnap.commands.model_options import ForSampling, open_model
-from ttsnap.commands.options import Filled, InFile, Numbers, OutFolder, Replace, Steps, refuse_beside
+from ttsnap.commands.draft_options import ForLooks, check_looks, open_with_drafts
+from ttsnap.commands.options import Filled, InFile, LookList, Numbers, OutFolder, Replace, refuse_beside
 from ttsnap.commands.reward_options import ForRewards, check_rewards
 from ttsnap.errors import BadInput
-from ttsnap.models import check_model, weights_digest
+from ttsnap.models import weights_digest
 from ttsnap.pruning.budget import SearchUnit
 from ttsnap.pruning.schedule import BEST_OF_N, PUBLISHED, REAL_METHODS, Schedule
 from ttsnap.pruning.seeds import MOST_CANDIDATES
@@ -22,7 +22,7 @@ from ttsnap.storage.prompts import read_prompts
 from ttsnap.storage.schedules import read_schedule
 
 
-class SearchOptions(Replace, ForSampling, ForRewards, OnDevice):
+class SearchOptions(Replace, ForLooks, ForRewards, OnDevice):
     """The prompts, how to prune, and the budget."""
 
     fills: ClassVar = Filled(("traces",), ("prompts", "limit", "batch_size"))
@@ -35,7 +35,9 @@ class SearchOptions(Replace, ForSampling, ForRewards, OnDevice):
     method: Literal[REAL_METHODS] = Field(
         "ttsnap", description="best_of_n drops none, ttsp drops by the base reward, ttsnap by the noise-aware one"
     )
-    looks: Steps = Field(list(PUBLISHED.looks), description="steps to look at")
+    looks: LookList = Field(
+        list(PUBLISHED.looks), description="what to look at: names of drafts, then steps, e.g. few,9"
+    )
     keep: Numbers = Field(list(PUBLISHED.keep), description="fraction to keep at each look")
     schedule: InFile | None = Field(None, description="JSON of fit-schedule, instead of --looks and --keep")
     budget: Annotated[float, Field(gt=0)] = Field(description="budget per prompt")
@@ -54,14 +56,14 @@ def run(options: SearchOptions) -> dict:
     schedule = _check(options)
     from ttsnap.search.run import SearchReward, SearchTask, search_into
 
-    sampler = open_model(options, pick_device(options))
+    sampler, drafters = open_with_drafts(options, pick_device(options), schedule.drafts)
     task = SearchTask(
         [SearchReward(r.called, r.kind, r.options, r.checkpoints) for r in options.rewards],
         schedule, options.budget, options.budget_unit, options.method,
         options.first_candidate, options.seed, options.checker,
     )  # fmt: skip
     summary, times = search_into(
-        options.out, sampler, prompts, task, weights=weights_digest(options.path),
+        options.out, sampler, prompts, task, weights=weights_digest(options.path), drafters=drafters,
         batch_size=options.batch_size or 0, replace=options.replace,
     )  # fmt: skip
     _print(summary, times["mean"]["total"], options.out)
@@ -70,10 +72,10 @@ def run(options: SearchOptions) -> dict:
 
 def _check(options: SearchOptions) -> Schedule:
     """Check the options before anything slow is imported; return the schedule."""
-    check_model(options.path, "--model")
+    check_looks(options)
     if options.negtome:
         raise BadInput("--negtome: a search drops candidates that others of their group depend on; give --negtome off")
-    schedule = _schedule(options).check(options.steps, options.schedule or "--looks/--keep")
+    schedule = _schedule(options).check(options.steps, options.schedule or "--looks/--keep", options.drafts)
     if options.budget_unit == "candidates" and options.budget > MOST_CANDIDATES:
         raise BadInput(f"--budget: {options.budget:g} candidates per prompt; give {MOST_CANDIDATES} or fewer")
     check_rewards(options)
@@ -91,7 +93,7 @@ def _schedule(options: SearchOptions) -> Schedule:
         return BEST_OF_N
     if options.schedule:
         refuse_beside(options, "beside --schedule", "looks", "keep")
-        return read_schedule(options.schedule, options.steps)
+        return read_schedule(options.schedule, options.steps, options.drafts)
     return Schedule(tuple(options.looks), tuple(options.keep))
 
 

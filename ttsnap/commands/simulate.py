@@ -22,8 +22,11 @@ class SimulateOptions(Command, ScheduleSettings, Costed):
     tensor: CliPositionalArg[list[InFile]] = Field(
         min_length=1, description="reward tensor; several are combined by their rank sum"
     )
-    schedule: InFile | None = Field(None, description="JSON of fit-schedule, instead of --steps and --keep")
+    schedule: InFile | None = Field(None, description="JSON of fit-schedule, instead of --looks and --keep")
     ttsp_schedule: InFile | None = Field(None, description="JSON of fit-schedule, for TTSp alone")
+    steps_schedule: InFile | None = Field(
+        None, description="JSON of fit-schedule --no-drafts: also simulate TTSnap with it, as ttsnap_steps"
+    )
     draws: int = Field(50, gt=0, le=MOST_DRAWS, description="draws of candidates per prompt")
     prompts: PromptRange | None = Field(None, description="only the prompts A:B, B excluded")
     method: list[str] = Field(
@@ -32,7 +35,7 @@ class SimulateOptions(Command, ScheduleSettings, Costed):
     csv: OutFile | None = Field(None, description="write the curves as CSV to this file")
     figure: OutFile | None = Field(None, description="draw reward against budget as PNG to this file")
 
-    @field_validator("steps", "keep", mode="before")
+    @field_validator("looks", "keep", mode="before")
     @classmethod
     def _typed(cls, value):
         return split_list(value)
@@ -43,12 +46,17 @@ def run(options: SimulateOptions) -> dict:
     tensors = [read_tensor(path) for path in options.tensor]
     prompts = prompt_range(options.prompts, len(tensors[0].prompts))
     costs, budgets = costs_and_budgets(options, tensors)
-    schedule, schedules = _schedule(options, costs.num_steps), {}
+    drafts = tensors[0].drafts
+    schedule, schedules = _schedule(options, costs.num_steps, drafts), {}
     if options.ttsp_schedule:
-        schedules["ttsp"] = read_schedule(options.ttsp_schedule, costs.num_steps)
+        schedules["ttsp"] = read_schedule(options.ttsp_schedule, costs.num_steps, drafts)
+    methods = {**METHODS, **dict(map(load_method, options.method))}
+    if options.steps_schedule:
+        schedules["ttsnap_steps"] = read_schedule(options.steps_schedule, costs.num_steps)
+        methods["ttsnap_steps"] = METHODS["ttsnap"]
     result = simulate_prompts(
         tensors, prompts, budgets, costs, schedule,
-        schedules=schedules, methods={**METHODS, **dict(map(load_method, options.method))},
+        schedules=schedules, methods=methods,
         draws=options.draws, seed=options.seed,
     )  # fmt: skip
     if options.csv:
@@ -61,11 +69,11 @@ def run(options: SimulateOptions) -> dict:
     return result
 
 
-def _schedule(options: SimulateOptions, num_steps: int) -> Schedule:
+def _schedule(options: SimulateOptions, num_steps: int, drafts: list[str]) -> Schedule:
     if options.schedule:
-        refuse_beside(options, "beside --schedule", "steps", "keep")
-        return read_schedule(options.schedule, num_steps)
-    return options.fixed(num_steps, "--steps/--keep")
+        refuse_beside(options, "beside --schedule", "looks", "keep")
+        return read_schedule(options.schedule, num_steps, drafts)
+    return options.fixed(num_steps, "--looks/--keep", drafts)
 
 
 def _print(result: dict) -> None:

@@ -10,7 +10,7 @@ from ttsnap.errors import BadInput
 from ttsnap.pruning.budget import Unit, in_tflop, parse_budgets
 from ttsnap.pruning.costs import Accounting, Costs
 from ttsnap.settings.section import Section, Seed
-from ttsnap.simulate.costs import costs_of
+from ttsnap.storage.costs import costs_of
 from ttsnap.storage.tensor import RewardTensor
 
 

@@ -1,6 +1,7 @@
 """Noise-aware finetuning of one level: start from the previous level, keep what ranks unseen prompts better."""
 
 import hashlib
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from ttsnap.errors import BadInput
 from ttsnap.finetune.tau import kendall_tau
 from ttsnap.finetune.train import predict_together, train_level
+from ttsnap.pruning.schedule import Look
 from ttsnap.rewards.base import Reward
 from ttsnap.rewards.groups import Groups
 from ttsnap.rewards.levels import load_level, make_trainable
@@ -37,7 +39,7 @@ class Finetuned:
 
 def finetune_level(
     reward: Reward,
-    level: int,
+    level: Look,
     train: Labelled,
     validation: Labelled,
     settings: dict,
@@ -67,7 +69,7 @@ def finetune_level(
         parameters,
         _groups(train),
         settings,
-        seed=seed * 1000 + level,
+        seed=seed * 1000 + (zlib.crc32(level.encode()) % 2**31 if isinstance(level, str) else level),
         state=state,
         name=f"level {level}",
         processes=processes,

@@ -40,6 +40,7 @@ class DataFiles:
 # A diffusers folder of safetensors in full precision, without its single-file and ONNX copies.
 PIPELINE = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors")
 COPIES = ("*.fp16.*", "*.non_ema.*", "*/openvino_*", "*_flax*", "safety_checker/*", "vae_1_0/*")
+TINY = ("config.json", "diffusion_pytorch_model.safetensors")
 CLIP = ("*.json", "*.txt", "model*.safetensors")
 
 ASSETS: dict[str, tuple[Source, ...]] = {
@@ -51,6 +52,8 @@ ASSETS: dict[str, tuple[Source, ...]] = {
         Source("stable-diffusion-v1-5/stable-diffusion-v1-5", PIPELINE, COPIES),
         Source("ByteDance/Hyper-SD", ("Hyper-SD15-1step-lora.safetensors",)),
     ),
+    # Decoders of looks: https://github.com/madebyollin/taesd
+    **{name: (Source(f"madebyollin/{name}", TINY),) for name in ("taesd", "taesdxl", "taef1")},
     "PickScore_v1": (
         Source("yuvalkirstain/PickScore_v1", CLIP),
         Source("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", ("*token*.json", "vocab.json", "merges.txt")),

@@ -1,5 +1,6 @@
 """Figures of the report. Their bytes are reproducible: no dates or versions in the files."""
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -16,12 +17,14 @@ METHOD_STYLES = {  # method: colour, marker, line style, width
     "best_of_n": ("#404040", "o", "-", 1.8),
     "ttsp": ("#0072B2", "s", "-", 1.8),
     "ttsnap": ("#D55E00", "D", "-", 2.2),
+    "ttsnap_steps": ("#D55E00", "", "-.", 1.3),
     "oracle": ("#009E73", "", "--", 1.1),
     "random": ("#CC79A7", "", ":", 1.3),
 }
 LEGEND = {
     "ttsp": "TTSp: drops by the base reward",
     "ttsnap": "TTSnap: drops by the noise-aware reward",
+    "ttsnap_steps": "TTSnap without drafts",
     "oracle": "oracle: drops by the final reward (ceiling)",
     "random": "random pruning (floor)",
 }
@@ -144,7 +147,7 @@ def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> No
         ):
             read = [row for row in rows if row[kind] and row[kind]["tau"]["value"] is not None]
             if read:
-                _points(axes, read, [row[kind]["tau"] for row in read], label, method)
+                _points(axes, [row["step"] for row in read], [row[kind]["tau"] for row in read], label, method)
         axes.set(
             title=f"How well a look at step s predicts the final {alignment['reward']}",
             ylabel="Kendall τ with the final reward\n(1: same ranking, 0: none)",
@@ -152,7 +155,7 @@ def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> No
         axes.axhline(0, color="#707070", lw=0.8)
         if paired:
             below = all_axes[1, 0]
-            _points(below, paired, [r["tau_difference"] for r in paired], None, "ttsnap", line="")
+            _points(below, [r["step"] for r in paired], [r["tau_difference"] for r in paired], None, "ttsnap", "")
             below.axhline(0, color="#707070", lw=0.8)
             below.set_ylabel("gained: noise-\naware − base")
         for index, panel in enumerate(all_axes[:, 0]):
@@ -166,18 +169,58 @@ def tau_per_step(alignment: dict, path: str | Path, looks: list[int] = ()) -> No
         save_figure(figure, path)
 
 
-def _points(axes, rows: list[dict], means: list[dict], label, method: str, line="-") -> None:
-    """Draw means with their intervals as bars."""
+def _points(axes, at: list[float], means: list[dict], label, method: str, line="-", star: bool = False) -> None:
+    """Draw means with their intervals as bars, as the method's markers or as stars."""
     colour, marker, _, width = METHOD_STYLES[method]
-    steps, values = [row["step"] for row in rows], [mean["value"] for mean in means]
+    values = [mean["value"] for mean in means]
+    marker, size = ("*", 10) if star else (marker, 4.5)
     bars = [
         [0 if mean["low"] is None else mean["value"] - mean["low"] for mean in means],
         [0 if mean["high"] is None else mean["high"] - mean["value"] for mean in means],
     ]
     axes.errorbar(
-        steps, values, yerr=bars, fmt=marker, ls=line, color=colour, markersize=4.5, lw=width,
+        at, values, yerr=bars, fmt=marker, ls=line, color=colour, markersize=size, lw=width,
         elinewidth=1.2, capsize=2.5, label=label,
     )  # fmt: skip
+
+
+def looks_by_cost(table: dict):
+    """A figure of what each look costs and how well it predicts the final reward; `table`: of `looks_table`."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(8.4, 5.0), layout="constrained")
+        for kind, method, reader in (("base", "ttsp", "base reward"), ("noise_aware", "ttsnap", "noise-aware reward")):
+            for key, what, line in (("step", "Tweedie image", "-"), ("draft", "draft", "")):
+                rows = [
+                    row for row in table["rows"] if key in row and row[kind] and row[kind]["tau"]["value"] is not None
+                ]
+                if rows:
+                    taus, label = [row[kind]["tau"] for row in rows], f"{what}, {reader}"
+                    _points(axes, [100 * row["share"] for row in rows], taus, label, method, line, star=key == "draft")
+        for row in table["rows"]:
+            best = max((row[k]["tau"]["value"] or 0 for k in ("base", "noise_aware") if row[k]), default=0)
+            if row["chosen"]:
+                axes.plot(100 * row["share"], best, "o", ms=15, mfc="none", mec="#202020", mew=1.3)
+            if row["chosen"] or "draft" in row:
+                at = (100 * row["share"], best)
+                axes.annotate(str(row["look"]), at, (9, 7), textcoords="offset points", fontsize=9)
+        axes.axhline(0, color="#707070", lw=0.8)
+        axes.set(
+            title=f"What a look costs, and how well it predicts the final {table['reward']}",
+            xlabel="compute up to and with the look (% of a full run)",
+            ylabel="Kendall τ with the final reward\n(1: same ranking, 0: none)",
+        )
+        axes.set_xlim(left=0)
+        axes.plot([], [], "o", ms=10, mfc="none", mec="#202020", mew=1.3, label="look of TTSnap's schedule")
+        axes.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="none")
+    return figure
+
+
+def png(figure) -> bytes:
+    """A figure as PNG; closes it."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return file.getvalue()
 
 
 def save_figure(figure, path: str | Path) -> None:

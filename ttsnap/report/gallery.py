@@ -10,11 +10,11 @@ import numpy as np
 
 from ttsnap.errors import BadInput
 from ttsnap.pruning.budget import in_tflop
-from ttsnap.pruning.costs import Costs
-from ttsnap.pruning.schedule import Schedule
+from ttsnap.pruning.schedule import Look, Schedule, look_name
 from ttsnap.report.pages import thumbnail
 from ttsnap.report.words import decimals
-from ttsnap.simulate.methods import METHODS, fallback_steps, noise_aware_looks
+from ttsnap.simulate.methods import METHODS, fallback_looks, noise_aware_looks
+from ttsnap.storage.costs import costs_from
 from ttsnap.storage.image_shards import Shard
 from ttsnap.storage.provenance import check_same, images_record
 from ttsnap.storage.tensor import RewardTensor
@@ -57,22 +57,23 @@ def gallery(tensor: RewardTensor, shards: Sequence[Shard], simulation: dict, pro
     simulation: JSON of `ttsnap simulate`, for the schedule and the costs.
     """
     settings, steps = simulation["settings"], len(tensor.steps)
-    costs = Costs(settings["denoise_cost"], settings["look_cost"], steps, "whole")
+    costs = costs_from(settings, steps, "whole")
     schedule = Schedule.from_json(simulation["schedules"]["ttsnap"])
     finished = min(candidates, tensor.base.shape[1])
     budget = float(in_tflop(finished, "candidates", costs))
     affordable = max(1, int(costs.within(budget, schedule)))
     started = min(affordable, tensor.base.shape[1])
     tensor = tensor.select(slice(0, prompts))
-    check_same(
-        shards[0].path, shards[0].attributes, "the tensor", images_record(tensor.attrs),
-        "give the images that were scored", known=True,
-    )  # fmt: skip
+    for shard in shards:
+        check_same(
+            shard.path, shard.attributes, "the tensor", images_record(tensor.attrs), "give the images that were scored",
+            known=True,
+        )  # fmt: skip
     picks = {
         "best_of_n": picked(tensor, "ttsp", Schedule(), finished),
         "ttsnap": picked(tensor, "ttsnap", schedule, started),
     }
-    columns = list(schedule.looks) or _some_steps(tensor)
+    columns = list(schedule.looks) or _some_looks(tensor)
     looks, final = map(tensor.units.reported, (noise_aware_looks(tensor, columns), tensor.base[:, :, -1]))
     rows = [
         _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt)
@@ -83,9 +84,10 @@ def gallery(tensor: RewardTensor, shards: Sequence[Shard], simulation: dict, pro
         "reward": simulation["reward"],
         "unit": tensor.units.label,
         "schedule": schedule.as_json(),
+        "prunes": bool(schedule.looks),
         "columns": columns,
-        "last": steps - 1,
-        "fallback": fallback_steps(tensor, schedule.looks),
+        "drafts": list(schedule.drafts),
+        "fallback": fallback_looks(tensor, schedule.looks),
         "budget": budget,
         "finished": finished,
         "started": started,
@@ -97,17 +99,16 @@ def gallery(tensor: RewardTensor, shards: Sequence[Shard], simulation: dict, pro
     }
 
 
-def _some_steps(tensor: RewardTensor) -> list[int]:
-    """Four evenly spaced steps before the last, for a schedule without looks."""
-    steps = tensor.base_steps[:-1]
-    return sorted({steps[round(at)] for at in np.linspace(0, len(steps) - 1, 4)}) if steps else []
+def _some_looks(tensor: RewardTensor) -> list[Look]:
+    """Four of the looks before the final one, for a schedule without any."""
+    looks = tensor.read[:-1]
+    return [looks[at] for at in sorted({round(at) for at in np.linspace(0, len(looks) - 1, 4)})] if looks else []
 
 
 def _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, final, prompt) -> dict:
     """One prompt: the two picks, TTSnap's strips and best-of-N's row."""
     digest = tensor.image_digests[prompt] if tensor.image_digests else None
-    steps = [*columns, len(tensor.steps) - 1]
-    images = _images(shards, tensor.prompts[prompt], digest, steps)
+    images = _images(shards, tensor.prompts[prompt], digest, [*columns, len(tensor.steps) - 1])
     survived = np.full(started, len(columns))
     if schedule.looks:
         survived = looks_survived(tensor, "ttsnap", schedule, started, prompt)
@@ -149,12 +150,16 @@ def _prompt(tensor, shards, schedule, columns, started, finished, picks, looks, 
     }
 
 
-def _images(shards: Sequence[Shard], prompt: str, digest: str | None, steps: list[int]) -> list[np.ndarray]:
-    """The images uint8 [C, H, W, 3] of a prompt at each of `steps`; their digest must match unless it is None."""
+def _images(shards: Sequence[Shard], prompt: str, digest: str | None, looks: list[Look]) -> list[np.ndarray]:
+    """The images uint8 [C, H, W, 3] of a prompt at each of `looks`; digest: of those of steps, if known."""
+    found = {}
     for shard in shards:
         if prompt in shard.prompts:
             at = shard.prompts.index(prompt)
-            if digest not in (None, shard.digests[at]):
+            if digest not in (None, shard.digests[at]) and not shard.of_drafts:
                 raise BadInput(f"{shard.path}: holds other images of {prompt[:60]!r} than were scored; give those")
-            return [shard.images(step, at) for step in steps]
-    raise BadInput(f"{prompt[:60]!r}: in none of the image shards given; give the one that has it")
+            found |= {look: shard.images(look, at) for look in looks if look in shard.looks}
+    for look in looks:
+        if look not in found:
+            raise BadInput(f"{prompt[:60]!r}: {look_name(look)} is in none of the image shards given; give that too")
+    return [found[look] for look in looks]

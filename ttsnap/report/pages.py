@@ -8,6 +8,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from ttsnap.pruning.schedule import look_name, look_names
 from ttsnap.report import words
 
 ENVIRONMENT = Environment(
@@ -18,9 +19,12 @@ ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 ENVIRONMENT.filters |= {
+    "direction": words.direction,
     "flop": words.flop,
     "gain": words.gain,
     "interval": words.interval,
+    "look": look_name,
+    "looks": look_names,
     "method": words.method_name,
     "number": words.number,
     "percent": words.percent,

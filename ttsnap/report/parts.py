@@ -5,19 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ttsnap.errors import BadInput, foreign_content
+from ttsnap.pruning.schedule import Schedule
 from ttsnap.report.gallery import gallery
 from ttsnap.report.pages import png_uri, render
-from ttsnap.report.summary import headline, summarise_run, verdict
-from ttsnap.report.tables import cost_table, gain_table, levels_table
+from ttsnap.report.summary import headline, search_name, summarise_run, verdict
+from ttsnap.report.tables import cost_table, fitted_method, gain_table, levels_table, looks_table
 from ttsnap.storage.files import read_json, reading, write_json, write_text
-from ttsnap.storage.image_shards import read_shards
+from ttsnap.storage.image_shards import read_shard, read_shards
 from ttsnap.storage.tensor import RewardTensor, check_tensors, read_tensor, sources
 
 OVERVIEW, HEADLINE, SUMMARY = "overview.html", "headline.txt", "summary.json"  # the part "summary"
 # JSON inputs: the command that writes each, and keys that it must have
 RESULTS = {
     "simulation": ("simulate", {"methods", "gain", "schedules", "settings", "made_from"}),
-    "alignment": ("align", {"reward", "steps", "levels", "level_versions", "made_from"}),
+    "alignment": ("align", {"reward", "steps", "drafts", "levels", "level_versions", "made_from"}),
     "level": ("finetune", {"level", "kept", "version"}),
     "comparison": ("compare-search", {"rows", "differing", "compared"}),
     "schedule": ("fit-schedule", {"schedule", "gain", "settings"}),
@@ -109,9 +110,28 @@ def _tau(inputs: Inputs) -> dict:
     if inputs.paths.get("simulation"):
         simulation = inputs.only("simulation")
         _check_made_from(inputs.first("alignment"), alignment, inputs.first("simulation"), simulation["made_from"])
-        looks = simulation["schedules"]["ttsnap"]["steps"]
+        looks = Schedule.from_json(simulation["schedules"]["ttsnap"]).steps
     tau_per_step(alignment, inputs.out, looks)
     return {}
+
+
+def _looks_shown(alignment: dict, simulations: list[dict]) -> dict | None:
+    """The figure and the table of what looks cost and are worth, those of TTSnap's schedule marked."""
+    from ttsnap.report.figures import looks_by_cost, png
+
+    chosen = [s["schedules"]["ttsnap"] for s in simulations if search_name(s) == alignment["reward"]]
+    table = looks_table(alignment, Schedule.from_json(chosen[0]).looks if chosen else ())
+    return table and table | {"figure": png_uri(png(looks_by_cost(table)))}
+
+
+def _looks(inputs: Inputs) -> dict:
+    alignment, simulation = inputs.only("alignment"), inputs.only("simulation")
+    _check_made_from(inputs.first("alignment"), alignment, inputs.first("simulation"), simulation["made_from"])
+    shown = _looks_shown(alignment, [simulation])
+    if shown is None:
+        raise BadInput(f"{inputs.first('alignment')}: its tensor has no costs; import values with --denoise-cost")
+    about = {key: alignment[key] for key in ("prompts", "candidates", "drafts")}
+    return inputs.write_page("looks", {"looks": shown, **about})
 
 
 def _cost(inputs: Inputs) -> dict:
@@ -133,13 +153,16 @@ def _levels(inputs: Inputs) -> dict:
 def _gain(inputs: Inputs) -> dict:
     fits, simulation = inputs.every("schedule"), inputs.only("simulation")
     for path, fit in zip(inputs.paths.get("schedule", ()), fits, strict=True):
-        if fit["schedule"] != simulation["schedules"].get(fit["settings"]["method"]):
+        if fit["schedule"] != simulation["schedules"].get(fitted_method(fit)):
             raise BadInput(f"{path}: not the schedule that {inputs.first('simulation')} was made with")
     return inputs.write_page("gain", gain_table(simulation, fits))
 
 
 def _gallery(inputs: Inputs) -> dict:
-    shards = read_shards(inputs.some("images"))
+    shards = [read_shard(path) for path in inputs.some("images")]
+    for drafts in (False, True):
+        if alike := [shard.path for shard in shards if shard.of_drafts == drafts]:
+            read_shards(alike)  # raises unless they were made alike
     path = inputs.some("tensor")[0]
     tensor, simulation = read_tensor(path), inputs.only("simulation")
     _check_made_from(inputs.first("simulation"), simulation, path, sources([tensor]))
@@ -163,13 +186,14 @@ def _summary(inputs: Inputs) -> dict:
         for path, result in zip(inputs.paths.get(option, ()), found, strict=True):
             _check_made_from(path, result, "the tensors given", sources(tensors))
     summary = summarise_run(tensors, results["simulation"], results["alignment"])
+    looks = _looks_shown(results["alignment"][0], results["simulation"]) if results["alignment"] else None
     verdicts = {name: verdict(search) for name, search in summary["searches"].items()}
     figure = None
     for path in inputs.paths.get("figure", ()):
         with reading(path, "cannot be read"):
             figure = png_uri(Path(path).read_bytes())
     folder = Path(inputs.out)
-    write_text(folder / OVERVIEW, render("overview", **summary, verdicts=verdicts, figure=figure))
+    write_text(folder / OVERVIEW, render("overview", **summary, verdicts=verdicts, figure=figure, looks=looks))
     write_text(folder / HEADLINE, "\n".join(headline(summary)) + "\n")
     write_json(folder / SUMMARY, summary)
     return summary
@@ -178,6 +202,7 @@ def _summary(inputs: Inputs) -> dict:
 PARTS = {
     "budget": _budget,
     "tau": _tau,
+    "looks": _looks,
     "cost": _cost,
     "levels": _levels,
     "gain": _gain,

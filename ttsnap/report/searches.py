@@ -1,9 +1,7 @@
 """The page of the real searches: measured beside predicted values, as table and figure."""
 
-import io
-
-from ttsnap.pruning.schedule import REAL_METHODS
-from ttsnap.report.figures import METHOD_STYLES, STYLE, plt
+from ttsnap.pruning.schedule import REAL_METHODS, Schedule
+from ttsnap.report.figures import METHOD_STYLES, STYLE, plt, png
 from ttsnap.report.pages import png_uri
 from ttsnap.report.words import flop, method_name
 
@@ -28,7 +26,7 @@ def verdict(comparison: dict, budget: float, reward: str) -> str:
     """One sentence on whether TTSnap won at a budget, if the interval supports one."""
     for row in comparison["rows"]:
         if row["budget"] == budget and row["method"] == "ttsnap" and row["over_best_of_n"]:
-            if not row["schedule"]["steps"]:
+            if not Schedule.from_json(row["schedule"]).looks:
                 return "TTSnap's fitted schedule drops no candidate, so here it is best-of-N."
             over = row["over_best_of_n"]["measured"][reward]
             if over["low"] is None or over["low"] <= 0 <= over["high"]:
@@ -57,10 +55,7 @@ def search_figure(comparison: dict) -> bytes:
             panel.set_xlabel(f"budget per prompt ({comparison['budget_unit']})")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
-        plt.close(figure)
-    return file.getvalue()
+    return png(figure)
 
 
 def _place(rows: list[dict], row: dict) -> float:

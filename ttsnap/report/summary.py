@@ -1,7 +1,7 @@
 """The headline figures, as JSON and as plain lines."""
 
 from ttsnap.errors import BadInput
-from ttsnap.pruning.schedule import REAL_METHODS
+from ttsnap.pruning.schedule import REAL_METHODS, Schedule
 from ttsnap.report import words
 from ttsnap.storage.tensor import RewardTensor
 
@@ -12,12 +12,13 @@ def summarise_run(tensors: list[RewardTensor], simulations: list[dict], alignmen
     """The content of `summary.json`. A search is one simulation, by one reward or by all together."""
     first = tensors[0]
     aligned = {alignment["reward"]: alignment for alignment in alignments}
-    prompts, candidates, steps = first.base.shape
+    prompts, candidates, _ = first.base.shape
     return {
         **{key: first.attrs.get(key) for key in ("model", "scheduler", "guidance", "seed", "dtype")},
         "prompts": prompts,
         "candidates": candidates,
-        "steps": steps,
+        "steps": len(first.steps),
+        "drafts": first.drafts,
         "checked": first.accepted is not None,
         "accepted_single": first.accepted is not None and float(first.accepted[:, :, -1].mean()),
         "searches": {search_name(s): _search(s, aligned.get(search_name(s))) for s in simulations},
@@ -48,12 +49,13 @@ def _search(simulation: dict, alignment: dict | None) -> dict:
         "unit": simulation["unit"],
         "gain": {name: {key: gain[key] for key in MEAN_KEYS} for name, gain in simulation["gain"].items()},
         "gain_difference": simulation["gain_difference"].get("ttsnap_minus_ttsp"),
+        "gain_by_drafts": simulation["gain_difference"].get("ttsnap_minus_ttsnap_steps"),
         "tau": _tau(alignment),
         "middle": _at(curves, simulated[len(simulated) // 2]),
         "largest": _at(curves, simulated[-1]),
         "same_reward": _same_reward(curves, simulated),
         "schedules": {name: simulation["schedules"][name] for name in REAL_METHODS[1:]},
-        "fallback_steps": simulation["fallback_steps"],
+        "fallback_looks": simulation["fallback_looks"],
         "notes": simulation["notes"],
     }
 
@@ -101,7 +103,8 @@ def verdict(search: dict) -> str:
     if gains["ttsnap"]["value"] is None:
         return "No gain can be stated; the notes say why."
     pruned = search["schedules"]["ttsnap"]
-    if not pruned["steps"]:
+    looks = list(Schedule.from_json(pruned).looks)
+    if not looks:
         return "No schedule clearly paid off where it was fitted, so TTSnap prunes nothing: it is best-of-N."
     low, high = gains["ttsnap"]["low"], gains["ttsnap"]["high"]
     if low is None or low <= 0 <= high:
@@ -109,8 +112,9 @@ def verdict(search: dict) -> str:
     if high < 0:
         return "TTSnap is worse than best-of-N here."
     text = "TTSnap beats best-of-N"
-    if pruned == search["schedules"]["ttsp"] and search["fallback_steps"] == pruned["steps"]:
-        return text + ", as does TTSp: no step of its schedule has noise-aware weights."
+    if search["fallback_looks"] == looks:
+        also = ", as does TTSp" if pruned == search["schedules"]["ttsp"] else " by its schedule alone"
+        return text + also + ": no look of its schedule has noise-aware weights."
     if difference and difference["low"] > 0:
         return text + ", and beats TTSp: noise-aware weights pay off."
     if difference and difference["high"] < 0:
@@ -129,6 +133,8 @@ def headline(summary: dict) -> list[str]:
         gains = [f"{words.method_name(m)} {words.gain(search['gain'][m])}" for m in REAL_METHODS[1:]]
         reward = f" ({search['rewards'][0]})" if name == "all" else ""
         lines.append(f"  gain Ω over best-of-N{reward}: " + ", ".join(gains))
+        if search["gain_by_drafts"]:
+            lines.append(f"  of TTSnap's Ω, drafts give {words.gain(search['gain_by_drafts'])}")
         if tau := search["tau"]:
             lines.append(
                 f"  Kendall τ at step {tau['level']}: base {words.number(tau['base']['value'])}, "

@@ -3,7 +3,15 @@
 import math
 from collections.abc import Iterable
 
-METHOD_NAMES = {"best_of_n": "best-of-N", "ttsp": "TTSp", "ttsnap": "TTSnap", "random": "random pruning"}
+from ttsnap.pruning.schedule import Schedule, look_name
+
+METHOD_NAMES = {
+    "best_of_n": "best-of-N",
+    "ttsp": "TTSp",
+    "ttsnap": "TTSnap",
+    "ttsnap_steps": "TTSnap without drafts",
+    "random": "random pruning",
+}
 PREFIXES = {"PFLOP": 1e-3, "TFLOP": 1.0, "GFLOP": 1e3, "MFLOP": 1e6}
 
 
@@ -60,10 +68,18 @@ def gain(mean: dict | None) -> str:
     return percent(mean["value"], 1, True) + (f" ({ends})" if ends else "")
 
 
+def direction(difference: dict | None) -> str:
+    """Whether an interval lies above or below zero."""
+    if not difference or difference["low"] is None:
+        return ""
+    return "up" if difference["low"] > 0 else "down" if difference["high"] < 0 else ""
+
+
 def schedule(values: dict) -> str:
-    """{"steps": [2, 6], "keep": [0.4, 0.5]} → "step 2: keep 40 % · step 6: keep 50 %"."""
-    if not values["steps"]:
+    """{"looks": ["few", 6], "keep": [0.4, 0.5]} → "draft few: keep 40 % · step 6: keep 50 %"."""
+    found = Schedule.from_json(values)
+    if not found.looks:
         return "no pruning (best-of-N)"
-    looks = zip(values["steps"], values["keep"], strict=True)
-    texts = [f"step {step}: keep {100 * keep:.3g} %".replace(" ", "\u00a0") for step, keep in looks]
+    looks = zip(found.looks, found.keep, strict=True)
+    texts = [f"{look_name(look)}: keep {100 * keep:.3g} %".replace(" ", "\u00a0") for look, keep in looks]
     return " · ".join(texts)

@@ -1,4 +1,7 @@
-"""Level checkpoints: full weights or LoRA adapters of a reward, as safetensors, swapped in place."""
+"""Level checkpoints: full weights or LoRA adapters of a reward, as safetensors, swapped in place.
+
+A level is a look: a step, or the name of a draft.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,6 +13,7 @@ from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput, reads
 from ttsnap.models.adapters import let_learn
+from ttsnap.pruning.schedule import Look, look_name
 from ttsnap.rewards.base import Reward
 from ttsnap.storage.files import reading, replacing
 from ttsnap.storage.provenance import NOISE_LEVELS, check_same
@@ -40,20 +44,22 @@ def read_about(path: str | Path) -> dict:
         about = json.loads((file.metadata() or {})["ttsnap"])
     try:
         level, lora, _, _, _ = (about[key] for key in ("level", "lora", "version", "reward", "images"))
-        if type(level) is not int or level < 0 or not {"rank", "alpha"} <= set(lora or ("rank", "alpha")):
+        if not (type(level) is int and level >= 0 or isinstance(level, str)) or not {"rank", "alpha"} <= set(
+            lora or ("rank", "alpha")
+        ):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise BadInput(f"{path}: does not say what it was made from; run finetune again") from None
     return about
 
 
-def by_level(paths: Iterable[str]) -> dict[int, str]:
+def by_level(paths: Iterable[str]) -> dict[Look, str]:
     """{level: checkpoint}. Raises BadInput for two checkpoints of one level."""
-    levels: dict[int, str] = {}
+    levels: dict[Look, str] = {}
     for path in paths:
         level = read_about(path)["level"]
         if level in levels:
-            raise BadInput(f"--checkpoint: {levels[level]} and {path} are both of step {level}")
+            raise BadInput(f"--checkpoint: {levels[level]} and {path} are both of {look_name(level)}")
         levels[level] = path
     return levels
 
@@ -61,10 +67,18 @@ def by_level(paths: Iterable[str]) -> dict[int, str]:
 def check_noise_levels(path: str | Path, where: object, images: Mapping) -> None:
     """Raise BadInput where a checkpoint was finetuned for other noise levels than those of `images`, found in `where`.
 
-    Step 5 of 20 is not as noisy as step 5 of 10.
+    Step 5 of 20 is not as noisy as step 5 of 10; a draft is one of other settings.
     """
-    remedy = "finetune on images of the same steps"
-    check_same(path, read_about(path)["images"], where, images, remedy, only=NOISE_LEVELS, known=True)
+    about = read_about(path)
+    level, made_from = about["level"], about["images"]
+    if not isinstance(level, str):
+        remedy = "finetune on images of the same steps"
+        check_same(path, made_from, where, images, remedy, only=NOISE_LEVELS, known=True)
+        return
+    ours, theirs = (record.get("drafts", {}).get(level) for record in (made_from, images))
+    if theirs is None:
+        raise BadInput(f"{path}: is of draft {level}, which {where} does not have; give the checkpoints of its looks")
+    check_same(path, ours or {}, where, theirs, "finetune on such drafts", apart_from=("tflop", "dtype"))
 
 
 def load_level(reward: Reward, path: str | Path) -> dict:
@@ -103,7 +117,7 @@ class LevelWeights:
     memory suffices, else in main memory.
     """
 
-    def __init__(self, reward: Reward, checkpoints: dict[int, str | Path]):
+    def __init__(self, reward: Reward, checkpoints: dict[Look, str | Path]):
         """checkpoints: level → file. Raises BadInput as `load_level` does. `reward` is changed in place."""
         self.reward, self.version = reward, {}
         loras = {path: read_about(path)["lora"] for path in checkpoints.values()}
@@ -124,7 +138,7 @@ class LevelWeights:
         self.use(None)
 
     @torch.inference_mode(False)
-    def use(self, level: int | None) -> None:
+    def use(self, level: Look | None) -> None:
         """Give the reward the weights of a level; None: its base weights."""
         for name, value in self.weights[level].items():
             self.parameters[name].data = value.to(self.device)

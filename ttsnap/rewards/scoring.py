@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
+from ttsnap.pruning.schedule import Look
 from ttsnap.rewards.base import Reward, reward_tflop
 from ttsnap.rewards.groups import Groups, predict
 from ttsnap.rewards.levels import by_level, check_noise_levels, load_level
@@ -12,7 +13,7 @@ from ttsnap.storage.image_shards import Shard
 from ttsnap.storage.scores import Scores
 
 
-def levels_for(shard: Shard, checkpoints: Sequence[str]) -> dict[int, str]:
+def levels_for(shard: Shard, checkpoints: Sequence[str]) -> dict[Look, str]:
     """{level: checkpoint} for a shard's images.
 
     Raises BadInput for two checkpoints of one level, and for one finetuned for other noise levels than the shard's.
@@ -26,15 +27,15 @@ def levels_for(shard: Shard, checkpoints: Sequence[str]) -> dict[int, str]:
 def score_shard(
     reward: Reward,
     shard: Shard,
-    steps: Sequence[int] | None = None,
-    levels: Mapping[int, str] | None = None,
+    looks: Sequence[Look] | None = None,
+    levels: Mapping[Look, str] | None = None,
     *,
     name: str,
     batch_size: int = 64,
 ) -> Scores:
-    """The rewards of a shard's images at some steps, by default all.
+    """The rewards of a shard's images at some looks, by default all.
 
-    levels: {step: level checkpoint}; then these steps are scored, each with its weights, loaded into `reward`.
+    levels: {look: level checkpoint}; then these looks are scored, each with its weights, loaded into `reward`.
     name: of the reward. batch_size: images at once. Raises BadInput for checkpoints of another reward.
     """
     about = {
@@ -45,13 +46,15 @@ def score_shard(
         "units": reward.units.to_json(),
         "reward_tflop": reward_tflop(reward),
     }
-    steps = sorted(levels) if levels else list(shard.steps if steps is None else steps)
+    looks = list(shard.looks if looks is None else looks)
+    if levels:
+        looks = [look for look in shard.looks if look in levels] + [look for look in levels if look not in shard.looks]
     device = next(reward.parameters()).device
     no_targets = np.zeros((len(shard.prompts), shard.candidates), np.float32)
     values, versions = [], {}
-    for step in tqdm(steps, desc="score", unit="step", mininterval=5):
+    for look in tqdm(looks, desc="score", unit="look", mininterval=5):
         if levels:
-            versions[step] = load_level(reward, levels[step])["version"]
-        images = Groups(shard.prompts, shard.images(step).__getitem__, no_targets)
+            versions[look] = load_level(reward, levels[look])["version"]
+        images = Groups(shard.prompts, shard.images(look).__getitem__, no_targets)
         values.append(predict(reward, images, device, batch_size))
-    return Scores.from_shard(shard, np.stack(values, axis=2), steps, about | {"levels": versions})
+    return Scores.from_shard(shard, np.stack(values, axis=2), looks, about | {"levels": versions})

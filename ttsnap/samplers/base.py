@@ -251,16 +251,17 @@ def check_size(height: int, width: int, multiple: int) -> None:
             raise BadInput(f"{key}: {value} is not a multiple of {multiple} pixels")
 
 
-def to_bytes(images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+def to_bytes(images: torch.Tensor, prompts: Sequence[str], where: str = "") -> torch.Tensor:
     """Images float [n, 3, H, W] in [0, 1] of n prompts, as uint8 of the same shape.
 
-    Raises TtsnapError, naming the prompt, for pixels that are not finite: they would become plain black.
+    Raises TtsnapError, naming the prompt and `where` they were made, for pixels that are not finite: they would become
+    plain black.
     """
     broken = (~images.isfinite().flatten(1).all(1)).nonzero()
     if len(broken):
         raise TtsnapError(
-            f"the model gave pixels that are no numbers for prompt {prompts[int(broken[0])][:60]!r}; "
-            "try dtype bfloat16 or float32, or a smaller guidance"
+            f"{where and where + ': '}the model gave pixels that are no numbers for prompt "
+            f"{prompts[int(broken[0])][:60]!r}; try dtype bfloat16 or float32, or a smaller guidance"
         )
     return (images * 255).round().to(torch.uint8)
 

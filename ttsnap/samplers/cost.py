@@ -3,20 +3,24 @@
 2 FLOP per multiply-add, attention counted; n candidates cost n times as much as one.
 """
 
+import copy
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FluxTransformer2DModel
+from diffusers import AutoencoderKL, AutoencoderTiny, FluxTransformer2DModel
 from transformers import AutoConfig, CLIPConfig, CLIPModel
 
 from ttsnap.errors import BadInput
 from ttsnap.models.checks import check_folder, own_size
 from ttsnap.models.flop import count_flop
+from ttsnap.models.weights import quiet_libraries
 from ttsnap.samplers import Sampler, find_family
 from ttsnap.samplers.base import check_size
 from ttsnap.samplers.flux import FluxSampler
+from ttsnap.samplers.look import look_decoder_config, pixels_per_latent
 from ttsnap.samplers.sd15 import SD15Sampler
 from ttsnap.samplers.sdxl import SDXLSampler
+from ttsnap.samplers.whole import loras_on
 from ttsnap.settings.model import Model
 from ttsnap.storage.files import read_json
 
@@ -25,7 +29,7 @@ GUIDANCE = Model.model_fields["guidance"].default
 
 def on_meta(model_class: type, config) -> torch.nn.Module:
     """A diffusers model from its config, on the meta device: shapes without values."""
-    with torch.device("meta"):
+    with quiet_libraries(), torch.device("meta"):
         return model_class.from_config(config).eval()
 
 
@@ -67,6 +71,14 @@ def decode_flop(vae: torch.nn.Module, *, rows: int, columns: int) -> int:
     return count_flop(vae.decode, _meta(1, vae.config.latent_channels, rows, columns))
 
 
+def look_decode_tflop(path: str | Path, height: int, width: int) -> float:
+    """TFLOP of decoding one look of height × width pixels with the AutoencoderTiny of a folder, from its config."""
+    tiny = on_meta(AutoencoderTiny, look_decoder_config(path, f"look decoder {path}"))
+    scale = pixels_per_latent(tiny.config)
+    check_size(height, width, scale)
+    return decode_flop(tiny, rows=height // scale, columns=width // scale) / 1e12
+
+
 def clip_flop(config: CLIPConfig) -> int:
     """FLOP of reading one image and one prompt of full length with a transformers CLIP model."""
     with torch.device("meta"):
@@ -88,13 +100,19 @@ def clip_tflop(path: str | Path) -> float:
 
 
 def sampler_cost(sampler: Sampler) -> dict[str, float]:
-    """TFLOP per candidate of this sampler: {"denoise": one evaluation, "decode": one image}.
+    """TFLOP per candidate, with the LoRAs that are on: {"denoise": one evaluation, "decode": one image}.
 
     With a look decoder also "look_decode": one image by it.
     """
+    denoiser, vae = (on_meta(type(part), part.config) for part in (sampler.denoiser, sampler.vae))
+    for name in loras_on(sampler.denoiser):
+        with torch.device("meta"):
+            denoiser.add_adapter(copy.deepcopy(sampler.denoiser.peft_config[name]), name)
+            denoiser.set_adapter(list(denoiser.peft_config))
     cost = config_cost(
         type(sampler),
-        *(on_meta(type(part), part.config) for part in (sampler.denoiser, sampler.vae)),
+        denoiser,
+        vae,
         height=sampler.height,
         width=sampler.width,
         text_tokens=sampler.text_tokens,

@@ -1,6 +1,7 @@
 """The look decoder: an AutoencoderTiny (TAESD, github.com/madebyollin/taesd) that decodes half-denoised images fast."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,17 +18,8 @@ KIND = "AutoencoderTiny"
 def open_look_decoder(path: str | Path, dtype: torch.dtype, device) -> AutoencoderTiny:
     """Open a diffusers folder (or hub id) of safetensors, frozen. Raises BadInput where no weight may be made up."""
     where = f"look decoder {path}"
-    folder = Path(path).is_dir()
-    if not folder and (str(path).count("/") != 1 or str(path)[0] in "./~"):
-        raise BadInput(f"{where}: no such folder; name one of an {KIND}, or a hub id like madebyollin/taesdxl")
-    try:
-        found = AutoencoderTiny.load_config(str(path)).get("_class_name")
-    except (OSError, ValueError, AttributeError):
-        place = "this folder" if folder else "a folder or hub model of this name"
-        raise BadInput(f"{where}: no readable config.json in {place}; name that of an {KIND}") from None
-    if found != KIND:
-        raise BadInput(f"{where}: this is a {found}; expected {KIND}")
-    if folder:
+    look_decoder_config(path, where)
+    if Path(path).is_dir():
         check_weights(Path(path), DIFFUSERS)
     try:
         with quiet_libraries(), warnings.catch_warnings():  # torch_dtype: the name that all of diffusers < 1 knows
@@ -45,17 +37,36 @@ def open_look_decoder(path: str | Path, dtype: torch.dtype, device) -> Autoencod
     return decoder.to(device).eval().requires_grad_(False)
 
 
+def look_decoder_config(path: str | Path, where: str) -> dict:
+    """The config of an AutoencoderTiny. Raises BadInput, beginning with `where`, where there is none."""
+    folder = Path(path).is_dir()
+    if not folder and (str(path).count("/") != 1 or str(path)[0] in "./~"):
+        raise BadInput(f"{where}: no such folder; name one of an {KIND}, or a hub id like madebyollin/taesdxl")
+    try:
+        config = dict(AutoencoderTiny.load_config(str(path)))
+        found = config.get("_class_name")
+    except (OSError, ValueError, TypeError):
+        place = "this folder" if folder else "a folder or hub model of this name"
+        raise BadInput(f"{where}: no readable config.json in {place}; name that of an {KIND}") from None
+    if found != KIND:
+        raise BadInput(f"{where}: this is a {found}; expected {KIND}")
+    return config
+
+
 def check_look_decoder(decoder: AutoencoderTiny, pipe, name: str) -> None:
     """Raise BadInput unless it turns the latents of the pipeline's VAE into images of the same size."""
     if not isinstance(decoder, AutoencoderTiny):
         raise BadInput(f"look decoder {name}: this is a {type(decoder).__name__}; expected {KIND}")
     config, vae = decoder.config, pipe.vae.config
-    # All blocks of its decoder but the last end with an upsampling.
-    scale = config.upsampling_scaling_factor ** (len(config.decoder_block_out_channels) - 1)
     for what, found, expected in (
         ("channels of latents", config.latent_channels, vae.latent_channels),
-        ("pixels per latent", scale, pipe.vae_scale_factor),
+        ("pixels per latent", pixels_per_latent(config), pipe.vae_scale_factor),
         ("channels of images", config.out_channels, vae.out_channels),
     ):
         if found != expected:
             raise BadInput(f"look decoder {name}: {found} {what}, the model's VAE has {expected}; name one made for it")
+
+
+def pixels_per_latent(config: Mapping) -> int:
+    """By how much an AutoencoderTiny enlarges: all blocks of its decoder but the last end with an upsampling."""
+    return config["upsampling_scaling_factor"] ** (len(config["decoder_block_out_channels"]) - 1)

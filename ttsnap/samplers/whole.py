@@ -1,8 +1,9 @@
 """Opening a pipeline's parts so that no weight is made up, and placing them on a device."""
 
+import contextlib
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from ttsnap.errors import BadInput
 from ttsnap.models.checks import MODELS, check_kind, check_tokenizer, parts_of
+from ttsnap.models.weights import quiet_libraries
 from ttsnap.settings.model import Model
 from ttsnap.storage.files import one_line
 
@@ -63,18 +65,58 @@ def _config(part) -> Mapping:
 def fuse_loras(folder: str | Path, pipe) -> None:
     """Fuse the LoRAs beside model_index.json into the weights. Raises BadInput for one that does not fit."""
     for file in sorted(Path(folder).glob("*lora.safetensors")):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                held = sum(bool(LORA_LAYER.search(name)) for name in tensors.keys())
-            pipe.load_lora_weights(str(file))
-            models = [m for m in pipe.components.values() if isinstance(m, nn.Module)]
-            added = sum(bool(len(getattr(m, "lora_A", ()))) for p in models for m in p.modules())
-            if not held or added < held:
-                raise ValueError(f"{added} of its {held} layers are of this model")
-            pipe.fuse_lora()
-            pipe.unload_lora_weights()
-        except Exception as error:  # a foreign file can be broken in any way
-            raise BadInput(f"{file}: this LoRA does not fit ({one_line(error)})") from error
+        load_adapter(pipe, file, "fused")
+        pipe.fuse_lora()
+        pipe.unload_lora_weights()
+
+
+def load_adapter(pipe, file: str | Path, name: str) -> None:
+    """Load a LoRA under a name, switched on. Raises BadInput for one that does not fit the pipeline's models."""
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            held = sum(bool(LORA_LAYER.search(key)) for key in tensors.keys())
+        with quiet_libraries():
+            pipe.load_lora_weights(str(file), adapter_name=name)
+        added = sum(name in layer.lora_A for layer in adapter_layers(pipe))
+        if not held or added < held:
+            raise ValueError(f"{added} of its {held} layers are of this model")
+    except Exception as error:  # a foreign file can be broken in any way
+        raise BadInput(f"{file}: this LoRA does not fit ({one_line(error)})") from error
+
+
+def adapter_layers(pipe) -> list[nn.Module]:
+    """The layers of a pipeline's models that hold LoRAs."""
+    models = [model for model in pipe.components.values() if isinstance(model, nn.Module)]
+    return [layer for model in models for layer in _lora_layers(model)]
+
+
+def loras_on(model: nn.Module) -> list[str]:
+    """The names of a model's LoRAs that are on."""
+    active = [name for layer in _lora_layers(model) if not layer.disable_adapters for name in layer.active_adapters]
+    return list(dict.fromkeys(active))
+
+
+def _lora_layers(model: nn.Module) -> list[nn.Module]:
+    return [layer for layer in model.modules() if hasattr(layer, "lora_A")]
+
+
+@contextlib.contextmanager
+def adapters_on(pipe, choose: Callable[[list[str], list[str]], list[str]]) -> Iterator[None]:
+    """Within the block, in each layer the LoRAs are on that `choose` picks of those it holds; their scales stay.
+
+    choose(held, active): names of LoRAs.
+    """
+    layers = adapter_layers(pipe)
+    before = [(list(layer.active_adapters), layer.disable_adapters) for layer in layers]
+    try:
+        for layer, (active, off) in zip(layers, before, strict=True):
+            layer.set_adapter(choose(list(layer.lora_A), [] if off else active))
+            layer.enable_adapters(True)
+        yield
+    finally:
+        for layer, (active, off) in zip(layers, before, strict=True):
+            layer.set_adapter(active)
+            layer.enable_adapters(not off)
 
 
 def place(pipe, denoiser: str, device, offload: str, compile: bool, slicing: bool) -> None:

@@ -36,12 +36,13 @@ def trace(result: SearchResult, plan: SearchPlan, settings: str, accepted: bool 
         "prompt": result.prompt,
         "settings": settings,
         "pick": {"candidate": result.pick, "rewards": result.rewards, **judged},
-        "spent_tflop": plan.spent(result.evaluations, result.readings),
+        "spent_tflop": plan.spent(result.evaluations, result.readings, result.finals, result.drafts),
         "evaluations": result.evaluations,
+        **({"drafts": result.drafts} if result.drafts else {}),
         "readings": result.readings,
         "looks": [
             {
-                "step": look.step,
+                "draft" if isinstance(look.at, str) else "step": look.at,
                 "weights": {name: "noise_aware" if aware else "base" for name, aware in look.noise_aware.items()},
                 "candidates": look.ids,
                 "rewards": {name: values.tolist() for name, values in look.rewards.items()},

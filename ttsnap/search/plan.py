@@ -1,6 +1,6 @@
 """How many candidates a budget pays for, in TFLOP, in seconds or in candidates of best-of-N."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from ttsnap.pruning.seeds import MOST_CANDIDATES
 from ttsnap.samplers import MicroBatches, Sampler
 from ttsnap.samplers.batches import rows_in_memory
 from ttsnap.samplers.cost import sampler_cost
+from ttsnap.samplers.drafts import Drafter
 from ttsnap.search.core import Batches, Clock
 from ttsnap.search.seconds import MARGIN, PROMPT, Seconds, at_once, measure, read_size
 from ttsnap.search.verifiers import Verifier
@@ -27,7 +28,8 @@ class SearchPlan:
 
     best_of_n how many best-of-N could start: where a schedule starts no more, pruning can only lose
     budget    in `unit`
-    costs     TFLOP of one evaluation and of one look, which consists of `decode` and the rewards
+    costs     TFLOP of one evaluation and of one look, which consists of a decode and the rewards; of a draft
+    decode    TFLOP of decoding one final image; `look_decode`: one look
     measured  the times that converted a budget in seconds; None for the other units
     """
 
@@ -38,14 +40,19 @@ class SearchPlan:
     unit: str
     costs: Costs
     decode: float
+    look_decode: float
     measured: dict | None = None
 
-    def spent(self, evaluations: int, readings: int) -> dict[str, float]:
-        """TFLOP by part, for these evaluations and images read."""
+    def spent(
+        self, evaluations: int, readings: int, finals: int = 0, drafts: Mapping[str, int] | None = None
+    ) -> dict[str, float]:
+        """TFLOP by part, for these evaluations and drafts, and images read, of which `finals` are final ones."""
+        made = {name: count * self.costs.drafts[name] for name, count in (drafts or {}).items()}
         parts = {
             "denoise": evaluations * self.costs.denoise,
-            "decode": readings * self.decode,
-            "reward": readings * (self.costs.look - self.decode),
+            **({"draft": sum(made.values())} if made else {}),
+            "decode": (readings - finals) * self.look_decode + finals * self.decode,
+            "reward": readings * (self.costs.look - self.look_decode),
         }
         total, limit = sum(parts.values()), self.limit()
         if limit is not None and limit < total < limit * (1 + 1e-12):
@@ -78,31 +85,40 @@ def make_plan(
     batches: Batches | None = None,
     measured: dict | None = None,
     prompts: int = 1,
+    drafters: Mapping[str, Drafter] | None = None,
 ) -> SearchPlan:
     """Count the costs of this model, and the candidates that `budget` pays for.
 
     Accounting is `whole`: survivors are whole numbers, so a budget is never exceeded.
     TFLOP leave out the encoding of the text; seconds include everything from the text to the pick.
     measured: times and numbers of candidates of an earlier plan, to be kept. prompts: how many there will be, of which
-    some are searched at once. Raises BadInput for a schedule that does not suit the sampler, or a budget that pays for
-    less than one candidate or for more than MOST_CANDIDATES.
+    some are searched at once. drafters: of the schedule's drafts. Raises BadInput for a schedule that does not suit the
+    sampler and the drafts, or a budget that pays for less than one candidate or for more than MOST_CANDIDATES.
     """
-    schedule.check(sampler.steps)
+    drafters = drafters or {}
+    schedule.check(sampler.steps, drafts=drafters)
     check_budget(budget, unit)
     if not verifiers:
         raise BadInput("rewards: a search needs one or more")
     cost = sampler_cost(sampler)
-    look = cost["decode"] + sum(verifier.tflop for verifier in verifiers)
-    costs = Costs(cost["denoise"], look, sampler.steps, "whole")
+    look_decode, reading = cost.get("look_decode", cost["decode"]), sum(verifier.tflop for verifier in verifiers)
+    costs = Costs(
+        cost["denoise"],
+        look_decode + reading,
+        sampler.steps,
+        "whole",
+        cost["decode"] + reading,
+        {name: drafters[name].tflop for name in schedule.drafts},
+    )
     if unit == "seconds":
         batches = batches or Batches.uniform(CPU_BATCH)
         if measured is None:
-            measured = measure(sampler, verifiers, schedule, batches)
+            measured = measure(sampler, verifiers, schedule, batches, drafters)
             seconds = Seconds(measured, sampler.steps, batches, prompts)
             measured["candidates"] = seconds.within(budget, schedule)
             measured["best_of_n"] = seconds.within(budget, Schedule())
         else:  # warm up, so that the first prompts do not take longer than measured
-            read_size(sampler, verifiers, schedule, batches, 1, Clock(sampler.device))
+            read_size(sampler, verifiers, schedule, batches, 1, Clock(sampler.device), drafters)
         candidates, best_of_n = measured["candidates"], measured["best_of_n"]
         least = Seconds(measured, sampler.steps, batches).per_prompt(1, schedule) / (1 - MARGIN)
     else:
@@ -120,7 +136,7 @@ def make_plan(
         raise BadInput(
             f"budget: {budget:g} {unit} per prompt starts more than {MOST_CANDIDATES} candidates; lower the budget"
         )
-    return SearchPlan(schedule, candidates, best_of_n, budget, unit, costs, cost["decode"], measured)
+    return SearchPlan(schedule, candidates, best_of_n, budget, unit, costs, cost["decode"], look_decode, measured)
 
 
 def check_budget(budget: float, unit: str) -> None:

@@ -9,11 +9,12 @@ from tqdm import tqdm
 
 from ttsnap.errors import TtsnapError
 from ttsnap.models import weights_digest
-from ttsnap.pruning.schedule import Schedule
+from ttsnap.pruning.schedule import Look, Schedule, look_names
 from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.levels import by_level, check_noise_levels
 from ttsnap.rewards.registry import identity, reward_module
 from ttsnap.samplers import Sampler
+from ttsnap.samplers.drafts import Drafter
 from ttsnap.search.core import search_prompts
 from ttsnap.search.folder import Folder, fingerprint, overspent, summarise, timing, trace
 from ttsnap.search.plan import SearchPlan, make_plan, pick_batches, prompts_at_once
@@ -24,7 +25,7 @@ from ttsnap.storage.code_digest import code
 from ttsnap.storage.files import write_json
 from ttsnap.storage.prompts import shards
 
-Levels = Mapping[int, str]  # step → level checkpoint
+Levels = Mapping[Look, str]  # look → level checkpoint
 
 
 @dataclass(frozen=True)
@@ -63,29 +64,35 @@ def search_into(
     task: SearchTask,
     *,
     weights: str = "",
+    drafters: Mapping[str, Drafter] | None = None,
     batch_size: int = 0,
     replace: bool = False,
 ) -> tuple[dict, dict]:
     """Search every prompt not yet finished in the folder `out`; return the contents of summary.json and seconds.json.
 
-    weights: a digest of the sampler's weights, by which finished prompts are recognised. batch_size 0: by free memory.
-    replace: remove the results of other prompts. Raises BadInput for checkpoints of other noise levels and as
-    `make_plan` does, TtsnapError where another run has overwritten the results.
+    weights: a digest of the sampler's weights, by which finished prompts are recognised. drafters: of the schedule's
+    drafts. batch_size 0: by free memory. replace: remove the results of other prompts. Raises BadInput for checkpoints
+    of other noise levels and as `make_plan` does, TtsnapError where another run has overwritten the results.
     """
-    levels = [_levels(reward, task, sampler) for reward in task.rewards]
+    drafters = {name: drafters[name] for name in task.schedule.drafts} if drafters else {}
+    images = sampler.describe() | {"drafts": {name: drafter.describe() for name, drafter in drafters.items()}}
+    levels = [_levels(reward, task, images) for reward in task.rewards]
     opened = [load_reward(reward.kind, device=str(sampler.device), **reward.options) for reward in task.rewards]
     names = [reward.name for reward in task.rewards]
     verifiers = list(map(RewardVerifier, names, opened, levels))
     batches, folder = pick_batches(sampler, verifiers, batch_size), Folder(out)
     settings = describe(task, sampler, verifiers, levels, weights)
+    settings |= {"drafts": images["drafts"]} if drafters else {}
     measured = folder.measured(settings)
-    plan = make_plan(sampler, verifiers, task.schedule, task.budget, task.unit, batches, measured, len(prompts))
+    plan = make_plan(
+        sampler, verifiers, task.schedule, task.budget, task.unit, batches, measured, len(prompts), drafters
+    )
     if plan.measured:
         folder.save_measured(settings, plan.measured)
     settings |= {"denoise_cost": plan.costs.denoise, "look_cost": plan.costs.look}
     digest = fingerprint(settings | {"candidates": plan.candidates})
     _announce(plan, len(prompts))
-    _search_unfinished(folder, digest, plan, sampler, verifiers, prompts, task, batches)
+    _search_unfinished(folder, digest, plan, sampler, verifiers, prompts, task, batches, drafters)
     if replace:
         folder.drop_others(prompts)
     rows, seconds = zip(*_finished(folder, prompts, digest), strict=True)
@@ -96,12 +103,15 @@ def search_into(
     return summary, times
 
 
-def _levels(reward: SearchReward, task: SearchTask, sampler: Sampler) -> dict[int, str]:
-    """The checkpoints at the schedule's looks; none where the method reads base rewards."""
+def _levels(reward: SearchReward, task: SearchTask, images: dict) -> dict[Look, str]:
+    """The checkpoints at the schedule's looks; none where the method reads base rewards.
+
+    images: what makes the images of this search.
+    """
     known = by_level(reward.checkpoints) if task.method == "ttsnap" else {}
-    levels = {step: known[step] for step in task.schedule.looks if step in known}
+    levels = {look: known[look] for look in task.schedule.looks if look in known}
     for path in levels.values():
-        check_noise_levels(path, "this search", sampler.describe())
+        check_noise_levels(path, "this search", images)
     return levels
 
 
@@ -126,7 +136,7 @@ def describe(
                 "version": verifier.version,
                 "made_from": verifier.made_from,
                 "units": verifier.units.to_json(),
-                "levels": {str(k): v for k, v in sorted(verifier.weights.version.items())},
+                "levels": {str(look): version for look, version in verifier.weights.version.items()},
             }
             for verifier in verifiers
         ],
@@ -134,12 +144,12 @@ def describe(
         "code": code(__name__, *modules),
         "options": [identity(reward.kind, dict(reward.options)) for reward in task.rewards],
         "checkpoints": [
-            {str(step): weights_digest(path) for step, path in sorted(checkpoints.items())} for checkpoints in levels
+            {str(look): weights_digest(path) for look, path in checkpoints.items()} for checkpoints in levels
         ],
     }
 
 
-def _search_unfinished(folder: Folder, digest, plan, sampler, verifiers, prompts, task, batches) -> None:
+def _search_unfinished(folder: Folder, digest, plan, sampler, verifiers, prompts, task, batches, drafters) -> None:
     """Search group by group, and save the prompts that have no result with these settings yet."""
     ids = range(task.first_candidate, task.first_candidate + plan.candidates)
     check = checker(task.checker) if task.checker else None
@@ -148,7 +158,8 @@ def _search_unfinished(folder: Folder, digest, plan, sampler, verifiers, prompts
         # A group is searched as a whole: a prompt's last digits depend on its company.
         if all(folder.finished(prompt, digest) for prompt in group):
             continue
-        for result in search_prompts(sampler, verifiers, plan.schedule, group, ids, seed=task.seed, batches=batches):
+        how = {"drafters": drafters, "seed": task.seed, "batches": batches}
+        for result in search_prompts(sampler, verifiers, plan.schedule, group, ids, **how):
             if not folder.finished(result.prompt, digest):
                 accepted = check and bool(check(result.image[None], [result.prompt])[0][0])
                 folder.save(result, trace(result, plan, digest, accepted))
@@ -176,8 +187,8 @@ def notes_on(plan: SearchPlan, method: str, verifiers: Sequence[RewardVerifier])
             f"{plan.best_of_n} of best-of-N: dropping some can only lose; raise the budget"
         )
     for verifier in verifiers if method == "ttsnap" else ():
-        if missing := [step for step in looks if step not in verifier.levels]:
-            notes.append(f"{verifier.name}: base reward at steps {missing}, which have no noise-aware checkpoint")
+        if missing := [look for look in looks if look not in verifier.levels]:
+            notes.append(f"{verifier.name}: base reward at {look_names(missing)}: no noise-aware checkpoint there")
     if plan.measured:
         notes.append(
             f"{plan.candidates} candidates fit {plan.budget:g} s per prompt, as measured before the first one "

@@ -5,7 +5,7 @@ timed at several sizes, and a search is predicted call by call, with the survivo
 that it will have.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from ttsnap.pruning.schedule import Schedule, survivors
 from ttsnap.pruning.seeds import MOST_CANDIDATES
 from ttsnap.samplers import Sampler, candidate_seed
+from ttsnap.samplers.drafts import Drafter
 from ttsnap.search.core import Batches, Clock, see
 from ttsnap.search.verifiers import Verifier
 
@@ -61,12 +62,14 @@ class Seconds:
 
     def _group(self, prompts: int, candidates: int, schedule: Schedule) -> float:
         alive = [candidates, *survivors(candidates, schedule.keep)]
-        stretches = np.diff([-1, *schedule.looks, self.steps - 1])
-        total = prompts * (self.measured["encode"] + candidates * self.measured["start"])
-        for count, steps in zip(alive, stretches, strict=True):
-            rows = prompts * count
-            total += steps * self._calls("denoise", rows, self.batches.denoise.size)
-            total += self._calls("look", rows, self.batches.look.size) + self.measured["change"]
+        steps = np.diff([-1, *schedule.steps, self.steps - 1])
+        stretches = [*((f"draft {name}", 1) for name in schedule.drafts), *(("denoise", count) for count in steps)]
+        encodings = 1 + len(schedule.drafts)  # a draft encodes the prompts itself
+        total = prompts * (encodings * self.measured["encode"] + candidates * self.measured["start"])
+        for place, (count, (part, times)) in enumerate(zip(alive, stretches, strict=True)):
+            rows, look = prompts * count, "final" if place == len(schedule.looks) else "look"
+            total += times * self._calls(part, rows, self.batches.denoise.size)
+            total += self._calls(look, rows, self.batches.look.size) + self.measured["change"]
         return float(total)
 
     def _calls(self, part: str, rows: int, size: int) -> float:
@@ -82,20 +85,30 @@ class Seconds:
 
 
 @torch.inference_mode()
-def measure(sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule, batches: Batches) -> dict:
+def measure(
+    sampler: Sampler,
+    verifiers: Sequence[Verifier],
+    schedule: Schedule,
+    batches: Batches,
+    drafters: Mapping[str, Drafter] | None = None,
+) -> dict:
     """Seconds, the slowest of REPEATS rounds after a warm-up.
 
-    {"encode": of a prompt, "start": of a candidate's noise, "denoise" and "look": {candidates in a call: seconds},
-    "change": of the weights, between two looks}
+    {"encode": of a prompt, "start": of a candidate's noise, "denoise", "look", "final" and "draft NAME" (without the
+    encoding): {candidates in a call: seconds}, "change": of the weights, between two looks}
     """
-    found: dict = {"denoise": {}, "look": {}}
+    in_calls = {"denoise": "denoise", "look": "look", "final": "look"}
+    in_calls |= {f"draft {name}": "denoise" for name in schedule.drafts}
+    found: dict = {part: {} for part in in_calls}
     most = max(batches.denoise.size, batches.look.size)
     for size in sorted({1, -(-most // 2), most}, reverse=True):
         clock = Clock(sampler.device)
-        rounds = [read_size(sampler, verifiers, schedule, batches, size, clock) for _ in range(REPEATS + 1)][1:]
+        rounds = [read_size(sampler, verifiers, schedule, batches, size, clock, drafters) for _ in range(REPEATS + 1)][
+            1:
+        ]
         slowest = {part: max(seconds[part] for seconds in rounds) for part in rounds[0]}
-        for part in ("denoise", "look"):
-            found[part][str(min(size, getattr(batches, part).size))] = slowest[part]
+        for part, batch in in_calls.items():
+            found[part][str(min(size, getattr(batches, batch).size))] = slowest[part]
         found["start"] = slowest["start"] / size
         found["encode"], found["change"] = slowest["encode"], slowest["change"]
     return found
@@ -103,26 +116,36 @@ def measure(sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule,
 
 @torch.inference_mode()
 def read_size(
-    sampler: Sampler, verifiers: Sequence[Verifier], schedule: Schedule, batches: Batches, size: int, clock: Clock
+    sampler: Sampler,
+    verifiers: Sequence[Verifier],
+    schedule: Schedule,
+    batches: Batches,
+    size: int,
+    clock: Clock,
+    drafters: Mapping[str, Drafter] | None = None,
 ) -> dict[str, float]:
     """Run the parts of a search once, on `size` candidates or as many as a micro-batch takes; return their seconds."""
     clock.lap("start")
     condition = sampler.encode(PROMPT)
     seconds = {"encode": clock.lap("encode")}
     rows = min(size, batches.denoise.size)
-    latents = sampler.init([candidate_seed(0, PROMPT, n) for n in range(rows)])
+    seeds = [candidate_seed(0, PROMPT, n) for n in range(rows)]
+    latents = sampler.init(seeds)
     seconds["start"] = clock.lap("start") * size / rows
+    for name in schedule.drafts:
+        drafters[name].latents([PROMPT] * rows, seeds, batches.denoise)
+        seconds[f"draft {name}"] = max(0.0, clock.lap("draft") - seconds["encode"])  # of which it did one
     _, denoised = sampler.step(0, latents, sampler.join([condition] * rows))
     seconds["denoise"] = clock.lap("denoise")
     rows = min(size, batches.look.size)
     denoised = denoised[torch.arange(rows) % len(denoised)]
     first, again = [], []
-    noise_aware = [s for s in schedule.looks if any(s in v.levels for v in verifiers)]
-    for step in (*noise_aware[:1], None):  # all levels of a reward take the same time
+    noise_aware = [look for look in schedule.looks if any(look in v.levels for v in verifiers)]
+    for at in (*(noise_aware or schedule.looks)[:1], None):  # all levels of a reward take the same time
         for times in (first, again):
             clock.lap("start")
-            see(sampler, verifiers, step, [PROMPT] * rows, denoised)
+            see(sampler, verifiers, at, [PROMPT] * rows, denoised)
             times.append(clock.lap("look"))
-    seconds["look"] = max(again)
+    seconds["look"], seconds["final"] = again[0], again[-1]
     seconds["change"] = max(0.0, *(a - b for a, b in zip(first, again, strict=True)))
     return seconds

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ttsnap.pruning.schedule import look_name
 from ttsnap.search.core import Look, SearchResult
 
 FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
@@ -34,7 +35,7 @@ def strip(result: SearchResult) -> Image.Image:
         y = top + (number % rows) * cell[1]
         if number % rows == 0:
             for column, look in enumerate(result.looks):
-                name = "final" if look is last else f"step {look.step}"
+                name = "final" if look is last else look_name(look.at)
                 _text(draw, (left + 20 + column * cell[0], top - LINE - 3), name, QUIET)
         _text(draw, (left, y + CELL // 2 - LINE // 2), str(candidate), QUIET)
         for column, look in enumerate(result.looks):

@@ -9,6 +9,7 @@ import torch
 
 from ttsnap.errors import BadInput
 from ttsnap.models.flop import count_flop
+from ttsnap.pruning.schedule import Look
 from ttsnap.pruning.units import Units
 from ttsnap.rewards.base import Reward, reward_tflop
 from ttsnap.rewards.groups import autocast
@@ -21,7 +22,7 @@ class Verifier:
     """Scores images for their prompts.
 
     name, version  in the trace
-    levels         the steps it scores with noise-aware weights; all others with the base reward
+    levels         the looks it scores with noise-aware weights; all others with the base reward
     tflop          of reading one image, including the encoding of its prompt
     units          of its values in reports
     made_from      kind, weights and options of the reward; {} for a function
@@ -29,29 +30,29 @@ class Verifier:
 
     name: str
     version: str = ""
-    levels: frozenset[int] = frozenset()
+    levels: frozenset[Look] = frozenset()
     tflop: float
     units: Units = Units()
     made_from: dict = {}
 
-    def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
-        """Values float32 [n] of images [n, 3, H, W] in [0, 1] of n prompts, at `step`; None: final images."""
+    def read(self, images: torch.Tensor, prompts: list[str], look: Look | None) -> np.ndarray:
+        """Values float32 [n] of images [n, 3, H, W] in [0, 1] of n prompts, at `look`; None: final images."""
         raise NotImplementedError
 
 
 class RewardVerifier(Verifier):
-    """A reward of `ttsnap.rewards`; `checkpoints` are its level checkpoints, step → file."""
+    """A reward of `ttsnap.rewards`; `checkpoints` are its level checkpoints, look → file."""
 
-    def __init__(self, name: str, reward: Reward, checkpoints: Mapping[int, str | Path] | None = None):
+    def __init__(self, name: str, reward: Reward, checkpoints: Mapping[Look, str | Path] | None = None):
         self.name, self.version, self.made_from = name, reward.version, reward.made_from
         self.units = Units.from_json(reward.score_units.to_json(), name)
         self.weights = LevelWeights(reward, dict(checkpoints or {}))
         self.tflop = reward_tflop(reward)  # with the adapters that a checkpoint may have brought
         self.levels = frozenset(self.weights.version)
-        self.level: int | None = None  # whose weights are in use
+        self.level: Look | None = None  # whose weights are in use
 
-    def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
-        level = step if step in self.levels else None
+    def read(self, images: torch.Tensor, prompts: list[str], look: Look | None) -> np.ndarray:
+        level = look if look in self.levels else None
         if level != self.level:
             self.weights.use(level)
             self.level = level
@@ -60,7 +61,7 @@ class RewardVerifier(Verifier):
 
 
 class FunctionVerifier(Verifier):
-    """score(images [n, 3, H, W] in [0, 1], prompt) → n values; `noise_aware`: its variants by step.
+    """score(images [n, 3, H, W] in [0, 1], prompt) → n values; `noise_aware`: its variants by look.
 
     tflop: of one image; by default that of the costliest function, counted on an image of `size` (H, W), where only
     torch's operations count.
@@ -70,7 +71,7 @@ class FunctionVerifier(Verifier):
         self,
         name: str,
         score: Score,
-        noise_aware: Mapping[int, Score] | None = None,
+        noise_aware: Mapping[Look, Score] | None = None,
         tflop: float | None = None,
         size: tuple[int, int] = (512, 512),
         device: torch.device | str = "cpu",
@@ -83,8 +84,8 @@ class FunctionVerifier(Verifier):
             tflop = max(count_flop(function, image, "a") for function in functions) / 1e12
         self.tflop = float(tflop)
 
-    def read(self, images: torch.Tensor, prompts: list[str], step: int | None) -> np.ndarray:
-        score, values, start = self.noise_aware.get(step, self.score), [], 0
+    def read(self, images: torch.Tensor, prompts: list[str], look: Look | None) -> np.ndarray:
+        score, values, start = self.noise_aware.get(look, self.score), [], 0
         for prompt, same in groupby(prompts):
             part = images[start : start + len(list(same))]
             values.append(self._values(score(part, prompt), len(part)))

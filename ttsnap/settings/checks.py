@@ -15,21 +15,51 @@ def check_together(config) -> None:
         if getattr(config.prompts, split).candidates < 2:
             raise ValueError(f"prompts.{split}.candidates: 1 leaves nothing to choose from; give at least 2")
     _check_levels(config, last)
+    _check_drafts(config)
     if config.simulate.schedule != "fit":
         try:
-            config.simulate.schedule.fixed(config.model.steps, "simulate.schedule")
+            config.simulate.schedule.fixed(config.model.steps, "simulate.schedule", config.drafts)
         except BadInput as error:
             raise ValueError(str(error)) from None
     _check_budgets(config)
     _check_search(config)
 
 
+def _check_drafts(config) -> None:
+    if config.drafts and config.model.negtome:
+        raise ValueError(
+            "drafts: with NegToMe a candidate depends on its group, which a draft does not show; give {}, or "
+            "model.negtome: null"
+        )
+    for name, draft in config.drafts.items():
+        if draft.model is None:  # the model's own weights: each evaluation costs as much, or half without guidance
+            full, own = _evaluations(config.model, config.model), _evaluations(config.model, draft)
+            if own >= full and draft.steps >= config.model.steps:  # what else costs as much is found when it is counted
+                raise ValueError(
+                    f"drafts.{name}.steps: {draft.steps} steps cost no less than the full run of {config.model.steps}; "
+                    "give fewer"
+                )
+
+
+def _evaluations(model, sampling) -> int:
+    """Denoiser evaluations of a run, halves of classifier-free guidance counted apart (FLUX has none)."""
+    guidance = model.guidance if sampling.guidance is None else sampling.guidance
+    return sampling.steps * (2 if guidance > 1 else 1)
+
+
 def _check_levels(config, last: int) -> None:
-    for level in config.levels:
+    steps, drafts = config.level_steps, config.level_drafts
+    for level in steps:
         if level >= last:
             raise ValueError(f"levels: {level} is not before the final step {last} (model.steps is {last + 1})")
-    if sorted(set(config.levels), reverse=True) != config.levels:
-        raise ValueError(f"levels: {config.levels} must descend, from clean to noisy, each level once")
+    if sorted(set(steps), reverse=True) != steps:
+        raise ValueError(f"levels: {steps} must descend, from clean to noisy, each level once")
+    for level in drafts:
+        if level not in config.drafts:
+            there = f"there are {', '.join(config.drafts)}" if config.drafts else "there is none"
+            raise ValueError(f"levels: {level!r} is neither a step nor a draft; {there}")
+        if drafts.count(level) > 1:
+            raise ValueError(f"levels: {level} stands twice; give each level once")
     for name, reward in config.rewards.items():
         for level in reward.finetune.lr_at:
             if level not in config.levels:

@@ -1,18 +1,18 @@
 """The typed model of config.yaml: validation and defaults, and the source of its JSON schema and reference page."""
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ttsnap.errors import BadInput, reads
 from ttsnap.settings.checks import check_together
+from ttsnap.settings.drafts import Draft, LookAt, Looks, Name
 from ttsnap.settings.files import read_config
 from ttsnap.settings.kinds import Checker
 from ttsnap.settings.model import Model
 from ttsnap.settings.report import Report
 from ttsnap.settings.section import Section, Seed, first_fault
-from ttsnap.settings.sections import Limits, Name, PromptSets, RewardModel, Search
+from ttsnap.settings.sections import Limits, PromptSets, RewardModel, Search
 from ttsnap.settings.sft import Sft
 from ttsnap.settings.simulate import Simulate
 
@@ -26,8 +26,15 @@ class Config(Section):
     rewards: dict[Name, RewardModel] = Field(
         description="rewards under names of your choice; null leaves one out", min_length=1
     )
-    levels: list[Annotated[int, Field(ge=0)]] = Field(
-        description="steps that get a noise-aware checkpoint; finetuned from the cleanest to the noisiest"
+    drafts: dict[Name, Draft] = Field(
+        default_factory=dict,
+        description="cheap images of each candidate to look at before its first step, under names of your choice, in "
+        "the order in which a schedule may use them; null leaves one out",
+    )
+    looks: Looks = Field(default_factory=Looks, description="how a look is decoded")
+    levels: list[LookAt] = Field(
+        description="steps and drafts that get a noise-aware checkpoint; steps are finetuned from the cleanest to the "
+        "noisiest, each from the weights of the one before, a draft from the base weights"
     )
     checker: Checker | None = Field(
         None, description="objective verdict reported with every reward (shapes: geometry and colour)"
@@ -38,13 +45,23 @@ class Config(Section):
     sft: Sft = Field(default_factory=Sft, description="the second method, `snakemake sft`")
     limits: Limits = Field(default_factory=Limits, description="most that a job may request from a cluster")
 
-    @field_validator("rewards", mode="before")
+    @field_validator("rewards", "drafts", mode="before")
     @classmethod
-    def _without_null(cls, rewards):
-        """Drop rewards set to null, so that a --configfile can remove one of config.yaml's."""
-        if isinstance(rewards, dict):
-            return {name: reward for name, reward in rewards.items() if reward is not None}
-        return rewards
+    def _without_null(cls, named):
+        """Drop what is set to null, so that a --configfile can remove a reward or draft of config.yaml's."""
+        if isinstance(named, dict):
+            return {name: section for name, section in named.items() if section is not None}
+        return named
+
+    @property
+    def level_steps(self) -> list[int]:
+        """The levels that are steps, from clean to noisy."""
+        return [level for level in self.levels if not isinstance(level, str)]
+
+    @property
+    def level_drafts(self) -> list[str]:
+        """The levels that are drafts."""
+        return [level for level in self.levels if isinstance(level, str)]
 
     @model_validator(mode="after")
     def _consistent(self):

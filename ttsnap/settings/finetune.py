@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ttsnap.pruning.schedule import Look
+from ttsnap.settings.drafts import LookAt
 from ttsnap.settings.section import Positive, Section
 
 Rate = Annotated[float, Field(gt=0)]
@@ -38,11 +40,11 @@ class FinetuneLevel(Section):
 class Finetune(FinetuneLevel):
     """Noise-aware finetuning of one reward (TTSnap, arXiv 2511.22242)."""
 
-    lr_at: dict[int, Rate] = Field(
-        default_factory=dict, description="other learning rates for some levels, e.g. {2: 1.0e-6}"
+    lr_at: dict[LookAt, Rate] = Field(
+        default_factory=dict, description="other learning rates for some levels, e.g. {2: 1.0e-6, few: 3.0e-6}"
     )
 
-    def at(self, level: int) -> FinetuneLevel:
+    def at(self, level: Look) -> FinetuneLevel:
         """The settings of one level."""
         values = {key: getattr(self, key) for key in FinetuneLevel.model_fields}
         return FinetuneLevel(**values | {"lr": self.lr_at.get(level, self.lr)})

@@ -6,11 +6,10 @@ from pydantic import Field
 
 from ttsnap.pruning.budget import Unit
 from ttsnap.pruning.seeds import MOST_CANDIDATES
+from ttsnap.settings.drafts import Name
 from ttsnap.settings.finetune import Finetune
 from ttsnap.settings.kinds import KINDS
 from ttsnap.settings.section import Positive, Section
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class Prompts(Section):

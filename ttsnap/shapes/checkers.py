@@ -23,8 +23,8 @@ def check_shard(shard: Shard, name: Checker) -> Scores:
     """
     check, prompts = checker(name), [p for p in shard.prompts for _ in range(shard.candidates)]
     verdicts = []
-    for step in shard.steps:
-        images = shard.images(step)
+    for look in shard.looks:
+        images = shard.images(look)
         try:
             accepted, _ = check(images.reshape(-1, *images.shape[2:]), prompts)
         except ValueError as error:
@@ -32,4 +32,4 @@ def check_shard(shard: Shard, name: Checker) -> Scores:
         verdicts.append(accepted.reshape(images.shape[:2]))
     values = np.stack(verdicts, axis=2).astype(np.float32)
     about = {"kind": "checker", "reward": "checker", "version": name}
-    return Scores.from_shard(shard, values, shard.steps, about)
+    return Scores.from_shard(shard, values, shard.looks, about)

@@ -113,8 +113,13 @@ def _check_made_alike(settings: Mapping, first: Mapping, tensors: Sequence[Rewar
     keys = ("budget_unit", "sampler", "weights", "seed", "first_candidate", "checker")
     check_same(where, settings, "the first search", first, remedy, only=keys)
     images = images_record(tensors[0].attrs)
-    other = {"seed", "dtype"}  # of a check by other candidates, on another machine
+    other = {"seed", "dtype", "drafts"}  # of a check by other candidates, on another machine
     check_same(where, settings["sampler"], "the tensor", images, remedy, apart_from=other, known=True)
+    for name, draft in settings.get("drafts", {}).items():
+        there = images.get("drafts", {}).get(name)
+        if there is None:
+            raise BadInput(f"{where}: looks at draft {name}, which the tensor does not have; {remedy}")
+        check_same(f"{where}: draft {name}", draft, "the tensor", there, remedy, apart_from=("dtype", "tflop"))
     for reward, tensor in zip(settings["rewards"], tensors, strict=True):
         about = f"the tensor of {tensor.reward}"
         used = {"reward_made_from": reward["made_from"]}

@@ -1,9 +1,9 @@
 """Fit the pruning schedule that gains most over a range of budgets.
 
 An evolutionary search: random schedules first, then generations of children of the best. All are judged on the same
-few draws of the fit prompts by their gain less two standard errors over prompts, so that a bold schedule does not win
-by the luck of a few prompts; many fresh draws then decide among the best. The same seed gives the same schedule. Under
-exact accounting a schedule can gain by rounding up to more survivors than it is charged for; under whole accounting it
+few draws of the fit prompts, and of prompts drawn from a smooth model of their values, so that few prompts do not
+decide by their luck; many fresh draws then decide among the best. The same seed gives the same schedule. Under exact
+accounting a schedule can gain by rounding up to more survivors than it is charged for; under whole accounting it
 cannot.
 """
 
@@ -15,11 +15,12 @@ import numpy as np
 
 from ttsnap.errors import BadInput
 from ttsnap.pruning.costs import Costs
-from ttsnap.pruning.schedule import BEST_OF_N, Schedule
-from ttsnap.simulate.judge import LOOK_READERS, ScheduleJudge, low_end
-from ttsnap.simulate.methods import METHODS, fallback_steps
+from ttsnap.pruning.schedule import BEST_OF_N, Look, Schedule, look_names
+from ttsnap.simulate.judge import LOOK_READERS, ScheduleJudge
+from ttsnap.simulate.methods import METHODS, fallback_looks
 from ttsnap.simulate.montecarlo import simulate
 from ttsnap.simulate.summary import ENDS, OVER, summarise
+from ttsnap.storage.costs import costs_to_json
 from ttsnap.storage.tensor import RewardTensor, sources
 
 PARENTS, CHILDREN, FINALISTS = 20, 200, 12
@@ -33,6 +34,7 @@ class Settings:
     draws: int = 8  # to judge them by
     final_draws: int = 100  # to choose among the best by
     most_looks: int = 6
+    modelled: int = 100  # prompts drawn from a model of the fit prompts' values, to judge by besides them
 
 
 def fit_prompts(
@@ -45,12 +47,12 @@ def fit_prompts(
     seed: int = 0,
     settings: Settings = Settings(),
     *,
-    incumbent: Schedule = BEST_OF_N,
+    without_drafts: bool = False,
     per_budget: bool = False,
 ) -> dict:
     """The content of `ttsnap fit-schedule --json`: a schedule fitted on some prompts and reported on others.
 
-    Adds to `fit_schedule` "fallback_steps" (where TTSnap reads the base reward), "made_from" (the tensor), "settings",
+    Adds to `fit_schedule` "fallback_looks" (where TTSnap reads the base reward), "made_from" (the tensor), "settings",
     and with per_budget a fit for each budget alone. Raises BadInput where the prompts overlap.
     """
     if fit.start < test.stop and test.start < fit.stop:
@@ -58,22 +60,20 @@ def fit_prompts(
             f"--test-prompts: {test.start}:{test.stop} overlaps --fit-prompts "
             f"{fit.start}:{fit.stop}; report on prompts that were not fitted on"
         )
-    parts, how = (tensor.select(fit), tensor.select(test)), (costs, method, seed, settings)
-    result = fit_schedule(*parts, budgets, *how, incumbent)
+    parts, how = (tensor.select(fit), tensor.select(test)), (costs, method, seed, settings, without_drafts)
+    result = fit_schedule(*parts, budgets, *how)
     if method == "ttsnap":
-        result["fallback_steps"] = steps = fallback_steps(tensor, result["schedule"]["steps"])
-        if steps:
-            result["notes"].append(f"ttsnap: base reward at steps {steps}, which have no other")
+        result["fallback_looks"] = lacking = fallback_looks(tensor, Schedule.from_json(result["schedule"]).looks)
+        if lacking:
+            result["notes"].append(f"ttsnap: base reward at {look_names(lacking)}: no noise-aware one there")
     if per_budget:
         fits = [fit_schedule(*parts, budgets[i : i + 1], *how) for i in range(len(budgets))]
         result["per_budget"] = [{"budget": budget, **fit} for budget, fit in zip(budgets.tolist(), fits, strict=True)]
     result["made_from"] = sources([tensor])
     result["settings"] = {
         "method": method,
-        "incumbent": incumbent.as_json(),
-        "denoise_cost": costs.denoise,
-        "look_cost": costs.look,
-        "accounting": costs.accounting,
+        "without_drafts": without_drafts,
+        **costs_to_json(costs),
         "num_steps": costs.num_steps,
         "budgets": budgets.tolist(),
         "fit_prompts": [fit.start, fit.stop],
@@ -91,12 +91,9 @@ def fit_schedule(
     method: str = "ttsnap",
     seed: int = 0,
     settings: Settings = Settings(),
-    incumbent: Schedule = BEST_OF_N,
+    without_drafts: bool = False,
 ) -> dict:
-    """Fit on the prompts of `fit` and report on those of `test`.
-
-    incumbent: a schedule, of a method that costs less to set up, that stays unless the one found clearly gains more on
-    the fit prompts (the interval of the difference, paired by prompt, is above 0).
+    """Fit on the prompts of `fit` and report on those of `test`; without_drafts: with looks at steps alone.
 
     Returns {"schedule", "gain": {"fit", "held_out", "held_out_realised"}, "fallback", "evaluated", "seconds", "notes"}.
     A gain {"value", "low", "high", …} is Ω, or at a single budget, which spans no area, the reward over best-of-N's in
@@ -109,24 +106,39 @@ def fit_schedule(
     started = time.perf_counter()
     if method not in LOOK_READERS:
         raise BadInput(f"method: {method!r} is not one of {', '.join(LOOK_READERS)}")
-    judge = ScheduleJudge(fit, budgets, costs, method, settings.draws, np.random.default_rng([seed, 3]))
+    if without_drafts:
+        fit, test = _steps_alone(fit), _steps_alone(test)
+
+    def judge_by(draws: int, stream: int) -> ScheduleJudge:
+        rng = np.random.default_rng([seed, stream])
+        return ScheduleJudge(fit, budgets, costs, method, draws, rng, settings.modelled)
+
+    judge = judge_by(settings.draws, 3)
     finalists = search(judge, settings, np.random.default_rng([seed, 4]))
     if finalists:
-        result = _decide(finalists, fit, test, budgets, costs, method, seed, settings.final_draws, incumbent)
-    elif judge.steps:
+        chosen = max(finalists, key=judge_by(settings.final_draws, 5))
+        result = _measure(chosen, fit, test, budgets, costs, method, seed, settings.final_draws)
+    elif judge.looks:
         result = _fallback(f"no schedule suits all the budgets with a pool of {fit.base.shape[1]} candidates")
     else:
         result = _fallback("the tensor has no reward before the final step to prune by")
     return result | {"evaluated": judge.evaluated, "seconds": time.perf_counter() - started}
 
 
+def _steps_alone(tensor: RewardTensor) -> RewardTensor:
+    """The tensor without its drafts."""
+    count, noise_aware = len(tensor.drafts), tensor.noise_aware
+    noise_aware = None if noise_aware is None else noise_aware[:, :, count:]
+    return replace(tensor, base=tensor.base[:, :, count:], noise_aware=noise_aware, drafts=[])
+
+
 def search(judge: ScheduleJudge, settings: Settings, rng: np.random.Generator) -> list[Schedule]:
     """The best schedules that `settings.evaluations` judgements find, best first."""
-    if not judge.steps:
+    if not judge.looks:
         return []
-    most = min(settings.most_looks, len(judge.steps))
+    most = min(settings.most_looks, len(judge.looks))
     for _ in range(settings.evaluations // 4):
-        judge(_random_schedule(judge.steps, most, rng))
+        judge(_random_schedule(judge.looks, most, rng))
     tries = 0
     while judge.evaluated < settings.evaluations and tries < 2 * settings.evaluations:
         parents = _best(judge, PARENTS)
@@ -134,7 +146,7 @@ def search(judge: ScheduleJudge, settings: Settings, rng: np.random.Generator) -
             return []
         for _ in range(min(CHILDREN, settings.evaluations - judge.evaluated)):
             tries += 1
-            judge(_child(parents[rng.integers(len(parents))], judge.steps, most, rng))
+            judge(_child(parents[rng.integers(len(parents))], judge.looks, most, rng))
     return _best(judge, FINALISTS)
 
 
@@ -147,27 +159,32 @@ def _fraction(value: float) -> float:
     return round(float(np.clip(value, 0.02, 0.98)), 2)
 
 
-def _random_schedule(steps: Sequence[int], most: int, rng: np.random.Generator) -> Schedule:
-    looks = sorted(rng.choice(steps, size=rng.integers(1, most + 1), replace=False).tolist())
-    return Schedule(tuple(looks), tuple(_fraction(f) for f in rng.uniform(0.1, 0.9, len(looks))))
+def _schedule(keep: dict[int, float], looks: Sequence[Look]) -> Schedule:
+    """The schedule that keeps these fractions, by place among the looks there are."""
+    places = sorted(keep)
+    return Schedule(tuple(looks[place] for place in places), tuple(_fraction(keep[place]) for place in places))
 
 
-def _child(parent: Schedule, steps: Sequence[int], most: int, rng: np.random.Generator) -> Schedule:
+def _random_schedule(looks: Sequence[Look], most: int, rng: np.random.Generator) -> Schedule:
+    places = sorted(rng.choice(len(looks), size=rng.integers(1, most + 1), replace=False).tolist())
+    return _schedule(dict(zip(places, rng.uniform(0.1, 0.9, len(places)), strict=True)), looks)
+
+
+def _child(parent: Schedule, looks: Sequence[Look], most: int, rng: np.random.Generator) -> Schedule:
     """The parent with one look added, removed or moved, or with other fractions."""
-    looks = dict(zip(parent.looks, parent.keep, strict=True))
-    free = [step for step in steps if step not in looks]
+    keep = dict(zip(map(looks.index, parent.looks), parent.keep, strict=True))
+    free = [place for place in range(len(looks)) if place not in keep]
     change = rng.choice(["fractions", "move", "add", "remove"], p=[0.45, 0.3, 0.15, 0.1])
-    if change == "remove" and len(looks) > 1:
-        del looks[rng.choice(list(looks)).item()]
-    elif change == "add" and free and len(looks) < most:
-        looks[rng.choice(free).item()] = rng.uniform(0.3, 0.95)
+    if change == "remove" and len(keep) > 1:
+        del keep[rng.choice(list(keep)).item()]
+    elif change == "add" and free and len(keep) < most:
+        keep[rng.choice(free).item()] = rng.uniform(0.3, 0.95)
     elif change == "move" and free:
-        step = rng.choice(list(looks)).item()
-        near = sorted(free, key=lambda other: (abs(other - step), other))[:4]
-        looks[rng.choice(near).item()] = looks.pop(step)
-    shifts = np.exp(rng.normal(0, 0.2, len(looks))) ** (rng.random(len(looks)) < 0.6)
-    looks = {step: _fraction(looks[step] * by) for step, by in zip(looks, shifts, strict=True)}
-    return Schedule(tuple(sorted(looks)), tuple(looks[step] for step in sorted(looks)))
+        place = rng.choice(list(keep)).item()
+        near = sorted(free, key=lambda other: (abs(other - place), other))[:4]
+        keep[rng.choice(near).item()] = keep.pop(place)
+    shifts = np.exp(rng.normal(0, 0.2, len(keep))) ** (rng.random(len(keep)) < 0.6)
+    return _schedule({place: keep[place] * by for place, by in zip(keep, shifts, strict=True)}, looks)
 
 
 def _fallback(reason: str, **tried) -> dict:
@@ -182,13 +199,8 @@ def _fallback(reason: str, **tried) -> dict:
     }
 
 
-def _decide(finalists, fit, test, budgets, costs, method, seed, draws, incumbent) -> dict:
-    """Choose among the finalists, the incumbent and best-of-N on fresh draws; measure on the test prompts."""
-    judge = ScheduleJudge(fit, budgets, costs, method, draws, np.random.default_rng([seed, 5]))
-    chosen, why = max(finalists, key=judge), []
-    stays = judge.gains(incumbent) if incumbent.looks else None
-    if stays is not None and low_end(judge.gains(chosen) - stays) <= 0:
-        chosen, why = incumbent, ["the incumbent stays: no schedule clearly gains more"]
+def _measure(chosen, fit, test, budgets, costs, method, seed, draws) -> dict:
+    """The gain of the chosen schedule on the prompts of `fit` and `test`; best-of-N where it does not clearly pay."""
 
     def gained(tensor: RewardTensor, costs: Costs, seed: int) -> tuple[dict, list[str]]:
         only = {method: METHODS[method]}
@@ -208,7 +220,6 @@ def _decide(finalists, fit, test, budgets, costs, method, seed, draws, incumbent
         return _fallback(reason, best_pruning=tried)
     held_out, notes = gained(test, costs, seed + 2)
     held_out_whole, _ = gained(test, whole, seed + 2)
-    notes = why + notes
     share = (costs.spent(costs.within(budgets, chosen), chosen) / budgets).max()
     if exact and share > 1.01:
         notes.append(f"whole survivors cost up to {share:.2f} × the budget; --accounting whole forbids it")

@@ -18,7 +18,7 @@ import numpy as np
 
 from ttsnap.errors import BadInput
 from ttsnap.pruning.ranks import best_first, ranks
-from ttsnap.pruning.schedule import Schedule, survivors
+from ttsnap.pruning.schedule import Look, Schedule, look_name, look_names, survivors
 from ttsnap.storage.tensor import RewardTensor
 
 
@@ -36,7 +36,7 @@ def ttsp(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choos
 
 
 def ttsnap(tensors: Sequence[RewardTensor], schedule: Schedule, rng=None) -> Choose:
-    """Prune by the noise-aware reward, or by the base reward at steps without one."""
+    """Prune by the noise-aware reward, or by the base reward at looks without one."""
     return pruner([noise_aware_looks(t, schedule.looks) for t in tensors], tensors, schedule)
 
 
@@ -77,43 +77,44 @@ def load_method(text: str) -> tuple[str, Method]:
         sys.path.pop(0)
 
 
-def base_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
-    """float32 [P, C, k]: the base reward at `steps`. Raises Unread for a step without one."""
-    _check_readable(tensor, steps, noise_aware=False)
-    return tensor.base[:, :, list(steps)]
+def base_looks(tensor: RewardTensor, looks: Sequence[Look]) -> np.ndarray:
+    """float32 [P, C, k]: the base reward at `looks`. Raises Unread for a look without one."""
+    _check_readable(tensor, looks, noise_aware=False)
+    return tensor.base[:, :, tensor.places(looks)]
 
 
-def noise_aware_looks(tensor: RewardTensor, steps: Sequence[int]) -> np.ndarray:
-    """float32 [P, C, k]: the noise-aware reward at `steps`, or base. Raises Unread for a step with neither."""
-    _check_readable(tensor, steps, noise_aware=True)
-    looks, levels = tensor.base[:, :, list(steps)], set(tensor.levels)
-    for look, step in enumerate(steps):
-        if step in levels:
-            looks[:, :, look] = tensor.noise_aware[:, :, step]
-    return looks
+def noise_aware_looks(tensor: RewardTensor, looks: Sequence[Look]) -> np.ndarray:
+    """float32 [P, C, k]: the noise-aware reward at `looks`, or base. Raises Unread for a look with neither."""
+    _check_readable(tensor, looks, noise_aware=True)
+    places, levels = tensor.places(looks), set(tensor.levels)
+    values = tensor.base[:, :, places]
+    for at, (look, place) in enumerate(zip(looks, places, strict=True)):
+        if look in levels:
+            values[:, :, at] = tensor.noise_aware[:, :, place]
+    return values
 
 
-def readable_steps(tensor: RewardTensor, noise_aware: bool) -> list[int]:
-    """Steps before the final one with a base reward, or with `noise_aware` a reward of either kind."""
-    steps = set(tensor.base_steps) | set(tensor.levels if noise_aware else ())
-    return sorted(steps - {len(tensor.steps) - 1})
+def readable_looks(tensor: RewardTensor, noise_aware: bool) -> list[Look]:
+    """Looks before the final image with a base reward, or with `noise_aware` a reward of either kind; drafts first."""
+    known = {*tensor.read, *(tensor.levels if noise_aware else ())}
+    return [look for look in tensor.looks[:-1] if look in known]
 
 
-def _check_readable(tensor: RewardTensor, steps: Sequence[int], noise_aware: bool) -> None:
-    readable = readable_steps(tensor, noise_aware)
-    for step in steps:
-        if step not in readable:
+def _check_readable(tensor: RewardTensor, looks: Sequence[Look], noise_aware: bool) -> None:
+    readable = readable_looks(tensor, noise_aware)
+    for look in looks:
+        if look not in readable:
             kind = "" if noise_aware else " base"
             raise Unread(
-                f"step {step}: the tensor has no {tensor.attrs.get('reward', '')}{kind} reward "
-                f"there; choose among steps {readable}"
+                f"{look_name(look)}: the tensor has no {tensor.attrs.get('reward', '')}{kind} reward "
+                f"there; choose among {look_names(readable) or 'no looks'}"
             )
 
 
-def fallback_steps(tensor: RewardTensor, steps: Sequence[int]) -> list[int]:
-    """Those of `steps` without a noise-aware reward, where TTSnap reads the base reward."""
+def fallback_looks(tensor: RewardTensor, looks: Sequence[Look]) -> list[Look]:
+    """Those of `looks` without a noise-aware reward, where TTSnap reads the base reward."""
     levels = set(tensor.levels)
-    return [step for step in steps if step not in levels]
+    return [look for look in looks if look not in levels]
 
 
 def pruner(looks: Sequence[np.ndarray], tensors: Sequence[RewardTensor], schedule: Schedule) -> Choose:

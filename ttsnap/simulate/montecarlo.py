@@ -50,17 +50,17 @@ def simulate(
     """Best-of-N and each of `methods` at each budget, every method on the same draws.
 
     schedules: those of methods that do not follow `schedule`. Budgets [B] and costs have the same unit. A method that
-    cannot read a step (TTSp, where only noise-aware rewards exist) has a curve without values that says so. Raises
-    BadInput for a schedule that does not fit the tensors, a step without any reward, and budgets that pay for nothing.
+    cannot read a look (TTSp, where only noise-aware rewards exist) has a curve without values that says so. Raises
+    BadInput for a schedule that does not fit the tensors, a look without any reward, and budgets that pay for nothing.
     """
     check_tensors(tensors)
     if draws < 1:
         raise BadInput(f"draws: {draws} is not a number of draws; give 1 or more")
     by_method = {name: (schedules or {}).get(name, schedule) for name in methods}
     for name, schedule in by_method.items():
-        schedule.check(costs.num_steps, f"schedule of {name}")
+        schedule.check(costs.num_steps, f"schedule of {name}", tensors[0].drafts)
         for tensor in tensors:
-            noise_aware_looks(tensor, schedule.looks)  # raises for a step without any reward
+            noise_aware_looks(tensor, schedule.looks)  # raises for a look without any reward
     affordable = costs.within(budgets)
     if not affordable.any():
         raise BadInput(
@@ -70,7 +70,7 @@ def simulate(
     curves = {"best_of_n": _best_of_n_curve(tensors, affordable, costs, draws, seed)}
     for name, method in methods.items():
         schedule = by_method[name]
-        if not schedule.looks and method is METHODS.get(name):
+        if not schedule.looks and method in METHODS.values():
             curves[name] = curves["best_of_n"]  # drops nothing
             continue
         counts = costs.within(budgets, schedule)

@@ -8,15 +8,17 @@ one prompt both resample the draws.
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.intervals import gain, interval, resampling
-from ttsnap.pruning.schedule import Schedule
+from ttsnap.pruning.schedule import Schedule, look_names
 from ttsnap.pruning.units import Units
-from ttsnap.simulate.methods import METHODS, Method, fallback_steps
+from ttsnap.simulate.methods import METHODS, Method, fallback_looks
 from ttsnap.simulate.montecarlo import Curve, simulate
+from ttsnap.storage.costs import costs_to_json
 from ttsnap.storage.tensor import RewardTensor, sources
 
 ENDS = ("value", "low", "high", "low_draws", "high_draws")
@@ -37,24 +39,23 @@ def simulate_prompts(
 ) -> dict:
     """The content of `ttsnap simulate --json` for some prompts of the tensors; arguments as for `simulate`.
 
-    Adds to `summarise` "made_from" (the tensors), "fallback_steps" (where TTSnap read the base reward), "schedules" (by
+    Adds to `summarise` "made_from" (the tensors), "fallback_looks" (where TTSnap read the base reward), "schedules" (by
     method) and "settings".
     """
     selected = [tensor.select(prompts) for tensor in tensors]
     how = {"schedules": schedules, "methods": methods, "draws": draws, "seed": seed}
     curves = simulate(selected, budgets, costs, schedule, **how)
     result = summarise(curves, budgets, costs, selected, seed)
-    fallback = sorted({s for tensor in selected for s in fallback_steps(tensor, schedule.looks)})
+    lacking = {look for tensor in selected for look in fallback_looks(tensor, schedule.looks)}
+    fallback = [look for look in schedule.looks if look in lacking]
     if fallback:
-        result["notes"].append(f"ttsnap: base reward at steps {fallback}, which have no other")
+        result["notes"].append(f"ttsnap: base reward at {look_names(fallback)}: no noise-aware one there")
     return result | {
         "made_from": sources(tensors),
-        "fallback_steps": fallback,
+        "fallback_looks": fallback,
         "schedules": {name: curve.schedule.as_json() for name, curve in curves.items()},
         "settings": {
-            "denoise_cost": costs.denoise,
-            "look_cost": costs.look,
-            "accounting": costs.accounting,
+            **costs_to_json(costs),
             "draws": draws,
             "seed": seed,
             "prompts": [prompts.start, prompts.stop],
@@ -87,10 +88,10 @@ def summarise(
     sample = _Resamples(curves, seed)
     units = {tensor.reward: tensor.units for tensor in tensors}
     rewards, bon = list(units), curves["best_of_n"]
-    gains, replicates = {}, {}
+    gains = {}
     for name, curve in curves.items():
         if name != "best_of_n":
-            gains[name], replicates[name] = _gain(sample, curve, bon, rewards[0], budgets)
+            gains[name], _ = _gain(sample, curve, bon, rewards[0], budgets)
             if len(rewards) > 1:
                 gains[name]["by_reward"] = {r: _gain(sample, curve, bon, r, budgets)[0] for r in rewards}
     notes = _notes(curves, budgets, costs, tensors[0].base.shape[1])
@@ -106,7 +107,7 @@ def summarise(
         "unit": units[rewards[0]].label,
         "methods": {name: _method(sample, curve, bon, units, budgets) for name, curve in curves.items()},
         "gain": gains,
-        "gain_difference": _difference(gains, replicates),
+        "gain_difference": _differences(sample, curves, rewards[0], budgets),
         "notes": notes,
     }
 
@@ -170,13 +171,29 @@ def _gain(sample: _Resamples, curve: Curve, bon: Curve, reward: str, budgets: np
     return result | {"budgets": [budgets[both][0], budgets[both][-1]]}, gains[1]
 
 
-def _difference(gains: dict, replicates: dict) -> dict:
-    """The gain of TTSnap over TTSp, paired: Ω(ttsnap) − Ω(ttsp)."""
-    if any(gains.get(name, {}).get("value") is None for name in ("ttsnap", "ttsp")):
-        return {}
-    value = gains["ttsnap"]["value"] - gains["ttsp"]["value"]
-    ends = interval(replicates["ttsnap"] - replicates["ttsp"])
-    return {"ttsnap_minus_ttsp": dict(zip(ENDS, _plain(np.array([value, *ends])), strict=False))}
+def _differences(sample: _Resamples, curves: Mapping[str, Curve], reward: str, budgets: np.ndarray) -> dict:
+    """What TTSnap gains over TTSp, and over itself without drafts, paired: Ω(ttsnap) − Ω(other).
+
+    Over the budgets at which both, and best-of-N, can be simulated: Ω over other budgets is another figure.
+    """
+    found = {}
+    for other in (name for name in ("ttsp", "ttsnap_steps") if {name, "ttsnap"} <= set(curves)):
+        three = [curves[name] for name in ("ttsnap", other, "best_of_n")]
+        known = np.isfinite([curve.by_prompt[reward].mean(1) for curve in three]).all(0)
+        cut = [
+            replace(curve, by_prompt=_at(curve.by_prompt, known), by_draw=_at(curve.by_draw, known)) for curve in three
+        ]
+        (ours, drawn), (theirs, others) = (_gain(sample, curve, cut[2], reward, budgets[known]) for curve in cut[:2])
+        if None not in (ours["value"], theirs["value"]):
+            ends = interval(drawn - others)
+            values = _plain(np.array([ours["value"] - theirs["value"], *ends]))
+            found[f"ttsnap_minus_{other}"] = dict(zip(ENDS, values, strict=False)) | {"budgets": ours["budgets"]}
+    return found
+
+
+def _at(values: Mapping[str, np.ndarray], budgets: np.ndarray) -> dict[str, np.ndarray]:
+    """The values [B, …] at some of the budgets."""
+    return {name: rows[budgets] for name, rows in values.items()}
 
 
 def _notes(curves: Mapping[str, Curve], budgets: np.ndarray, costs: Costs, pool: int) -> list[str]:

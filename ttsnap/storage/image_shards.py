@@ -1,4 +1,4 @@
-"""The shard file: Tweedie images of the candidates of some prompts, in one HDF5 file."""
+"""The shard file: looks at the candidates of some prompts, Tweedie images or drafts, in one HDF5 file."""
 
 import contextlib
 import hashlib
@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from ttsnap.errors import BadInput, reads
+from ttsnap.pruning.schedule import Look, look_name, look_names
 from ttsnap.storage.files import need_room, reading, replacing, why_unreadable
 from ttsnap.storage.provenance import check_once, check_same
 
@@ -25,17 +26,22 @@ class Shard:
     path: Path
     prompts: list[str]
     candidates: int
-    steps: list[int]  # the steps whose images are kept
+    looks: list[Look]  # the steps, or the drafts, whose images are kept
     attributes: dict = field(default_factory=dict)
     digests: list[str] = field(default_factory=list)  # of each prompt's images
 
-    def images(self, step: int, prompt: int | None = None) -> np.ndarray:
-        """Images of one step: uint8 [P,C,H,W,3], or [C,H,W,3] of one prompt."""
-        if step not in self.steps:
-            raise BadInput(f"{self.path}: holds no images of step {step}, only of {self.steps}")
+    @property
+    def of_drafts(self) -> bool:
+        """Whether its looks are drafts."""
+        return isinstance(self.looks[0], str)
+
+    def images(self, look: Look, prompt: int | None = None) -> np.ndarray:
+        """Images of one look: uint8 [P,C,H,W,3], or [C,H,W,3] of one prompt."""
+        if look not in self.looks:
+            raise BadInput(f"{self.path}: holds no images of {look_name(look)}, only of {look_names(self.looks)}")
         at = slice(None) if prompt is None else prompt
-        with open_hdf5(self.path, f"the images of step {step} are damaged") as file:
-            return file["images"][at, :, self.steps.index(step)]
+        with open_hdf5(self.path, f"the images of {look_name(look)} are damaged") as file:
+            return file["images"][at, :, self.looks.index(look)]
 
 
 @contextlib.contextmanager
@@ -56,13 +62,13 @@ def open_hdf5(path: str | Path, broken: str = "truncated or damaged", missing: s
 
 
 def write_shard(
-    path: str | Path, prompts: list[str], steps: list[int], rows: Iterable[np.ndarray], attributes: dict
+    path: str | Path, prompts: list[str], looks: list[Look], rows: Iterable[np.ndarray], attributes: dict
 ) -> None:
-    """Write a shard, whole or not at all. rows: uint8 [C,len(steps),H,W,3] of each prompt, in order."""
+    """Write a shard, whole or not at all. rows: uint8 [C,len(looks),H,W,3] of each prompt, in order."""
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["schema"] = IMAGES_SCHEMA
         file.attrs["attributes"] = json.dumps(attributes)
-        file["steps"] = np.array(steps, dtype=np.int32)
+        write_looks(file, looks)
         file.create_dataset("prompts", data=prompts, dtype=h5py.string_dtype("utf-8"))
         images, digests = None, []
         for number, row in enumerate(rows):
@@ -92,7 +98,7 @@ class Kept:
                 self.old = {p: at for at, p in enumerate(read_shard(self.path).prompts)}
 
     def row(self, prompt: str) -> np.ndarray | None:
-        """uint8 [C,steps,H,W,3] of a kept prompt; None when there is none or its checksums fail."""
+        """uint8 [C,looks,H,W,3] of a kept prompt; None when there is none or its checksums fail."""
         if prompt in self.old:
             with contextlib.suppress(BadInput), open_hdf5(self.path) as file:
                 return file["images"][self.old[prompt]]
@@ -117,11 +123,18 @@ def read_shard(path: str | Path) -> Shard:
         return Shard(Path(path), candidates=file["images"].shape[1], **read_header(file))
 
 
+def write_looks(file: h5py.File, looks: Sequence[Look]) -> None:
+    """Write the looks of an image shard or score file: its steps, or the names of its drafts."""
+    drafts = any(isinstance(look, str) for look in looks)
+    file["steps"] = np.array(looks, dtype=h5py.string_dtype("utf-8") if drafts else np.int32)
+
+
 def read_header(file: h5py.File) -> dict:
-    """What image shards and score files both hold: prompts, steps, attributes, and a digest of each prompt's images."""
+    """What image shards and score files both hold: prompts, looks, attributes, and a digest of each prompt's images."""
+    looks = file["steps"]
     return {
         "prompts": file["prompts"].asstr()[:].tolist(),
-        "steps": file["steps"][:].tolist(),
+        "looks": (looks.asstr() if h5py.check_string_dtype(looks.dtype) else looks)[:].tolist(),
         "attributes": json.loads(file.attrs["attributes"]),
         "digests": file["digests"].asstr("ascii")[:].tolist(),
     }

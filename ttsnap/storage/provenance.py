@@ -12,8 +12,8 @@ from ttsnap.errors import BadInput
 # What defines a noise level: step 5 of another noise schedule shows something else.
 NOISE_LEVELS = ("steps", "scheduler", "prediction_type")
 REWARD_KEYS = (  # attributes of a reward tensor that do not describe its images
-    "reward", "reward_made_from", "reward_version", "reward_tflop", "look_tflop", "levels", "level_versions", "units",
-    "source", "schema", "schema_version",
+    "reward", "reward_made_from", "reward_version", "reward_tflop", "look_tflop", "final_look_tflop", "levels",
+    "level_versions", "units", "source", "schema", "schema_version",
 )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 
 from ttsnap.errors import BadInput, TtsnapError, reads
+from ttsnap.pruning.schedule import Look, look_name, look_names
 from ttsnap.storage.files import replacing
-from ttsnap.storage.image_shards import Shard, open_hdf5, read_header
+from ttsnap.storage.image_shards import Shard, open_hdf5, read_header, write_looks
 from ttsnap.storage.provenance import check_once, check_same
 
 SCORES_SCHEMA = "ttsnap-scores-2"
@@ -23,42 +24,43 @@ SCORE_KINDS = {  # how messages call each
 
 @dataclass
 class Scores:
-    """values float32 [P,C,K] at K steps, for P prompts.
+    """values float32 [P,C,K] at K looks, for P prompts: all of them steps, or all drafts.
 
     attributes: `kind` (one of SCORE_KINDS), `reward` and what it was made from, `images`: what made the images.
     digests: of each prompt's images, as in their shard.
     """
 
     values: np.ndarray
-    steps: list[int]
+    looks: list[Look]
     prompts: list[str]
     attributes: dict
     digests: list[str]
 
-    def at(self, step: int) -> np.ndarray:
-        """Values [P,C] of one step."""
-        return self.values[:, :, self.steps.index(step)]
+    @property
+    def of_drafts(self) -> bool:
+        """Whether its looks are drafts."""
+        return isinstance(self.looks[0], str)
 
     @classmethod
-    def from_shard(cls, shard: Shard, values: np.ndarray, steps: list[int], about: dict) -> "Scores":
+    def from_shard(cls, shard: Shard, values: np.ndarray, looks: list[Look], about: dict) -> "Scores":
         """Scores [P,C,K] of a shard's images, which record where those come from."""
-        return cls(values, steps, shard.prompts, {**about, "images": shard.attributes}, shard.digests)
+        return cls(values, looks, shard.prompts, {**about, "images": shard.attributes}, shard.digests)
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    """Write a score file. Raises TtsnapError, naming prompt and step, when a value is not finite."""
+    """Write a score file. Raises TtsnapError, naming prompt and look, when a value is not finite."""
     bad = np.argwhere(~np.isfinite(scores.values))
     if len(bad):
         prompt, candidate, at = bad[0]
         raise TtsnapError(
             f"{scores.attributes.get('reward')} gave {scores.values[tuple(bad[0])]} for prompt "
-            f"{scores.prompts[prompt][:60]!r}, candidate {candidate}, step {scores.steps[at]}; fix the reward"
+            f"{scores.prompts[prompt][:60]!r}, candidate {candidate}, {look_name(scores.looks[at])}; fix the reward"
         )
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["schema"] = SCORES_SCHEMA
         file.attrs["attributes"] = json.dumps(scores.attributes)
         file["values"] = scores.values.astype(np.float32)
-        file["steps"] = np.array(scores.steps, dtype=np.int32)
+        write_looks(file, scores.looks)
         file.create_dataset("prompts", data=scores.prompts, dtype=h5py.string_dtype("utf-8"))
         file["digests"] = np.array(scores.digests, "S16")
 
@@ -86,23 +88,28 @@ def join_scores(paths: Sequence[str], kind: str) -> Scores:
         if (found := part.attributes["kind"]) != kind:
             raise BadInput(f"{path}: holds {SCORE_KINDS[found]}; expected {SCORE_KINDS[kind]}")
         check_same(path, part.attributes, paths[0], first.attributes, "run score again")
-        if part.steps != first.steps:
-            raise BadInput(f"{path}: of steps {part.steps}, {paths[0]} of {first.steps}; run score again")
+        if part.looks != first.looks:
+            found, wanted = look_names(part.looks), look_names(first.looks)
+            raise BadInput(f"{path}: of {found}, {paths[0]} of {wanted}; run score again")
     prompts = [prompt for part in parts for prompt in part.prompts]
     digests = [digest for part in parts for digest in part.digests]
     check_once(prompts, digests, paths[-1])
-    return Scores(np.concatenate([part.values for part in parts]), first.steps, prompts, first.attributes, digests)
+    return Scores(np.concatenate([part.values for part in parts]), first.looks, prompts, first.attributes, digests)
 
 
-def check_images(where: object, scores: Scores, other: object, images: dict, prompts: list, digests: list) -> None:
+def check_images(
+    where: object, scores: Scores, other: object, images: dict, prompts: list, digests: list | None
+) -> None:
     """Raise BadInput unless the scores were read from the images of the file `other`.
 
-    images, prompts, digests: what made those images, and which they are.
+    images, prompts, digests: what made those images, and which they are; no digests where one of them is of drafts,
+    which are other images of the same candidates.
     """
     again = "run score again on the same images"
     if prompts != scores.prompts:
         raise BadInput(f"{where}: is of other prompts than {other}; run score again")
-    check_same(where, scores.attributes["images"], other, images, again)
-    for prompt, ours, theirs in zip(prompts, scores.digests, digests, strict=True):
+    apart_from = ("drafts",) if digests is None else ()
+    check_same(where, scores.attributes["images"], other, images, again, apart_from=apart_from)
+    for prompt, ours, theirs in zip(prompts, scores.digests, digests, strict=True) if digests is not None else ():
         if ours != theirs:
             raise BadInput(f"{where}: read from other images of {prompt[:60]!r} than {other}; {again}")

@@ -1,7 +1,8 @@
-"""The reward tensor R[prompt, candidate, step] of one reward, and its HDF5 file.
+"""The reward tensor R[prompt, candidate, look] of one reward, and its HDF5 file.
 
 The file is plain HDF5 with dimension scales `prompt`, `candidate` and `step`, so that
-`xarray.open_dataset(path, engine="h5netcdf")` shows named dimensions. Rebuilding gives the same bytes.
+`xarray.open_dataset(path, engine="h5netcdf")` shows named dimensions. Drafts have variables of their own, with the
+dimension `draft` in place of `step`. Rebuilding gives the same bytes.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import h5py
 import numpy as np
 
 from ttsnap.errors import BadInput, reads
+from ttsnap.pruning.schedule import Look, look_name
 from ttsnap.pruning.units import Units
 from ttsnap.storage.files import replacing
 from ttsnap.storage.image_shards import open_hdf5
@@ -23,21 +25,23 @@ TENSOR_SCHEMA, SCHEMA_VERSION = "ttsnap reward tensor", 2
 DIMENSIONS = ("prompt", "candidate", "step")
 REWARDS = ("base", "noise_aware")
 VALUES = (*REWARDS, "accepted")
+OF_DRAFTS = "draft_"  # begins the names of the variables of drafts
 
 
 @dataclass
 class RewardTensor:
-    """Rewards of P prompts × C candidates × S steps.
+    """Rewards of P prompts × C candidates × L looks: D drafts, then S steps.
 
-    base           float32 [P, C, S], the reward as published; all NaN at a step that was not read, which the
+    base           float32 [P, C, L], the reward as published; all NaN at a look that was not read, which the
                    last step (the final image) always is
-    noise_aware    float32 [P, C, S], the finetuned reward, all NaN at a step that is not a level; or None
-    accepted       uint8 [P, C, S], an objective checker's verdict on each image; or None
+    noise_aware    float32 [P, C, L], the finetuned reward, all NaN at a look that is not a level; or None
+    accepted       uint8 [P, C, S], an objective checker's verdict on the image of each step; or None
     prompts        the P prompts, by default numbered
     candidates     int [C], candidate ids, by default 0..C-1
     attrs          model, scheduler, reward, seed, levels, denoise_tflop and look_tflop (TFLOP of one denoiser
                    evaluation and of one look), versions of the reward models, the reward's `units`, …
     image_digests  of each prompt's images; [] when unknown
+    drafts         the names of the D drafts; attrs["drafts"] says what each is and costs
     """
 
     base: np.ndarray
@@ -47,6 +51,7 @@ class RewardTensor:
     candidates: np.ndarray | None = None
     attrs: dict = field(default_factory=dict)
     image_digests: list[str] = field(default_factory=list)
+    drafts: list[str] = field(default_factory=list)
 
     def __post_init__(self):
         for name, values in self.values().items():
@@ -57,23 +62,36 @@ class RewardTensor:
         self.candidates = np.asarray(np.arange(candidates) if self.candidates is None else self.candidates, np.int64)
 
     def values(self) -> dict[str, np.ndarray]:
-        """Its arrays [P, C, S] by name."""
+        """Its arrays by name."""
         return {name: values for name in VALUES if (values := getattr(self, name)) is not None}
 
     @property
     def steps(self) -> np.ndarray:
         """int [S]: the step indices 0..S-1."""
-        return np.arange(self.base.shape[2])
+        return np.arange(self.base.shape[2] - len(self.drafts))
 
     @property
-    def base_steps(self) -> list[int]:
-        """Steps at which the base reward was read."""
-        return _steps_read(self.base)
+    def looks(self) -> list[Look]:
+        """The L looks, the last of which is at the final image."""
+        return [*self.drafts, *self.steps.tolist()]
 
     @property
-    def levels(self) -> list[int]:
-        """Steps with a noise-aware reward."""
-        return [] if self.noise_aware is None else _steps_read(self.noise_aware)
+    def read(self) -> list[Look]:
+        """Looks at which the base reward was read."""
+        return self._known(self.base)
+
+    @property
+    def levels(self) -> list[Look]:
+        """Looks with a noise-aware reward."""
+        return [] if self.noise_aware is None else self._known(self.noise_aware)
+
+    def places(self, looks: Iterable[Look]) -> list[int]:
+        """Where the values of some looks stand in `base` and `noise_aware`."""
+        place = {look: at for at, look in enumerate(self.looks)}
+        return [place[look] for look in looks]
+
+    def _known(self, values: np.ndarray) -> list[Look]:
+        return [self.looks[at] for at in np.flatnonzero(~np.isnan(values[0, 0]))]
 
     @property
     def reward(self) -> str:
@@ -88,6 +106,7 @@ class RewardTensor:
     def digest(self) -> str:
         """16 hex digits of all that the tensor holds."""
         about = [self.prompts, self.candidates.tolist(), self.attrs, self.image_digests]
+        about += [self.drafts] if self.drafts else []
         found = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
         for name, values in self.values().items():
             found.update(name.encode() + values.tobytes())
@@ -109,8 +128,8 @@ def check_tensors(tensors: Sequence[RewardTensor]) -> None:
     """Raise BadInput unless the rewards were read from the same images and have different names."""
     first = tensors[0]
     for other in tensors[1:]:
-        if other.base.shape != first.base.shape or other.prompts != first.prompts:
-            raise BadInput(f"tensors: {names(tensors)} are not of the same prompts, candidates and steps")
+        if other.base.shape != first.base.shape or other.prompts != first.prompts or other.drafts != first.drafts:
+            raise BadInput(f"tensors: {names(tensors)} are not of the same prompts, candidates and looks")
         mine, where = f"tensor of {other.reward}", f"tensor of {first.reward}"
         again = "score the same images with both"
         check_same(mine, images_record(other.attrs), where, images_record(first.attrs), again, known=True)
@@ -130,8 +149,11 @@ def check_tensor(tensor: RewardTensor, where: str | Path) -> None:
     shape = tensor.base.shape
     if len(shape) != 3 or 0 in shape:
         raise BadInput(f"{where}: base has shape {shape}, not prompts × candidates × steps")
+    if len(tensor.drafts) >= shape[2]:
+        raise BadInput(f"{where}: {len(tensor.drafts)} drafts in {shape[2]} looks leave no step")
     for name, values in tensor.values().items():
-        if values.shape != shape:
+        wanted = (*shape[:2], len(tensor.steps)) if name == "accepted" else shape
+        if values.shape != wanted:
             raise BadInput(f"{where}: {name} has shape {values.shape}, base has {shape}")
     for name, found, count in (("prompts", tensor.prompts, shape[0]), ("candidates", tensor.candidates, shape[1])):
         if len(found) != count:
@@ -139,7 +161,8 @@ def check_tensor(tensor: RewardTensor, where: str | Path) -> None:
     if len(tensor.image_digests) not in (0, shape[0]):
         raise BadInput(f"{where}: {len(tensor.image_digests)} image digests for {shape[0]} prompts")
     for name, values in tensor.values().items():
-        _check_finite(values, name, where)
+        if name != "accepted":
+            _check_finite(values, tensor.looks, name, where)
     if np.isnan(tensor.base[:, :, -1]).any():
         raise BadInput(f"{where}: base has no value at the last step; score the final images")
 
@@ -157,14 +180,19 @@ def write_tensor(path: str | Path, tensor: RewardTensor) -> None:
         file["step"] = tensor.steps
         for name in DIMENSIONS:
             file[name].make_scale(name)
-        for name, values in tensor.values().items():
+        if tensor.drafts:
+            file.create_dataset("draft", data=np.array(tensor.drafts, object), dtype=text)
+            file["draft"].make_scale("draft")
+        for name, values in _variables(tensor).items():
             file[name] = values
-            for axis, dimension in enumerate(DIMENSIONS):
+            looks = "draft" if name.startswith(OF_DRAFTS) else "step"
+            for axis, dimension in enumerate(("prompt", "candidate", looks)):
                 file[name].dims[axis].attach_scale(file[dimension])
         if tensor.image_digests:
             file["image_digest"] = np.array(tensor.image_digests, "S16")
             file["image_digest"].dims[0].attach_scale(file["prompt"])
-        marks = {"schema": TENSOR_SCHEMA, "schema_version": SCHEMA_VERSION, "levels": tensor.levels}
+        levels = [look for look in tensor.levels if not isinstance(look, str)]
+        marks = {"schema": TENSOR_SCHEMA, "schema_version": SCHEMA_VERSION, "levels": levels}
         for key, value in sorted({**tensor.attrs, **marks}.items()):
             if value is not None:
                 file.attrs[key] = json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
@@ -187,30 +215,46 @@ def read_tensor(path: str | Path) -> RewardTensor:
         if not np.array_equal(steps, np.arange(file["base"].shape[-1])):
             raise BadInput(f"{path}: its steps are {steps.tolist()}, not 0..S-1; build it again")
         tensor = RewardTensor(
-            **{name: file[name][()] for name in VALUES if name in file},
+            **_arrays(file),
+            drafts=file["draft"].asstr()[()].tolist() if "draft" in file else [],
             prompts=file["prompt"].asstr()[()].tolist(),
             candidates=file["candidate"][()],
             attrs={key: _native(value) for key, value in file.attrs.items()},
             image_digests=file["image_digest"].asstr()[()].tolist() if "image_digest" in file else [],
         )
+        if len(tensor.steps) != len(steps):
+            raise BadInput(f"{path}: names {len(tensor.drafts)} drafts without their values; build it again")
         _ = tensor.units  # raises ValueError or TypeError when they are malformed
     check_tensor(tensor, path)
     return tensor
 
 
-def _steps_read(values: np.ndarray) -> list[int]:
-    return np.flatnonzero(~np.isnan(values[0, 0])).tolist()
+def _variables(tensor: RewardTensor) -> dict[str, np.ndarray]:
+    """The arrays as they stand in the file: [P, C, S] by name, and those of drafts [P, C, D]."""
+    found, drafts = tensor.values(), len(tensor.drafts)
+    of_steps = {name: values if name == "accepted" else values[:, :, drafts:] for name, values in found.items()}
+    of_drafts = {OF_DRAFTS + name: found[name][:, :, :drafts] for name in REWARDS if name in found}
+    return of_steps | (of_drafts if drafts else {})
 
 
-def _check_finite(values: np.ndarray, name: str, where: str | Path) -> None:
-    """A step must be read for every candidate or for none."""
+def _arrays(file: h5py.File) -> dict[str, np.ndarray]:
+    """The inverse of `_variables`."""
+    found = {name: file[name][()] for name in VALUES if name in file}
+    for name in REWARDS:
+        if OF_DRAFTS + name in file:
+            found[name] = np.concatenate([file[OF_DRAFTS + name][()], found[name]], axis=2)
+    return found
+
+
+def _check_finite(values: np.ndarray, looks: Sequence[Look], name: str, where: str | Path) -> None:
+    """A look must be read for every candidate or for none."""
     bad = ~np.isfinite(values)
     bad[:, :, np.isnan(values).all((0, 1))] = False
     if bad.any():
-        prompt, candidate, step = np.argwhere(bad)[0].tolist()
+        prompt, candidate, look = np.argwhere(bad)[0].tolist()
         raise BadInput(
-            f"{where}: {name} is {values[prompt, candidate, step]} at prompt {prompt}, "
-            f"candidate {candidate}, step {step}; score that prompt again or leave it out"
+            f"{where}: {name} is {values[prompt, candidate, look]} at prompt {prompt}, "
+            f"candidate {candidate}, {look_name(looks[look])}; score that prompt again or leave it out"
         )
 
 

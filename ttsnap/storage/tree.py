@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ttsnap.errors import BadInput
+from ttsnap.pruning.schedule import Look, look_names
 from ttsnap.storage.files import need_room, reading, replacing, write_json
 from ttsnap.storage.image_shards import Shard, read_shard, read_shards, write_shard
 from ttsnap.storage.images import read_rgb
@@ -57,14 +58,15 @@ def export_shards(
 ) -> tuple[list[str], list[int]]:
     """Write the images of shards and their prompts into the tree `folder`; returns prompts and steps.
 
-    Prompts are numbered across shards. steps: by default all of the first shard. limit: number of prompts to write.
+    Prompts are numbered across shards. steps: by default all looks of the first shard. limit: prompts to write.
     Raises BadInput for shards that were not made alike, or lack a step.
     """
     shards = read_shards(paths)
-    steps = sorted(set(steps or shards[0].steps))
+    steps = sorted(set(steps)) if steps else shards[0].looks
     for shard in shards:
-        if missing := set(steps) - set(shard.steps):
-            raise BadInput(f"{shard.path}: holds no images of step {min(missing)}, only of {shard.steps}")
+        if missing := set(steps) - set(shard.looks):
+            held = look_names(shard.looks)
+            raise BadInput(f"{shard.path}: holds no images of {look_names([*missing][:1])}, only of {held}")
     places = [(shard, at) for shard in shards for at in range(len(shard.prompts))][:limit]
     for number, (shard, at) in enumerate(tqdm(places, desc="export", unit="prompt")):
         for step in steps:
@@ -103,9 +105,10 @@ def import_tree(
     return read_shard(out)
 
 
-def write_image(folder: str | Path, prompt: int, candidate: int, step: int, image: np.ndarray):
+def write_image(folder: str | Path, prompt: int, candidate: int, look: Look, image: np.ndarray):
     """Write an image uint8 [H,W,3] to its place in the tree."""
-    path = Path(folder) / f"p{prompt:04d}" / f"id{candidate:03d}" / f"s{step:02d}.png"
+    name = f"draft_{look}.png" if isinstance(look, str) else f"s{look:02d}.png"
+    path = Path(folder) / f"p{prompt:04d}" / f"id{candidate:03d}" / name
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     with replacing(path) as temporary:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from ttsnap.commands.draft_options import check_draft_files
 from ttsnap.errors import BadInput
 from ttsnap.models import check_model, check_there, resolve
+from ttsnap.models.latents import check_decoder
 from ttsnap.rewards.registry import check_options
 from ttsnap.settings.config import Config
 from ttsnap.storage.prompts import normal_form, read_prompts
@@ -27,6 +29,11 @@ def check_files(config: Config) -> None:
     a prompt in two sets.
     """
     check_model(config.model.path, "model.path")
+    if config.looks.decoder:
+        check_there(config.looks.decoder, "looks.decoder")
+        check_decoder(config.looks.decoder, config.model.path, "looks.decoder")
+    for name, draft in config.drafts.items():
+        check_draft_files(draft, config.model.path, f"drafts.{name}")
     for name, reward in config.rewards.items():
         check_options(reward.kind, reward.options, f"rewards.{name}.kind", f"rewards.{name}.options.")
     data = config.sft.data

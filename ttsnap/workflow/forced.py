@@ -12,6 +12,7 @@ from pathlib import Path
 # rule: where it keeps its state; {name} is a wildcard of the rule.
 STATES = {
     "generate": "results/state/images/{split}.{shard}",
+    "draft": "results/state/drafts/{split}.{shard}",
     "finetune": "results/state/finetune/{reward}.{level}.pt",
     "sft_train": "results/state/sft/{seed}.{way}.{cycle}.pt",
 }

@@ -6,11 +6,13 @@ prompts. Nothing else makes it run again: no file time of a config or prompt fil
 
 import functools
 import hashlib
+import json
 import shlex
+from collections.abc import Iterable
 
 from ttsnap.commands.reward_options import ForReward
 from ttsnap.models import weights_digest
-from ttsnap.pruning.schedule import REAL_METHODS
+from ttsnap.pruning.schedule import REAL_METHODS, as_look
 from ttsnap.rewards.registry import identity, reward_module
 from ttsnap.settings.command_line import arguments
 from ttsnap.settings.config import Config
@@ -37,7 +39,12 @@ class Plan:
         self.shards = {
             split: shards(config_prompts(config, split), getattr(config.prompts, split).shard_size) for split in SPLITS
         }
-        self.weights = weights_digest(config.model.path)
+        decoder = config.looks.decoder
+        self.weights = [weights_digest(config.model.path), *([weights_digest(decoder)] if decoder else [])]
+        self.draft_weights = {
+            name: [weights_digest(file) for file in (draft.model, draft.lora) if file]
+            for name, draft in config.drafts.items()
+        }
         self.reward_weights = {name: identity(reward.kind, reward.options) for name, reward in config.rewards.items()}
         self.fits = config.simulate.schedule == "fit"
         self.pruned_by = [*config.rewards, *(["all"] if len(config.rewards) > 1 else [])]
@@ -68,15 +75,29 @@ class Plan:
         return shard * self.prompts(w).shard_size + len(self.shards[w.split][shard])
 
     def model(self, w) -> str:
-        """The words that name the model and say how it is sampled."""
+        """The words that name the model and say how it is sampled, and how looks are decoded."""
         sampling = arguments(self.config.model, leave_out=["preset", "path"])
-        return shlex.join(["--model", self.config.model.path, *sampling])
+        decoder = self.config.looks.decoder
+        return shlex.join(
+            ["--model", self.config.model.path, *sampling, *(["--look-decoder", decoder] if decoder else [])]
+        )
 
     def kept_steps(self, w) -> str:
-        """The steps whose images are kept: of training prompts those that are learned from, else all."""
+        """The words of the steps whose images are kept: of training prompts those that are learned from, else all."""
         every = range(self.last_step + 1)
-        kept = [*reversed(self.config.levels), self.last_step] if w.split == "train" else every
-        return ",".join(map(str, kept))
+        kept = [*reversed(self.config.level_steps), self.last_step] if w.split == "train" else every
+        return "--keep-steps " + ",".join(map(str, kept))
+
+    def drafts_of(self, split: str) -> list[str]:
+        """The drafts that are made of a split's prompts: of training prompts those that are learned from, else all."""
+        return self.config.level_drafts if split == "train" else list(self.config.drafts)
+
+    def draft_words(self, names: Iterable[str]) -> str:
+        """The words of some drafts."""
+        drafts = {name: self.config.drafts[name].model_dump(exclude_defaults=True) for name in names}
+        return shlex.join(
+            word for name, about in drafts.items() for word in ("--draft", json.dumps({"name": name, **about}))
+        )
 
     def images_mb(self, images: int) -> int:
         """MB that so many images of the model take when they are held at once."""
@@ -111,13 +132,14 @@ class Plan:
         return lambda w: code(module, reward_module(self.config.rewards[w.reward].kind))
 
     def level_before(self, w) -> int | None:
-        """The level that a level starts from; None for the cleanest, which starts from the base weights."""
-        place = self.config.levels.index(int(w.level))
-        return self.config.levels[place - 1] if place else None
+        """The level that a level starts from; None for drafts and the cleanest step, which start from the base."""
+        steps, level = self.config.level_steps, as_look(w.level)
+        place = steps.index(level) if level in steps else 0
+        return steps[place - 1] if place else None
 
     def level_settings(self, w) -> str:
         """The words of a reward's finetuning settings at one level."""
-        return shlex.join(arguments(self.config.rewards[w.reward].finetune.at(int(w.level))))
+        return shlex.join(arguments(self.config.rewards[w.reward].finetune.at(as_look(w.level))))
 
     def checker_code(self) -> str:
         """A digest of the code of the checker; none where there is no checker."""
@@ -143,6 +165,10 @@ class Plan:
         simulate = self.config.simulate
         return simulate.fit_accounting or simulate.accounting
 
+    def fitted_methods(self) -> list[str]:
+        """The methods that have a schedule of their own; TTSnap without drafts beside it, where there are any."""
+        return ["ttsnap", "ttsp", *(["ttsnap_steps"] if self.config.drafts else [])]
+
     def tensors_of(self, w) -> list[str]:
         """The rewards that a simulation prunes by."""
         return list(self.config.rewards) if w.pruned_by == "all" else [w.pruned_by]
@@ -151,16 +177,13 @@ class Plan:
         """The reward whose fitted schedule a simulation takes: the first, when it prunes by all."""
         return self.tensors_of(w)[0]
 
-    def fixed_schedule(self, looks: str) -> str:
-        """The words of the config's own schedule, which may have no look at all; "" where it is fitted.
-
-        looks: what the option of the looks is called.
-        """
+    def fixed_schedule(self) -> str:
+        """The words of the config's own schedule, which may have no look at all; "" where it is fitted."""
         if self.fits:
             return ""
         schedule = self.config.simulate.schedule
-        steps, keep = (",".join(map(str, values)) for values in (schedule.steps, schedule.keep))
-        return shlex.join([looks, steps, "--keep", keep])
+        looks, keep = (",".join(map(str, values)) for values in (schedule.looks, schedule.keep))
+        return shlex.join(["--looks", looks, "--keep", keep])
 
     def searched(self) -> int:
         """How many of the test prompts are searched."""

@@ -12,18 +12,18 @@ from ttsnap.workflow.cluster import (
 )
 from ttsnap.workflow.forced import STATES, forget
 from ttsnap.workflow.plan import code, named_inputs, report_code
-from ttsnap.workflow.start import config_parts, read_plan, refusal
+from ttsnap.workflow.start import config_parts, of_given_model, read_plan, refusal
 
 BEGAN = time.time()
-if "preset" in MODEL_GIVEN:
-    # A preset is a whole model: what config.yaml says of another one is no part of it.
-    config["model"] = MODEL_GIVEN
+SCHEDULE_OPTIONS = ["--schedule", "--ttsp-schedule", "--steps-schedule"]  # of PLAN.fitted_methods()
+config.update(of_given_model(GIVEN, config))
 PARTS = config_parts(workflow)
 CONFIG, PLAN = read_plan(config, PARTS)
 share_gpus(workflow)
 check_deployment(workflow.deployment_settings.deployment_method)
 
-LEVELS = ", ".join(map(str, CONFIG.levels))
+STEPS, DRAFTS = CONFIG.level_steps, CONFIG.level_drafts
+LEVELS = ", ".join(map(str, STEPS))
 
 
 def needs(mem_mb, minutes, gpu=True):
@@ -36,6 +36,18 @@ def level_before(w):
     if (level := PLAN.level_before(w)) is None:
         return []
     return expand(rules.finetune.output.checkpoint, reward=w.reward, level=level)
+
+
+def level_images(w, split):
+    """The images that a level learns from: of the drafts, or of the steps."""
+    rule_of = rules.draft if w.level in CONFIG.drafts else rules.generate
+    return shards_of(rule_of.output, split)
+
+
+def scores_of(w, steps, drafts):
+    """The score files of a split: those of the steps, and of the drafts."""
+    files = [*(rules_of.output[0] for rules_of in steps), *(rules_of.output[0] for rules_of in drafts)]
+    return shards_of(files, w.split)
 
 
 def page(name, caption, category, **labels):
@@ -51,7 +63,7 @@ def page(name, caption, category, **labels):
 def report_files():
     """All that the report consists of."""
     by_pruning = [rules.report_budget, rules.report_gain, rules.report_cost]
-    by_reward = [rules.report_tau, rules.report_levels]
+    by_reward = [rules.report_tau, rules.report_looks, rules.report_levels]
     by_reward += [rules.report_gallery] if CONFIG.report.gallery else []
     return [
         rules.report_summary.output[0],
@@ -94,7 +106,7 @@ wildcard_constraints:
     split="train|validation|test",
     shard=r"\d{4}",
     reward="|".join(CONFIG.rewards),
-    level=r"\d+",
-    method="ttsp|ttsnap",
+    level="|".join([r"\d+", *CONFIG.drafts]),
+    method="ttsp|ttsnap|ttsnap_steps",
     search_method="best_of_n|ttsp|ttsnap",
     pruned_by="|".join(PLAN.pruned_by),

@@ -4,9 +4,9 @@
 rule finetune:
     input:
         start=level_before,
-        train_images=shards_of(rules.generate.output, "train"),
+        train_images=lambda w: level_images(w, "train"),
         train_labels=shards_of(rules.label.output, "train"),
-        validation_images=shards_of(rules.generate.output, "validation"),
+        validation_images=lambda w: level_images(w, "validation"),
         # The base scores' last step is the label; validation shards are scored anyway.
         validation_labels=shards_of(rules.score_base.output, "validation"),
     output:
@@ -31,7 +31,7 @@ rule finetune:
         state=STATES["finetune"],
         code=PLAN.reward_code("finetune"),
     message:
-        f"{{wildcards.reward}}: level {{wildcards.level}} of {LEVELS}"
+        "{wildcards.reward}: level {wildcards.level}"
     shell:
         "python -m ttsnap.workflow.devices {resources.gpu}"
         " {params.launch} ttsnap finetune --level {wildcards.level}"
@@ -42,7 +42,7 @@ rule finetune:
 use rule score_base as score_noise_aware with:
     input:
         images=rules.generate.output,
-        checkpoints=expand(rules.finetune.output.checkpoint, level=CONFIG.levels, allow_missing=True),
+        checkpoints=expand(rules.finetune.output.checkpoint, level=STEPS, allow_missing=True),
     output:
         "results/scores/{split}/{shard}/{reward}.noise_aware.h5",
     log:
@@ -53,3 +53,17 @@ use rule score_base as score_noise_aware with:
         checkpoints=lambda w, input: [f"--checkpoint {path}" for path in input.checkpoints],
     message:
         f"{{wildcards.split}} {{wildcards.shard}}: noise-aware {{wildcards.reward}} of levels {LEVELS}"
+
+
+use rule score_noise_aware as score_noise_aware_drafts with:
+    input:
+        images=rules.draft.output,
+        checkpoints=expand(rules.finetune.output.checkpoint, level=DRAFTS, allow_missing=True),
+    output:
+        "results/scores/{split}/{shard}/{reward}.noise_aware.drafts.h5",
+    log:
+        "results/logs/score/{split}/{shard}/{reward}.noise_aware.drafts.log",
+    benchmark:
+        "results/benchmarks/score/{split}/{shard}/{reward}.noise_aware.drafts.tsv"
+    message:
+        "{wildcards.split} {wildcards.shard}: noise-aware {wildcards.reward} of the drafts"

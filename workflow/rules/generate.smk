@@ -1,4 +1,4 @@
-# prompts → shards → Tweedie images
+# prompts → shards → Tweedie images, drafts
 
 
 rule shard:
@@ -40,7 +40,7 @@ rule generate:
         model=PLAN.model,
         weights=lambda w: PLAN.weights,
         candidates=lambda w: PLAN.prompts(w).candidates,
-        steps=PLAN.kept_steps,
+        kept=PLAN.kept_steps,
         seed=CONFIG.seed,
         code=code("ttsnap.commands.generate"),
         # Outside the outputs: Snakemake deletes those before a rerun.
@@ -50,5 +50,20 @@ rule generate:
     shell:
         "python -m ttsnap.workflow.devices {resources.gpu}"
         " python -m ttsnap generate {input} --out {output} {params.model}"
-        " --candidates {params.candidates} --keep-steps {params.steps} --seed {params.seed}"
+        " --candidates {params.candidates} {params.kept} --seed {params.seed}"
         " --state {params.state} --threads {threads} > {log} 2>&1"
+
+
+use rule generate as draft with:
+    output:
+        "results/drafts/{split}/{shard}.h5",
+    log:
+        "results/logs/draft/{split}/{shard}.log",
+    benchmark:
+        "results/benchmarks/draft/{split}/{shard}.tsv"
+    params:
+        kept=lambda w: PLAN.draft_words(PLAN.drafts_of(w.split)),
+        drafts=lambda w: [PLAN.draft_weights[name] for name in PLAN.drafts_of(w.split)],
+        state=STATES["draft"],
+    message:
+        "{wildcards.split} {wildcards.shard}: drafts of each candidate"

@@ -61,7 +61,7 @@ use rule report_levels as report_gain with:
             expand(
                 rules.fit_schedule.output,
                 reward=w.pruned_by,
-                method=["ttsp", "ttsnap"],
+                method=PLAN.fitted_methods(),
             )
             if PLAN.fits and w.pruned_by != "all"
             else []
@@ -118,16 +118,43 @@ use rule report_levels as report_tau with:
         "results/logs/report/tau.{reward}.log",
     params:
         part="tau",
-        levels=CONFIG.levels,
+        levels=STEPS,
     message:
         "report: Kendall's τ of each step, {wildcards.reward}"
+
+
+use rule report_levels as report_looks with:
+    input:
+        alignment=expand(rules.align.output, split="test", allow_missing=True),
+        simulation=expand(rules.simulate.output.json, pruned_by="{reward}"),
+    output:
+        page(
+            "looks.{reward}.html",
+            "looks",
+            "3 Noise-aware rewards",
+            reward="{reward}",
+            shows="what a look costs and is worth",
+        ),
+    log:
+        "results/logs/report/looks.{reward}.log",
+    params:
+        part="looks",
+    message:
+        "report: what a look costs and is worth, {wildcards.reward}"
 
 
 use rule report_levels as report_gallery with:
     input:
         tensor=expand(rules.tensor.output, split="test", allow_missing=True),
         simulation=expand(rules.simulate.output.json, pruned_by="{reward}"),
-        images=expand(rules.generate.output, split="test", shard=PLAN.gallery_shards()),
+        images=expand(
+            [
+                rule.output[0]
+                for rule in ([rules.generate, rules.draft] if CONFIG.drafts else [rules.generate])
+            ],
+            split="test",
+            shard=PLAN.gallery_shards(),
+        ),
     output:
         page(
             "gallery.{reward}.html",

@@ -27,6 +27,19 @@ rule score_base:
         " --threads {threads} > {log} 2>&1"
 
 
+use rule score_base as score_base_drafts with:
+    input:
+        images=rules.draft.output,
+    output:
+        "results/scores/{split}/{shard}/{reward}.base.drafts.h5",
+    log:
+        "results/logs/score/{split}/{shard}/{reward}.base.drafts.log",
+    benchmark:
+        "results/benchmarks/score/{split}/{shard}/{reward}.base.drafts.tsv"
+    message:
+        "{wildcards.split} {wildcards.shard}: base {wildcards.reward} of the drafts"
+
+
 rule label:
     input:
         rules.generate.output,

@@ -34,10 +34,12 @@ rule search:
         reward=PLAN.reward,
         levels=lambda w, input: [f"--checkpoint {path}" for path in input.levels],
         fitted=lambda w, input: f"--schedule {input.schedule}" if input.schedule else "",
-        fixed=lambda w: ("" if w.search_method == "best_of_n" else PLAN.fixed_schedule("--looks")),
+        fixed=lambda w: ("" if w.search_method == "best_of_n" else PLAN.fixed_schedule()),
         unit=CONFIG.search.unit,
         first=CONFIG.prompts.test.candidates if CONFIG.search.fresh else 0,
         limit=PLAN.search_limit,
+        drafts=lambda w: "" if w.search_method == "best_of_n" else PLAN.draft_words(CONFIG.drafts),
+        draft_weights=lambda w: ([] if w.search_method == "best_of_n" else PLAN.draft_weights),
         checker=f"--checker {CONFIG.checker}" if CONFIG.checker else "",
         seed=CONFIG.seed,
         code=PLAN.search_code,
@@ -47,7 +49,7 @@ rule search:
     shell:
         "python -m ttsnap.workflow.devices {resources.gpu}"
         " python -m ttsnap search {input.prompts} --out {params.folder} {params.model} {params.reward}"
-        " {params.levels}"
+        " {params.levels} {params.drafts}"
         " --method {wildcards.search_method} {params.fitted} {params.fixed}"
         " --budget {wildcards.budget} --budget-unit {params.unit} --first-candidate {params.first}"
         " --limit {params.limit} {params.checker} --seed {params.seed} --replace --threads {threads} >"

@@ -3,8 +3,16 @@
 
 rule tensor:
     input:
-        base=lambda w: shards_of(rules.score_base.output, w.split),
-        noise_aware=lambda w: (shards_of(rules.score_noise_aware.output, w.split) if CONFIG.levels else []),
+        base=lambda w: scores_of(
+            w,
+            steps=[rules.score_base],
+            drafts=[rules.score_base_drafts] if CONFIG.drafts else [],
+        ),
+        noise_aware=lambda w: scores_of(
+            w,
+            steps=[rules.score_noise_aware] if STEPS else [],
+            drafts=[rules.score_noise_aware_drafts] if DRAFTS else [],
+        ),
         accepted=lambda w: shards_of(rules.check.output, w.split) if CONFIG.checker else [],
     output:
         "results/tensors/{split}.{reward}.h5",
@@ -46,12 +54,6 @@ rule align:
 rule fit_schedule:
     input:
         tensor=expand(rules.tensor.output, split="validation", allow_missing=True),
-        # TTSnap leaves TTSp's schedule, which needs no finetuning, only where it clearly gains by it.
-        incumbent=branch(
-            lambda w: w.method == "ttsnap",
-            then="results/schedules/{reward}.ttsp.json",
-            otherwise=[],
-        ),
     output:
         "results/schedules/{reward}.{method}.json",
     log:
@@ -61,7 +63,7 @@ rule fit_schedule:
     resources:
         **needs(4000, 60, gpu=False),
     params:
-        incumbent=lambda w, input: (f"--incumbent {input.incumbent}" if input.incumbent else ""),
+        method=lambda w: w.method.replace("_steps", " --no-drafts"),
         budgets=PLAN.budgets(),
         accounting=PLAN.fit_accounting(),
         prompts=PLAN.fitted_on(),
@@ -70,8 +72,8 @@ rule fit_schedule:
     message:
         "{wildcards.reward}: the schedule of {wildcards.method}"
     shell:
-        "python -m ttsnap fit-schedule {input.tensor} --method {wildcards.method} --budgets {params.budgets}"
-        " --accounting {params.accounting} --seed {params.seed} {params.prompts} {params.incumbent}"
+        "python -m ttsnap fit-schedule {input.tensor} --method {params.method} --budgets {params.budgets}"
+        " --accounting {params.accounting} --seed {params.seed} {params.prompts}"
         " --json {output} > {log} 2>&1"
 
 
@@ -82,7 +84,7 @@ rule simulate:
             expand(
                 rules.fit_schedule.output,
                 reward=PLAN.schedule_of(w),
-                method=["ttsnap", "ttsp"],
+                method=PLAN.fitted_methods(),
             )
             if PLAN.fits
             else []
@@ -99,10 +101,8 @@ rule simulate:
     resources:
         **needs(4000, 60, gpu=False),
     params:
-        fitted=lambda w, input: (
-            "--schedule {} --ttsp-schedule {}".format(*input.schedules) if PLAN.fits else ""
-        ),
-        fixed=PLAN.fixed_schedule("--steps"),
+        fitted=lambda w, input: " ".join(map(" ".join, zip(SCHEDULE_OPTIONS, input.schedules))),
+        fixed=PLAN.fixed_schedule(),
         budgets=PLAN.budgets(),
         accounting=CONFIG.simulate.accounting,
         draws=CONFIG.simulate.draws,
