@@ -48,6 +48,7 @@ WILDCARDS = {
 }
 KEPT = {
     "generate": ["results/state/images/test.0000.12ab.h5"],
+    "draft": ["results/state/drafts/test.0000.12ab.h5"],
     "finetune": ["results/state/finetune/pickscore.5.pt"],
     "sft_train": ["results/state/sft/0.assigned.1.pt"],
     "search": ["out/measured.json", "out/traces/12.json"],

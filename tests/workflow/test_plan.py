@@ -50,7 +50,8 @@ def test_training_keeps_the_steps_that_it_learns_from(plan):
 def test_the_words_of_the_model_say_what_the_config_says(plan, tmp_path):
     from ttsnap.cli import parse
 
-    made = plan(model={"negtome": {"group": 3}, "slicing": True}, search={"rewards": []})
+    without = {"drafts": {"few": None}, "levels": [5, 2], "looks": {"decoder": None}}
+    made = plan(model={"negtome": {"group": 3}, "slicing": True}, search={"rewards": []}, **without)
     words = shlex.split(made.model(None))
     command = ["generate", "test.txt", "--out", "o.h5", "--candidates", "2", *words]
     _, options = parse(command)

@@ -23,7 +23,7 @@ def published() -> tuple[dict, dict]:
     config = small_config()
     config["checker"] = None
     config["model"] |= {"steps": 20, "height": 512, "width": 512, "batch_size": 8}
-    config["levels"] = list(range(14, -1, -1))
+    config |= {"levels": list(range(14, -1, -1)), "drafts": {}, "looks": {}}
     pickscore = config["rewards"]["pickscore"]
     config["rewards"] = {name: pickscore for name in ("pickscore", "imagereward", "hpsv2")}
     sizes = {"train": (5000, 8, 100), "validation": (200, 200, 5), "test": (200, 200, 5)}

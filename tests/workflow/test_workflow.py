@@ -254,5 +254,5 @@ def test_names_with_spaces_and_a_schedule_without_steps(tmp_path):
     assert f"{tmp_path}/my shapes-sdxl" in commands["generate"]
     clips = [[word for word in words if "my shapes-clip" in word] for words in labels]
     assert clips.count([f"path={tmp_path}/my shapes-clip"]) == len(labels) / 2, "one reward of two"
-    steps = commands["simulate"].index("--steps")
-    assert commands["simulate"][steps : steps + 4] == ["--steps", "", "--keep", ""]
+    looks = commands["simulate"].index("--looks")
+    assert commands["simulate"][looks : looks + 4] == ["--looks", "", "--keep", ""]
