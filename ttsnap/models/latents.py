@@ -6,7 +6,14 @@ from ttsnap.errors import BadInput
 from ttsnap.models import resolve
 from ttsnap.storage.files import read_json
 
-SPACE = ("latent_channels", "scaling_factor", "shift_factor", "latents_mean", "latents_std")  # of a VAE
+# What defines the latents of a VAE, with the values of AutoencoderKL that a config may leave out, as SD 1.5's does
+SPACE = {
+    "latent_channels": 4,
+    "scaling_factor": 0.18215,
+    "shift_factor": None,
+    "latents_mean": None,
+    "latents_std": None,
+}
 TINY = "AutoencoderTiny"
 
 
@@ -44,5 +51,5 @@ def check_decoder(decoder: str, model: str, where: str) -> None:
 def _vae(folder: Path) -> dict:
     """What defines the latents of a pipeline's VAE: SPACE, and how many pixels a latent covers."""
     config = read_json(folder / "vae" / "config.json", infinities=True)
-    space = {key: config.get(key) or None for key in SPACE}
+    space = {key: config.get(key, usual) or None for key, usual in SPACE.items()}
     return space | {"pixels per latent": 2 ** (len(config.get("block_out_channels", ())) - 1)}

@@ -13,14 +13,13 @@ import torch
 
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version, resolve
+from ttsnap.models.latents import SPACE
 from ttsnap.samplers.base import Sampler
 from ttsnap.samplers.batches import MicroBatches
 from ttsnap.samplers.cost import sampler_cost
 from ttsnap.samplers.loop import run
 from ttsnap.samplers.whole import adapter_layers, adapters_on, load_adapter
 from ttsnap.settings.drafts import Draft
-
-SPACE = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")  # of a VAE's latents
 
 
 @dataclass(frozen=True)

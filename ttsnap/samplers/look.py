@@ -9,10 +9,9 @@ from diffusers import AutoencoderTiny
 
 from ttsnap.errors import BadInput
 from ttsnap.models.checks import DIFFUSERS, check_weights
+from ttsnap.models.latents import TINY
 from ttsnap.models.weights import check_finite, quiet_libraries
 from ttsnap.storage.files import one_line
-
-KIND = "AutoencoderTiny"
 
 
 def open_look_decoder(path: str | Path, dtype: torch.dtype, device) -> AutoencoderTiny:
@@ -41,22 +40,22 @@ def look_decoder_config(path: str | Path, where: str) -> dict:
     """The config of an AutoencoderTiny. Raises BadInput, beginning with `where`, where there is none."""
     folder = Path(path).is_dir()
     if not folder and (str(path).count("/") != 1 or str(path)[0] in "./~"):
-        raise BadInput(f"{where}: no such folder; name one of an {KIND}, or a hub id like madebyollin/taesdxl")
+        raise BadInput(f"{where}: no such folder; name one of an {TINY}, or a hub id like madebyollin/taesdxl")
     try:
         config = dict(AutoencoderTiny.load_config(str(path)))
         found = config.get("_class_name")
     except (OSError, ValueError, TypeError):
         place = "this folder" if folder else "a folder or hub model of this name"
-        raise BadInput(f"{where}: no readable config.json in {place}; name that of an {KIND}") from None
-    if found != KIND:
-        raise BadInput(f"{where}: this is a {found}; expected {KIND}")
+        raise BadInput(f"{where}: no readable config.json in {place}; name that of an {TINY}") from None
+    if found != TINY:
+        raise BadInput(f"{where}: this is a {found}; expected {TINY}")
     return config
 
 
 def check_look_decoder(decoder: AutoencoderTiny, pipe, name: str) -> None:
     """Raise BadInput unless it turns the latents of the pipeline's VAE into images of the same size."""
     if not isinstance(decoder, AutoencoderTiny):
-        raise BadInput(f"look decoder {name}: this is a {type(decoder).__name__}; expected {KIND}")
+        raise BadInput(f"look decoder {name}: this is a {type(decoder).__name__}; expected {TINY}")
     config, vae = decoder.config, pipe.vae.config
     for what, found, expected in (
         ("channels of latents", config.latent_channels, vae.latent_channels),
