@@ -191,6 +191,20 @@ def sd15() -> StableDiffusionPipeline:
     )
 
 
+def own_run(pipe, prompt: str, seeds, steps: int, guidance: float, size: dict, output: str = "latent") -> torch.Tensor:
+    """What the pipeline itself makes, each image from a generator with its seed: final latents, or images ("pt")."""
+    pipe.set_progress_bar_config(disable=True)
+    return pipe(
+        prompt,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        num_images_per_prompt=len(seeds),
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        output_type=output,
+        **size,
+    ).images
+
+
 def save(pipe, folder) -> str:
     """Write the pipeline with diffusers itself; return the folder as a string."""
     pipe.save_pretrained(folder)

@@ -39,17 +39,8 @@ def opened(folder, **how):
 
 
 def own_run(pipe, steps: int, guidance: float = GUIDANCE) -> torch.Tensor:
-    """The pipeline's own final latents, each from a generator with its candidate's seed."""
-    pipe.set_progress_bar_config(disable=True)
-    return pipe(
-        PROMPT,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        num_images_per_prompt=len(SEEDS),
-        generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
-        output_type="latent",
-        **SIZE,
-    ).images
+    """The pipeline's own final latents of the candidates."""
+    return tiny.own_run(pipe, PROMPT, SEEDS, steps, guidance, SIZE)
 
 
 def close(a, b):

@@ -45,15 +45,7 @@ def pipeline(family: str, scheduler, prediction: str = "epsilon", **options):
 
 def own_run(pipe, steps: int, guidance: float = 3.0) -> torch.Tensor:
     """The pipeline's own final latents for SEEDS."""
-    return pipe(
-        PROMPT,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        num_images_per_prompt=len(SEEDS),
-        generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
-        output_type="latent",
-        **SIZE,
-    ).images
+    return tiny.own_run(pipe, PROMPT, SEEDS, steps, guidance, SIZE)
 
 
 def opened(pipe, steps: int, guidance: float = 3.0, **how):

@@ -55,15 +55,7 @@ def first_look(found):
 def images_of(pipe, ids, steps: int, guidance: float) -> torch.Tensor:
     """The pipeline's own images of these candidates."""
     seeds = [candidate_seed(0, PROMPT, number) for number in ids]
-    return pipe(
-        PROMPT,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        num_images_per_prompt=len(ids),
-        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-        output_type="pt",
-        **SIZE,
-    ).images
+    return tiny.own_run(pipe, PROMPT, seeds, steps, guidance, SIZE, "pt")
 
 
 def check_first_look(found, pipe, steps: int, guidance: float) -> None:

@@ -103,9 +103,8 @@ def measure(
     most = max(batches.denoise.size, batches.look.size)
     for size in sorted({1, -(-most // 2), most}, reverse=True):
         clock = Clock(sampler.device)
-        rounds = [read_size(sampler, verifiers, schedule, batches, size, clock, drafters) for _ in range(REPEATS + 1)][
-            1:
-        ]
+        read_size(sampler, verifiers, schedule, batches, size, clock, drafters)  # warm-up
+        rounds = [read_size(sampler, verifiers, schedule, batches, size, clock, drafters) for _ in range(REPEATS)]
         slowest = {part: max(seconds[part] for seconds in rounds) for part in rounds[0]}
         for part, batch in in_calls.items():
             found[part][str(min(size, getattr(batches, batch).size))] = slowest[part]
