@@ -97,7 +97,7 @@ def test_the_whole_workflow(cluster, undisturbed, tmp_path):
     jobs = jobs_in(cluster, folder)
     assert len(jobs) > 25 and {job["JobState"] for job in jobs} == {"COMPLETED"}
     for job in jobs:
-        wants = re.match("rule_(generate|label|score|finetune|search)", job["Comment"]) is not None
+        wants = re.match("rule_(draft|generate|label|score|finetune|search)", job["Comment"]) is not None
         assert job.get("TresPerJob") == ("gres:gpu:1" if wants else None), job["Comment"]
     by_rule = {re.match("rule_([a-z]+)", job["Comment"])[1]: job for job in jobs}
     assert by_rule["label"]["MinMemoryNode"] == "8000M"
