@@ -103,15 +103,18 @@ class Lesson(torch.nn.Module):
         return F.mse_loss(read, codes.expand_as(read))
 
 
-def teach_text(lesson: Lesson, tokenizer, *, steps: int, seed: int, device: str, pool: int = 24_576) -> float:
+def teach_text(
+    lesson: Lesson, tokenizer, *, steps: int, seed: int, device: str, pool: int = 24_576, state=None
+) -> float:
     """Train the lesson's tower on training captions with one to three objects; returns the seconds taken."""
     torch.manual_seed(seed)
     captions = draw_captions(np.random.default_rng(seed), pool)
     ids = tokenizer([c.text() for c in captions], padding=True, return_tensors="pt").input_ids
     codes = torch.from_numpy(np.stack([caption_code(c) for c in captions]))
 
-    def loss(step: int):
+    def loss(step: int) -> torch.Tensor:
         index = torch.randint(len(ids), (192,))
-        return lesson.loss(ids[index].to(device), codes[index].to(device)), {}
+        return lesson.loss(ids[index].to(device), codes[index].to(device))
 
-    return train(lesson.to(device), loss, steps=steps, lr=2e-3, device=device)
+    how = dict(steps=steps, lr=2e-3, seed=seed, device=device, state=state)
+    return train(lesson.to(device), loss, name="captions", **how)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from recipe.codes import CODE, MIX, Lesson, caption_code, draw_captions, teach_text
 from recipe.tokenizer import MAX_LENGTH, build_tokenizer
 from recipe.training import train
+from ttsnap.rewards.groups import autocast
 from ttsnap.shapes.captions import Caption
 from ttsnap.shapes.world import place, render
 
@@ -150,18 +152,20 @@ def latent_pool(
     for start in range(0, n, 512):
         captions = draw_captions(rng, min(512, n - start), mix)
         images = render(place(rng, captions), device) * 2 - 1
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
+        with autocast(device):
             mean = vae.encode(images).latent_dist.mean
         latents.append(mean.float() * vae.config.scaling_factor)
         drawn += captions
     return torch.cat(latents), drawn
 
 
-def taught(vae: AutoencoderKL, seed: int, device: str, steps: int) -> StableDiffusionXLPipeline:
+def taught(
+    vae: AutoencoderKL, seed: int, device: str, steps: int, state: Path | None = None
+) -> StableDiffusionXLPipeline:
     """A pipeline with trained text encoders and an untrained UNet."""
     pipeline = build(vae)
     tower = pipeline.text_encoder_2
-    teach_text(text_lesson(tower), pipeline.tokenizer, steps=steps, seed=seed, device=device)
+    teach_text(text_lesson(tower), pipeline.tokenizer, steps=steps, seed=seed, device=device, state=state)
     pipeline.text_encoder.load_state_dict(tower.text_model.state_dict())
     return pipeline
 
@@ -174,14 +178,19 @@ def train_generator(
     lesson: int = LESSON,
     rounds: Sequence[Round] = tuple(ROUNDS),
     pool: int = POOL,
+    states: Path | None = None,
 ) -> tuple[StableDiffusionXLPipeline, dict]:
-    """Teach the text encoders what captions say, then train them and the UNet; returns the pipeline (EMA), figures."""
+    """Teach the text encoders what captions say, then train them and the UNet; returns the pipeline (EMA), figures.
+
+    states: folder of the states that a killed training resumes from.
+    """
     torch.manual_seed(seed)
     began, vae = time.monotonic(), vae.to(device).eval()
-    pipeline = taught(vae, seed, device, lesson)
+    pipeline = taught(vae, seed, device, lesson, states and states / "captions.state")
     for number, part in enumerate(rounds):
         torch.manual_seed(seed + number)
-        model = _train_round(pipeline, part, np.random.default_rng([seed, number]), pool)
+        state = states and states / f"round{number}.state"
+        model = _train_round(pipeline, part, np.random.default_rng([seed, number]), pool, seed + number, state)
         model.requires_grad_(True)
         pipeline.register_modules(unet=model.unet, text_encoder=model.text, text_encoder_2=model.text_2)
     description = "; ".join(
@@ -191,7 +200,7 @@ def train_generator(
     return pipeline, {"seconds": seconds, "lesson": lesson, "batch": BATCH, "rounds": description}
 
 
-def _train_round(pipeline, part: Round, rng, pool: int) -> Denoiser:
+def _train_round(pipeline, part: Round, rng, pool: int, seed: int, state: Path | None) -> Denoiser:
     device = pipeline.vae.device
     latents, captions = latent_pool(pipeline.vae, rng, pool, part.mix, device)
     codes = torch.from_numpy(np.stack([caption_code(c) for c in captions])).to(device)
@@ -199,12 +208,13 @@ def _train_round(pipeline, part: Round, rng, pool: int) -> Denoiser:
     ids = pipeline.tokenizer([c.text() for c in captions], **pad).input_ids.to(device)
     model = Denoiser(pipeline).to(device)
 
-    def loss(step: int):
+    def loss(step: int) -> torch.Tensor:
         index = torch.randint(len(latents), (BATCH,), device=device)
         value = model.loss(latents[index], ids[index], part.floor)
         if part.lesson:
             value = value + part.lesson * model.lesson.loss(ids[index], codes[index])
-        return value, {}
+        return value
 
-    train(model, loss, steps=part.steps, lr=part.lr, ema=0.999, device=str(device))
+    how = dict(steps=part.steps, lr=part.lr, seed=seed, ema=0.999, device=str(device), state=state)
+    train(model, loss, name="generator", **how)
     return model

@@ -5,6 +5,7 @@ Tweedie latents of every step, of runs with the teacher's number of steps and wi
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from recipe.training import train
 from ttsnap.finetune.tau import kendall_tau
 from ttsnap.models.weights import quiet_libraries
 from ttsnap.pruning.intervals import mean_with_interval
+from ttsnap.rewards.groups import autocast
 from ttsnap.samplers import Sampler, candidate_seed, run, to_bytes
 from ttsnap.samplers.cost import decode_flop, on_meta
 
@@ -79,11 +81,6 @@ def decoded(tiny: AutoencoderTiny, latents: torch.Tensor) -> torch.Tensor:
     return tiny.decode(latents).sample.float() / 2 + 0.5
 
 
-def in_bfloat16(sampler: Sampler) -> torch.autocast:
-    """Autocast, in which sampling and decoding cost less than half; images differ by 58 dB."""
-    return torch.autocast(sampler.device.type, torch.bfloat16)
-
-
 @torch.inference_mode()
 def looks(samplers: Sequence[Sampler], count: int, seed: int, at_once: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
     """Tweedie latents float32 [n, C, h, w] of every step of each sampler, and the VAE's images of them, uint8.
@@ -103,13 +100,20 @@ def looks(samplers: Sequence[Sampler], count: int, seed: int, at_once: int = 128
                 images.append(to_bytes(sampler.decode(denoised), part))
 
             known = {text: sampler.encode(text) for text in dict.fromkeys(part)}
-            with in_bfloat16(sampler):
+            with autocast(sampler.device):
                 run(sampler, [known[text] for text in part], seeds, look)
     return torch.cat(latents), torch.cat(images)
 
 
 def teach(
-    latents: torch.Tensor, images: torch.Tensor, *, steps: int, encoder_steps: int, seed: int, device: str
+    latents: torch.Tensor,
+    images: torch.Tensor,
+    *,
+    steps: int,
+    encoder_steps: int,
+    seed: int,
+    device: str,
+    state: Path | None = None,
 ) -> tuple[AutoencoderTiny, float]:
     """Train an AutoencoderTiny on pairs of `looks`; returns it and the seconds taken.
 
@@ -118,21 +122,30 @@ def teach(
     torch.manual_seed(seed)
     tiny = build().to(device, memory_format=torch.channels_last)
 
-    def decoding(step: int):
+    def decoding(step: int) -> torch.Tensor:
         _, some, wanted = _batch(latents, images, device)
-        return _pixel_loss(decoded(tiny, some), wanted), {}
+        return _pixel_loss(decoded(tiny, some), wanted)
 
-    def encoding(step: int):
+    def encoding(step: int) -> torch.Tensor:
         _, wanted, some = _batch(latents, images, device)
-        return (tiny.encode(some * 2 - 1).latents.float() - wanted).square().mean(), {}
+        return (tiny.encode(some * 2 - 1).latents.float() - wanted).square().mean()
 
-    seconds = train(tiny.encoder, encoding, steps=encoder_steps, lr=LR, device=device)
-    seconds += train(tiny.decoder, decoding, steps=steps, lr=LR, ema=0.998, device=device)
+    how = dict(lr=LR, seed=seed, device=device)
+    seconds = train(tiny.encoder, encoding, name="encoder", steps=encoder_steps, **how)
+    seconds += train(tiny.decoder, decoding, name="decoder", steps=steps, ema=0.998, state=state, **how)
     return tiny.requires_grad_(False).to(memory_format=torch.contiguous_format), seconds
 
 
 def refine(
-    tiny: AutoencoderTiny, latents: torch.Tensor, images: torch.Tensor, reward, *, steps: int, seed: int, device: str
+    tiny: AutoencoderTiny,
+    latents: torch.Tensor,
+    images: torch.Tensor,
+    reward,
+    *,
+    steps: int,
+    seed: int,
+    device: str,
+    state: Path | None = None,
 ) -> float:
     """Train the decoder on, in place; its images shall also have the features that a CLIP reward reads of the VAE's.
 
@@ -148,14 +161,15 @@ def refine(
     with torch.no_grad():
         known = torch.cat([features(block.to(device).float() / 255) for block in images.split(128)])
 
-    def loss(step: int):
+    def loss(step: int) -> torch.Tensor:
         index, some, wanted = _batch(latents, images, device)
         made = decoded(tiny, some)
         pixels = _pixel_loss(made, wanted)
         apart = (features(made.clamp(0, 1).contiguous()) - known[index.to(device)]).square().sum(1).mean()
-        return pixels + FEATURE_WEIGHT * apart, {"pixels": pixels.item(), "features": apart.item()}
+        return pixels + FEATURE_WEIGHT * apart
 
-    seconds = train(tiny.decoder, loss, steps=steps, lr=FEATURE_LR, ema=0.995, device=device)
+    how = dict(steps=steps, lr=FEATURE_LR, seed=seed, ema=0.995, device=device, state=state)
+    seconds = train(tiny.decoder, loss, name="features", **how)
     tiny.to(memory_format=torch.contiguous_format)
     return seconds
 
@@ -188,7 +202,7 @@ def watched(samplers: Sequence[Sampler], prompts: Sequence[str], candidates: int
                 if sampler is samplers[0] or step == sampler.steps - 1:
                     kept.append(denoised)
 
-            with in_bfloat16(sampler):
+            with autocast(sampler.device):
                 run(sampler, prompt, seeds, look)
         found.append(torch.stack(kept))
     return torch.stack(found)

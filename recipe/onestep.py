@@ -86,6 +86,7 @@ def distil(
     *,
     steps: int = STEPS,
     seed: int = 0,
+    state: Path | None = None,
 ) -> dict:
     """Train a LoRA of the student's UNet on the teacher's pairs, in place; returns figures.
 
@@ -96,12 +97,13 @@ def distil(
     condition = student.embed(texts)
     trainable(student.module, {"rank": RANK, "alpha": RANK})
 
-    def loss(step: int):
+    def loss(step: int) -> torch.Tensor:
         index = torch.randint(len(noise), (batch,), device=noise.device)
         found = student.latents(noise[index], rows(condition, index))
-        return (found - latents[index]).square().mean(), {}
+        return (found - latents[index]).square().mean()
 
-    seconds = train(student.module, loss, steps=steps, lr=LR, ema=0.999, device=device)
+    how = dict(steps=steps, lr=LR, seed=seed, ema=0.999, device=device, state=state)
+    seconds = train(student.module, loss, name="onestep", **how)
     return {"steps": steps, "batch": batch, "lr": LR, "rank": RANK, "seconds": seconds}
 
 

@@ -23,7 +23,8 @@ from ttsnap.sft.pipeline import OneStepPipeline
 from ttsnap.shapes.captions import random_caption
 from ttsnap.storage.files import read_json, write_json, write_text
 
-CFG, SAMPLE_STEPS = 2.0, 20  # how to sample the generator for figures and the reward's data
+CFG, SAMPLE_STEPS = 2.0, 20  # how to sample the generator for figures and the others' data
+STATES = "states"  # folder, below that of the models, that killed trainings resume from
 
 
 def train_part(part: str, out: Path, scale: float, seed: int, device: str) -> dict:
@@ -32,6 +33,7 @@ def train_part(part: str, out: Path, scale: float, seed: int, device: str) -> di
     scale: share of the recipe's steps and data. Raises TtsnapError for a reward that fails its gates at full scale.
     """
     about = {"seed": seed, "device": _device_name(device)}
+    (out / STATES).mkdir(parents=True, exist_ok=True)
     return {**TRAINERS[part](out, scale, seed, device, about), **about}
 
 
@@ -41,7 +43,9 @@ def _scaled(scale: float) -> Callable[[int], int]:
 
 def _vae(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
     scaled = _scaled(scale)
-    vae, figures = autoencoder.train_vae(scaled(autoencoder.STEPS), seed, device, pool=scaled(autoencoder.POOL))
+    vae, figures = autoencoder.train_vae(
+        scaled(autoencoder.STEPS), seed, device, pool=scaled(autoencoder.POOL), state=out / STATES / "vae.state"
+    )
     vae.save_pretrained(out / "vae")
     return figures
 
@@ -51,7 +55,7 @@ def _generator(out: Path, scale: float, seed: int, device: str, about: dict) -> 
     vae = AutoencoderKL.from_pretrained(out / "vae")
     rounds = [replace(part, steps=scaled(part.steps)) for part in generator.ROUNDS]
     size = dict(lesson=scaled(generator.LESSON), rounds=rounds, pool=scaled(generator.POOL))
-    pipeline, figures = generator.train_generator(vae, seed, device, **size)
+    pipeline, figures = generator.train_generator(vae, seed, device, **size, states=out / STATES)
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
     _open_as_float32(folder)
     figures |= _accepted(_sampler(folder, device), scaled(24), seed)
@@ -71,9 +75,10 @@ def _reward(out: Path, scale: float, seed: int, device: str, about: dict) -> dic
     samples = sampled_groups(sampler, captions, 8, seed).split(4)
     samples = JudgedGroups.join([samples, samples.mirrored()])
     shapes_reward.save_untrained(folder, seed)
-    reward, reading = shapes_reward.taught(folder, seed, device, scaled(shapes_reward.LESSON))
+    state = out / STATES / "reward_captions.state"
+    reward, reading = shapes_reward.taught(folder, seed, device, scaled(shapes_reward.LESSON), state)
     pools, steps = {"drawn": (drawn, 12), "sampled": (samples, 20)}, scaled(shapes_reward.STEPS)
-    shapes_reward.train_images(reward, reading, pools, steps, seed, device)
+    shapes_reward.train_images(reward, reading, pools, steps, seed, device, out / STATES / "reward.state")
     figures = {"seconds": time.monotonic() - began, "lesson": shapes_reward.LESSON, "steps": steps}
     reward.clip.half().save_pretrained(folder)
     _open_as_float32(folder)
@@ -107,7 +112,9 @@ def _onestep(out: Path, scale: float, seed: int, device: str, about: dict) -> di
     test = onestep.teach(teacher, tested, seed + 1)
     figures = {"samples": len(texts), "data_seconds": time.monotonic() - started}
     student = OneStepPipeline(str(out / "shapes-sdxl"), 64, device)
-    figures |= onestep.distil(student, *pairs, texts, steps=scaled(onestep.STEPS), seed=seed)
+    figures |= onestep.distil(
+        student, *pairs, texts, steps=scaled(onestep.STEPS), seed=seed, state=out / STATES / "onestep.state"
+    )
     figures |= {"held_out_mse": onestep.error(student, *test, tested), "tested": len(tested)}
     figures["held_out_variance"] = float(test[1].var())
     onestep.save(student, out / "shapes-sdxl", folder)
@@ -125,10 +132,13 @@ def _look_decoder(out: Path, scale: float, seed: int, device: str, about: dict) 
     data = look_decoder.looks(samplers, scaled(look_decoder.CAPTIONS), seed)
     figures = {"looks": len(data[0]), "data_seconds": time.monotonic() - started}
     steps = {"steps": scaled(look_decoder.STEPS), "encoder_steps": scaled(look_decoder.ENCODER_STEPS)}
-    tiny, taught = look_decoder.teach(*data, **steps, seed=seed, device=device)
+    tiny, taught = look_decoder.teach(
+        *data, **steps, seed=seed, device=device, state=out / STATES / "look_decoder.state"
+    )
     reward = load_reward("pickscore", path=str(out / "shapes-clip"), device=device)
     refined = {"feature_steps": scaled(look_decoder.FEATURE_STEPS)}
-    seconds = look_decoder.refine(tiny, *data, reward, steps=refined["feature_steps"], seed=seed + 1, device=device)
+    how = dict(seed=seed + 1, device=device, state=out / STATES / "features.state")
+    seconds = look_decoder.refine(tiny, *data, reward, steps=refined["feature_steps"], **how)
     figures |= steps | refined | {"seconds": taught + seconds}
     tiny.half().save_pretrained(folder)
     _open_as_float32(folder)

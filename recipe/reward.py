@@ -1,5 +1,7 @@
 """The rewards of the shapes world: a CLIP (used as PickScore is) and an aesthetic head, with their gates."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -64,7 +66,7 @@ def caption_embeds(clip: CLIPModel, ids: torch.Tensor) -> list[torch.Tensor]:
     return [clip.text_projection(clip.text_model(input_ids=ids).pooler_output)]
 
 
-def taught(folder: str, seed: int, device: str, lesson: int) -> tuple[PickScore, nn.Linear]:
+def taught(folder: str, seed: int, device: str, lesson: int, state: Path | None = None) -> tuple[PickScore, nn.Linear]:
     """The CLIP in `folder` after its text tower's lesson, and the map that codes are read by from both towers.
 
     One fixed map for both, so that their dot product means something from the start.
@@ -74,7 +76,7 @@ def taught(folder: str, seed: int, device: str, lesson: int) -> tuple[PickScore,
     reading = nn.Linear(reward.clip.config.projection_dim, CODE, bias=False).to(device)
     nn.init.orthogonal_(reading.weight).requires_grad_(False)
     text = Lesson(reward.clip, caption_embeds, [reading])
-    teach_text(text, reward.tokenizer, steps=lesson, seed=seed, device=device)
+    teach_text(text, reward.tokenizer, steps=lesson, seed=seed, device=device, state=state)
     return reward, reading
 
 
@@ -85,6 +87,7 @@ def train_images(
     steps: int,
     seed: int,
     device: str,
+    state: Path | None = None,
 ) -> None:
     """Train the image tower in place: codes of what images show, by patch and whole, and ranking within groups.
 
@@ -99,7 +102,7 @@ def train_images(
     with torch.no_grad():
         texts = {c: reward.text_features([c])[0] for g, _ in pools.values() for c in set(g.captions)}
 
-    def loss(step: int):
+    def loss(step: int) -> torch.Tensor:
         groups = _draw(pools)
         flat = groups.images.flatten(0, 1).to(device).float() / 255
         pixels = reward.preprocess(shifted(flat, shifts))
@@ -115,12 +118,10 @@ def train_images(
         values = scale * torch.einsum("gmd,gd->gm", features, text)
         ranking = ranking_loss(values.float(), groups.quality.to(device))
         patch = F.mse_loss(patches, known)
-        parts = {"patch": patch, "code": code, "rank": ranking}
-        total = 20 * patch + 20 * code + step / steps * ranking
-        return total, {name: f"{value.item():.4f}" for name, value in parts.items()}
+        return 20 * patch + 20 * code + step / steps * ranking
 
-    lesson = nn.ModuleList([reward, local])
-    train(lesson, loss, steps=steps, lr=1e-3, ema=0.998, device=device)
+    how = dict(steps=steps, lr=1e-3, seed=seed, ema=0.998, device=device, state=state)
+    train(nn.ModuleList([reward, local]), loss, name="reward", **how)
 
 
 def _draw(pools: dict[str, tuple[JudgedGroups, int]]) -> JudgedGroups:
@@ -151,11 +152,11 @@ def train_head(
         )
     head = nn.Sequential(nn.Linear(features.shape[1], 64), nn.GELU(), nn.Linear(64, 1)).to(device)
 
-    def loss(step: int):
+    def loss(step: int) -> torch.Tensor:
         index = torch.randint(len(features), (512,), device=device)
-        return F.mse_loss(head(features[index])[:, 0].float(), target[index]), {}
+        return F.mse_loss(head(features[index])[:, 0].float(), target[index])
 
-    seconds = train(head, loss, steps=steps, lr=2e-3, ema=0.99, device=device)
+    seconds = train(head, loss, name="head", steps=steps, lr=2e-3, seed=seed, ema=0.99, device=device)
     return head, {"seconds": seconds, "steps": steps}
 
 

@@ -3,11 +3,12 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
+from ttsnap.rewards.groups import autocast
+from ttsnap.training.run import TrainingRun, run_identity
 from ttsnap.training.weights import Average
 
 
@@ -21,40 +22,42 @@ def cosine(step: int, steps: int, warmup: int = 100) -> float:
 
 def train(
     model: torch.nn.Module,
-    loss: Callable[[int], tuple[torch.Tensor, dict[str, float]]],
+    loss: Callable[[int], torch.Tensor],
     *,
+    name: str,
     steps: int,
     lr: float,
+    seed: int,
     ema: float = 0.0,
     weight_decay: float = 0.01,
     device: str = "cpu",
-    report: Callable[[int, torch.nn.Module], str] | None = None,
+    state: Path | None = None,
 ) -> float:
-    """Minimise `loss(step)` over the model's parameters in bf16 autocast, fp32 master weights; returns the seconds.
+    """Minimise `loss(step)` over the model's parameters that learn, float32 weights; returns the seconds.
 
-    With `ema` > 0 the model ends with the exponential moving average of its parameters, frozen.
+    In bf16 autocast where the hardware multiplies it. `loss` draws from torch's generator, seeded anew for each step,
+    so that a killed training, started again with the same `state` file, ends with the same weights. With `ema` > 0
+    the model ends with the exponential moving average of its parameters, frozen.
     """
     started = time.monotonic()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    parameters = {key: value for key, value in model.named_parameters() if value.requires_grad}
+    optimiser = torch.optim.AdamW(parameters.values(), lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps))
-    average = Average(dict(model.named_parameters()), ema, warm_up=19) if ema else None
-    progress = tqdm(range(steps), desc="train", mininterval=10)
-    for step in progress:
-        model.train()
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            value, parts = loss(step)
-        optimiser.zero_grad(set_to_none=True)
+    average = Average(parameters, ema, warm_up=19) if ema else None
+    identity = run_identity(parameters, [name, steps, lr, seed, ema, weight_decay])
+    run = TrainingRun(name, parameters, optimiser, identity, clip=1.0, schedule=schedule, average=average, state=state)
+
+    def gradients(step: int) -> torch.Tensor:
+        torch.manual_seed(seed * 1_000_003 + step)
+        with autocast(device):
+            value = loss(step)
         value.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        if average:
-            average.update()
-        if step % 50 == 0:
-            progress.set_postfix({"loss": f"{value.item():.4f}", **parts}, refresh=False)
-        if report and (step + 1) % max(1, steps // 8) == 0:
-            with average.in_place() if average else nullcontext():
-                tqdm.write(f"step {step + 1}: {report(step + 1, model)}")
+        return value.detach()[None]
+
+    model.train()
+    for number, _ in run.remaining(range(steps)):
+        run.update(gradients, number - 1)
+    run.save()
     if average:
         average.write()
         model.requires_grad_(False)

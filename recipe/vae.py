@@ -1,5 +1,7 @@
 """The autoencoder of the shapes world: 64×64×3 pixels to 16×16×4 latents, with a small decoder."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
@@ -37,7 +39,9 @@ def pictures(rng: np.random.Generator, n: int, part: str = "train") -> torch.Ten
     return torch.cat(blocks)
 
 
-def train_vae(steps: int, seed: int, device: str, pool: int = POOL) -> tuple[AutoencoderKL, dict]:
+def train_vae(
+    steps: int, seed: int, device: str, pool: int = POOL, state: Path | None = None
+) -> tuple[AutoencoderKL, dict]:
     """Train on captioned and crowded scenes with L1 + 2·MSE + 1e-5·KL; returns the model and its figures."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -46,21 +50,15 @@ def train_vae(steps: int, seed: int, device: str, pool: int = POOL) -> tuple[Aut
     test = pictures(np.random.default_rng(seed + 1), 192, "held_out").to(device).float() / 127.5 - 1
     vae = build().to(device, memory_format=torch.channels_last)
 
-    def psnr(step: int, model: AutoencoderKL) -> str:
-        return f"PSNR {held_out_psnr(model, test):.1f} dB"
-
-    def loss(step: int):
-        index = torch.randint(len(data), (32,))
-        x = data[index].to(device).float() / 127.5 - 1
-        x = x.roll((int(rng.integers(64)), int(rng.integers(64))), (2, 3))
-        x = x.to(memory_format=torch.channels_last)
+    def loss(step: int) -> torch.Tensor:
+        x = data[torch.randint(len(data), (32,))].to(device).float() / 127.5 - 1
+        x = x.roll(torch.randint(64, (2,)).tolist(), (2, 3)).to(memory_format=torch.channels_last)
         posterior = vae.encode(x).latent_dist
-        y = vae.decode(posterior.sample()).sample.float()
-        error = y - x
-        value = error.abs().mean() + 2 * error.square().mean() + 1e-5 * posterior.kl().mean()
-        return value, {}
+        error = vae.decode(posterior.sample()).sample.float() - x
+        return error.abs().mean() + 2 * error.square().mean() + 1e-5 * posterior.kl().mean()
 
-    seconds = train(vae, loss, steps=steps, lr=2e-3, ema=0.998, device=device, report=psnr)
+    how = dict(steps=steps, lr=2e-3, seed=seed, ema=0.998, device=device, state=state)
+    seconds = train(vae, loss, name="vae", **how)
     with torch.no_grad():
         latents = vae.encode(test).latent_dist.mean
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))

@@ -31,14 +31,28 @@ def test_standardised_mse_ignores_scale_and_offset():
     assert losses.mse(3 * values + 2, values, "none") > 1
     offsets = values + torch.arange(5.0)[:, None]
     assert losses.mse(offsets, values, "prompt") < 1e-5 < losses.mse(offsets, values, "batch")
+    assert losses.mse(offsets, values, "centre") < 1e-5 < 1 < losses.mse(3 * values, values, "centre")
 
 
+@pytest.mark.parametrize("floor", [0.5, 0.01])
 @pytest.mark.parametrize("decay", ["linear", "cosine", "exponential"])
-def test_rate_decays_to_half_after_warm_up(decay):
-    factors = [train.rate_factor(step, 100, decay, 0.1) for step in range(101)]
+def test_rate_decays_to_its_floor_after_warm_up(decay, floor):
+    factors = [train.rate_factor(step, 100, decay, 0.1, floor) for step in range(101)]
     assert factors[:2] == [0.1, 0.2] and factors[10] == 1
-    assert factors[100] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(floor)
     assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+
+
+def test_images_are_shifted_by_whole_pixels_and_not_by_how_they_are_batched():
+    images = torch.rand(6, 3, 8, 9)
+    seeds = [[7, 0, prompt] for prompt in (4, 2, 9)]
+    moved = train.shifted(images, 2, seeds)
+    assert moved.shape == images.shape and not torch.equal(moved, images)
+    inside = {(dy, dx): images.roll((dy, dx), (2, 3))[:, :, 2:-2, 2:-2] for dy in range(-2, 3) for dx in range(-2, 3)}
+    for at, image in enumerate(moved[:, :, 2:-2, 2:-2]):
+        assert any(torch.equal(image, shift[at]) for shift in inside.values())
+    assert torch.equal(moved[2:4], train.shifted(images[2:4], 2, seeds[1:2]))
+    assert train.shifted(images, 0, seeds) is images
 
 
 def test_every_prompt_once_an_epoch():

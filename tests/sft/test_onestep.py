@@ -190,3 +190,49 @@ def test_drawn_pairs_show_their_captions_and_open_as_targets(tmp_path):
     prompts = [target.condition for target in targets]
     assert len(prompts) == 9 and check(images, prompts)[0].all()
     assert all(held_out(prompt) for n, prompt in enumerate(prompts) if n % 3)
+
+
+def test_paired_noise_is_what_the_targets_were_made_from(tmp_path, capsys):
+    """generate → export-images --pairs → assign → sft on the pairs → compare as a draft, all by one model."""
+    pipeline = tiny.save(tiny.sdxl("v_prediction"), tmp_path / "pipe")
+    (tmp_path / "p.txt").write_text("a red circle\na blue square\n")
+    words = ["generate", str(tmp_path / "p.txt"), "--out", str(tmp_path / "s.h5"), "--model", pipeline, "--seed", "5"]
+    size = ["--height", "32", "--width", "32", "--candidates", "4", "--threads", "1"]
+    assert main([*words, "--steps", "1", "--guidance", "0", *size]) == 0
+    assert main(["export-images", str(tmp_path / "s.h5"), "--out", str(tmp_path / "tree"), "--pairs"]) == 0
+    pairs, made = tmp_path / "tree/pairs.jsonl", tmp_path / "assigned"
+    lines = [json.loads(line) for line in pairs.read_text().splitlines()]
+    assert lines[5] == {
+        "prompt": "a blue square", "image": "p0001/id001/s00.png", "seed": candidate_seed(5, "a blue square", 1)
+    }  # fmt: skip
+    assign = ["assign", "--pairs", str(pairs), "--model", pipeline, "--steps", "0", "--threads", "1"]
+    assert main([*assign, "--out", str(made)]) == 0
+    data, generator = read_assigned([made / "manifest.jsonl"]), load_generator(pipeline)
+    assert data.seeds == [line["seed"] for line in lines]
+    with torch.no_grad():
+        images = generator.pixels(generator.latents(data.base, generator.embed(data.conditions))).clamp(0, 1)
+    assert (images - data.pixels()).abs().max() <= 1 / 255
+    train = ["sft", "--manifest", str(made / "manifest.jsonl"), "--model", pipeline, "--epochs", "1", "--lr", "1e-9"]
+    train += ["--threads", "1", "--pixel", "1", "--latent", "0", "--preserve-latent", "0", "--noise"]
+    losses = {}
+    for noise in ("paired", "random"):
+        assert main([*train, noise, "--out", str(tmp_path / noise)]) == 0
+        losses[noise] = json.loads((tmp_path / noise / "train_summary.json").read_text())["epoch_loss"][0]
+    assert losses["paired"] < 1 / 255 < 0.01 < losses["random"]
+    compare = ["compare-sft", "--model", pipeline, "--base", pipeline, "--fresh", "16", "--threads", "1"]
+    compare += [f"--{part}-manifest={made / 'manifest.jsonl'}" for part in ("train", "test")]
+    compare += ["--features", "embedded:shapes-clip", "--checker", "shapes", "--json", str(tmp_path / "c.json")]
+    assert main(compare) == 0
+    draft = json.loads((tmp_path / "c.json").read_text())["draft"]
+    assert (draft["samples"], draft["prompts"]) == (8, 2) and draft["tau"] > 0.6 and 0 <= draft["accepted"] <= 1
+    # Without seeds the noise is not known
+    pairs.write_text("".join(json.dumps({k: line[k] for k in ("prompt", "image")}) + "\n" for line in lines))
+    assert main([*assign, "--out", str(tmp_path / "unknown")]) == 0
+    train[2] = str(tmp_path / "unknown/manifest.jsonl")
+    capsys.readouterr()
+    assert main([*train, "paired", "--out", str(tmp_path / "none")]) == 2
+    assert "8 of 8 targets have no seed" in capsys.readouterr().err
+    pairs.write_text(json.dumps(lines[0] | {"seed": -1}) + "\n" + json.dumps(lines[1]) + "\n")
+    assert main([*assign, "--out", str(tmp_path / "bad")]) == 0
+    (failure,) = [json.loads(line) for line in (tmp_path / "bad/failures.jsonl").read_text().splitlines()]
+    assert failure["index"] == 0 and '"seed" is no whole number' in failure["error"]

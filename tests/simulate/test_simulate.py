@@ -159,6 +159,9 @@ def test_over_best_of_n_is_the_difference_of_the_two_curves():
     np.testing.assert_allclose(over[1], np.subtract(ttsnap_curve["reward"], bon["reward"]))
     assert all(low <= value <= high for low, value, high in zip(*over, strict=True))
     assert bon["over_best_of_n"] == bon["over_best_of_n_high"] == [0, 0]
+    over = [ttsnap_curve[f"accepted_over_best_of_n{end}"] for end in ("_low", "", "_high")]
+    np.testing.assert_allclose(over[1], np.subtract(ttsnap_curve["accepted"], bon["accepted"]))
+    assert all(low <= value <= high for low, value, high in zip(*over, strict=True))
 
 
 def test_memory_is_bounded_by_blocks_of_draws(monkeypatch):

@@ -43,7 +43,7 @@ def run(options: CompareSftOptions) -> dict:
         check_there(options.features, "--features")
     device = pick_device(options)
     from ttsnap.models import model_version, resolve
-    from ttsnap.sft.comparison import classifier_judge, clip_judge, compare, read_probe
+    from ttsnap.sft.comparison import classifier_judge, clip_judge, clip_reward, compare, read_probe
     from ttsnap.sft.data import load_images
     from ttsnap.sft.gan import to_unit
     from ttsnap.sft.generators import load_generator
@@ -56,7 +56,9 @@ def run(options: CompareSftOptions) -> dict:
     real = None
     if options.data:
         real = to_unit(load_images(options.data, options.folder, "train").images[:MOST_REAL])
-    found = compare(model, base, targets, judge, real=real, **options.model_dump(include={"fresh", "checker", "seed"}))
+    how = options.model_dump(include={"fresh", "checker", "seed"})
+    reward = clip_reward(judge_path) if options.features else None
+    found = compare(model, base, targets, judge, real=real, reward=reward, **how)
     if options.images:
         found.save_images(options.images)
     test, quality = found.figures["test"], found.figures["fresh"]

@@ -20,10 +20,13 @@ class ExportImagesOptions(Command):
     )
     out: OutFolder = Field(description="folder of the tree")
     steps: Steps | None = Field(None, description="steps to export, e.g. 9,19; default: all that were kept")
+    pairs: bool = Field(
+        False, description="write pairs.jsonl too: prompt, image of the last step exported, and the seed of its noise"
+    )
     limit: Positive | None = Field(None, description="export only so many prompts, the first ones")
 
 
 def run(options: ExportImagesOptions) -> dict:
     """Write every image, and the prompts as prompts.json; return their numbers."""
-    prompts, steps = export_shards(options.images, options.out, options.steps, options.limit)
+    prompts, steps = export_shards(options.images, options.out, options.steps, options.limit, options.pairs)
     return {"out": options.out, "prompts": len(prompts), "steps": steps}

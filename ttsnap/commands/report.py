@@ -10,7 +10,7 @@ from ttsnap.report.parts import HEADLINE, OVERVIEW, PARTS, SUMMARY, make_part
 from ttsnap.report.summary import headline
 from ttsnap.settings.report import Report
 
-INPUTS = ("tensor", "simulation", "alignment", "level", "schedule", "images", "comparison")
+INPUTS = ("tensor", "own", "simulation", "alignment", "level", "schedule", "images", "comparison")
 
 
 class ReportOptions(Command):
@@ -18,6 +18,9 @@ class ReportOptions(Command):
 
     part: Literal[*PARTS] = Field(description="what to make; the parts that use an option stand in brackets")
     tensor: InFiles = Field([], description="reward tensors of the test prompts (cost, gallery, summary)")
+    own: InFiles = Field(
+        [], description="reward tensors of this run, where those under --tensor are of a reference run (summary)"
+    )
     simulation: InFiles = Field(
         [], description="JSON of `simulate` (budget, gain, cost, gallery, summary; tau: to mark the looks)"
     )

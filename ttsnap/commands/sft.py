@@ -23,7 +23,9 @@ class SftOptions(Replace, Train, ForModel, OnDevice):
 
     manifest: InFiles = Field(min_length=1, description="manifests of the assigned datasets")
     teacher: Readable | None = Field(None, description="the original model, for the preserve loss; default: --model")
-    noise: Noise = Field("assigned", description="the noise assigned to each target, or fresh random noise")
+    noise: Noise = Field(
+        "assigned", description="the noise assigned to each target, fresh random noise, or what each was made from"
+    )
     out: OutFolder = Field(description="folder of the checkpoints")
     state: Writable | None = Field(None, description="file for the progress, from which a killed run goes on")
     every_epoch: bool = Field(False, description="also keep a checkpoint of every epoch")

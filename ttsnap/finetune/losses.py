@@ -5,11 +5,16 @@ import torch.nn.functional as F
 
 
 def standardise(values: torch.Tensor, over: str) -> torch.Tensor:
-    """Zero mean and unit variance over the batch or within each prompt; "none" changes nothing."""
+    """Zero mean and unit variance over the batch or within each prompt; "centre": zero mean within each prompt alone.
+
+    "none" changes nothing.
+    """
     if over == "none":
         return values
     dims = (0, 1) if over == "batch" else (1,)
     centred = values - values.mean(dim=dims, keepdim=True)
+    if over == "centre":
+        return centred
     return centred / centred.square().mean(dim=dims, keepdim=True).add(1e-6).sqrt()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ttsnap.finetune import losses
 from ttsnap.rewards.base import Reward
@@ -17,16 +18,16 @@ from ttsnap.training.run import TrainingRun, run_identity
 GRADIENT_NORM = 5.0  # at most
 
 
-def rate_factor(step: int, steps: int, decay: str, warmup: float) -> float:
-    """Factor of the learning rate: optional linear warm-up, then from 1 down to 0.5."""
+def rate_factor(step: int, steps: int, decay: str, warmup: float, floor: float = 0.5) -> float:
+    """Factor of the learning rate: optional linear warm-up, then from 1 down to `floor`."""
     warm = round(warmup * steps)
     if step < warm:
         return (step + 1) / warm
     done = (step - warm) / max(1, steps - warm)
     return {
-        "linear": 1 - 0.5 * done,
-        "cosine": 0.75 + 0.25 * float(np.cos(np.pi * done)),
-        "exponential": 0.5**done,
+        "linear": 1 - (1 - floor) * done,
+        "cosine": floor + (1 - floor) * 0.5 * (1 + float(np.cos(np.pi * done))),
+        "exponential": floor**done,
         "constant": 1.0,
     }[decay]
 
@@ -66,7 +67,7 @@ def train_level(
     plan = batches(len(data.prompts), candidates, size * candidates * together, settings["epochs"], seed)
     optimiser = torch.optim.AdamW(parameters.values(), lr=settings["lr"], weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: rate_factor(step, len(plan), settings["decay"], settings["warmup"])
+        optimiser, lambda step: rate_factor(step, len(plan), settings["decay"], settings["warmup"], settings["floor"])
     )
     identity = run_identity(parameters, [settings, [seed, together, about], data.prompts], data.targets)
     run = TrainingRun(
@@ -74,8 +75,14 @@ def train_level(
     )
     reward.train()
     device = next(iter(parameters.values())).device
-    todo = [part for step in plan[len(run.history) :] for part in share(step, size, processes)]
-    loaded = read_ahead(lambda prompts: data.batch(prompts, device), todo)
+    todo = [(n, part) for n in range(len(run.history), len(plan)) for part in share(plan[n], size, processes)]
+
+    def load(item: tuple[int, list[int]]) -> tuple[torch.Tensor, list[str]]:
+        update, prompts = item
+        images, texts = data.batch(prompts, device)
+        return shifted(images, settings["shift"], [[seed, update, prompt] for prompt in prompts]), texts
+
+    loaded = read_ahead(load, todo)
     for _, prompts in run.remaining(plan):
         parts = share(prompts, size, processes)
         run.update(_backward, reward, data, settings, prompts, parts, loaded, device)
@@ -95,6 +102,21 @@ def predict_together(reward: Reward, data: Groups, device, processes: Processes 
 def share(prompts: list[int], size: int, processes: Processes) -> list[list[int]]:
     """This process's share of an update: the prompts of each forward pass."""
     return _split(prompts, size)[processes.rank :: processes.count]
+
+
+def shifted(images: torch.Tensor, most: int, seeds: list[list[int]]) -> torch.Tensor:
+    """Each of the images [P·C,3,H,W] moved by up to `most` pixels, down or up and right or left, its border repeated.
+
+    seeds: of each of the P prompts, so that how prompts are batched changes nothing.
+    """
+    if not most:
+        return images
+    height, width = images.shape[-2:]
+    padded = F.pad(images, (most,) * 4, mode="replicate")
+    shape = (len(images) // len(seeds), 2)
+    places = np.concatenate([np.random.default_rng(seed).integers(0, 2 * most + 1, shape) for seed in seeds])
+    moved = [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, places, strict=True)]
+    return torch.stack(moved)
 
 
 def read_ahead(load: Callable, items: list) -> Iterator:

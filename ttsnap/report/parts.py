@@ -12,6 +12,7 @@ from ttsnap.report.summary import headline, search_name, summarise_run, verdict
 from ttsnap.report.tables import cost_table, fitted_method, gain_table, levels_table, looks_table
 from ttsnap.storage.files import read_json, reading, write_json, write_text
 from ttsnap.storage.image_shards import read_shard, read_shards
+from ttsnap.storage.provenance import check_same, images_record
 from ttsnap.storage.tensor import RewardTensor, check_tensors, read_tensor, sources
 
 OVERVIEW, HEADLINE, SUMMARY = "overview.html", "headline.txt", "summary.json"  # the part "summary"
@@ -94,6 +95,13 @@ def _check_made_from(path: str, result: dict, other: str, known: list[dict]) -> 
             raise BadInput(
                 f"{path}: made from another tensor of {source['reward']} than {other}; run it again on that one"
             )
+
+
+def _check_same_model(path: str, tensor: RewardTensor, other: str, reference: RewardTensor) -> None:
+    """Raise BadInput unless a run's images are made as those of its reference run; their seeds may differ."""
+    ours, theirs = images_record(tensor.attrs), images_record(reference.attrs)
+    again = "give the tensors of one model and one way to sample it"
+    check_same(path, ours, other, theirs, again, apart_from=("seed", "dtype", "model", "drafts"), known=True)
 
 
 def _budget(inputs: Inputs) -> dict:
@@ -185,7 +193,10 @@ def _summary(inputs: Inputs) -> dict:
     for option, found in results.items():
         for path, result in zip(inputs.paths.get(option, ()), found, strict=True):
             _check_made_from(path, result, "the tensors given", sources(tensors))
-    summary = summarise_run(tensors, results["simulation"], results["alignment"])
+    own = [read_tensor(path) for path in inputs.paths.get("own", ())]
+    for path, tensor in zip(inputs.paths.get("own", ()), own, strict=True):
+        _check_same_model(path, tensor, inputs.first("tensor"), tensors[0])
+    summary = summarise_run(tensors, results["simulation"], results["alignment"], own)
     looks = _looks_shown(results["alignment"][0], results["simulation"]) if results["alignment"] else None
     verdicts = {name: verdict(search) for name, search in summary["searches"].items()}
     figure = None

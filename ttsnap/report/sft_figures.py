@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from ttsnap.report.figures import STYLE, plt, save_figure
-from ttsnap.report.sft_summary import ASSIGNED, MODEL_NAMES, RANDOM
+from ttsnap.report.sft_summary import ASSIGNED, MODEL_NAMES, PAIRED, RANDOM
 from ttsnap.settings.sft import Way
 
 LINES = {  # Okabe and Ito's colours, told apart by dashes as well
     RANDOM: ("#0072B2", "--"),
     ASSIGNED: ("#D55E00", "-"),
+    PAIRED: ("#009E73", ":"),
 }
 TERMS = {"total": "Training loss", "fit": "Fit to the targets", "preserve": "Distance to the original model"}
 

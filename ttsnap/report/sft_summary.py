@@ -1,4 +1,4 @@
-"""The comparison over seeds: the original model, and SFT on random and on assigned noise after each cycle."""
+"""The comparison over seeds: the original model, and SFT on each kind of noise after each cycle."""
 
 import math
 from dataclasses import dataclass
@@ -11,8 +11,13 @@ from ttsnap.errors import BadInput
 from ttsnap.settings.sft import Way
 from ttsnap.storage.provenance import check_same
 
-BASE, RANDOM, ASSIGNED = get_args(Way)
-MODEL_NAMES = {BASE: "original model", RANDOM: "SFT on random noise", ASSIGNED: "SFT on assigned noise"}
+BASE, RANDOM, ASSIGNED, PAIRED = get_args(Way)
+MODEL_NAMES = {
+    BASE: "original model",
+    RANDOM: "SFT on random noise",
+    ASSIGNED: "SFT on assigned noise",
+    PAIRED: "SFT on the noise the targets were made from",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ METRICS = [
     Metric(("fresh", "feature_distance"), "fresh samples, feature distance", -1, least=0),
     Metric(("fresh", "class_accuracy"), "fresh samples, right class (%)", +1, 1, 100, 0, 100),
     Metric(("fresh", "accepted"), "fresh samples, accepted by the checker (%)", +1, 1, 100, 0, 100),
+    Metric(("draft", "accepted"), "as a draft, accepted by the checker (%)", +1, 1, 100, 0, 100),
+    Metric(("draft", "tau"), "as a draft, Kendall τ with the target's reward", +1, 3, 1, -1, 1),
     Metric(("drift",), "drift from the original (MSE)", 0, 4, least=0),
 ]
 
@@ -113,13 +120,13 @@ def verdicts(metrics: list[Metric], differences: list[dict]) -> list[str]:
 
 
 def join_histories(summaries: list[dict]) -> tuple[dict[str, dict], list[int]]:
-    """The losses of every update on either noise, cycles joined and averaged over seeds; and where cycles begin.
+    """The losses of every update on each kind of noise, cycles joined and averaged over seeds; and where cycles begin.
 
     summaries: train_summary.json of `sft`, with "way", "cycle" and "run_seed" added.
     """
     histories: dict[str, dict] = {}
     breaks: list[int] = []
-    for way in (RANDOM, ASSIGNED):
+    for way in (RANDOM, ASSIGNED, PAIRED):
         runs: dict[int, list[dict]] = {}
         for summary in sorted((s for s in summaries if s["way"] == way), key=lambda s: s["cycle"]):
             runs.setdefault(summary["run_seed"], []).append(summary["history"])

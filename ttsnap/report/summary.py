@@ -8,8 +8,13 @@ from ttsnap.storage.tensor import RewardTensor
 MEAN_KEYS = ("value", "low", "high")
 
 
-def summarise_run(tensors: list[RewardTensor], simulations: list[dict], alignments: list[dict]) -> dict:
-    """The content of `summary.json`. A search is one simulation, by one reward or by all together."""
+def summarise_run(
+    tensors: list[RewardTensor], simulations: list[dict], alignments: list[dict], own: list[RewardTensor] = ()
+) -> dict:
+    """The content of `summary.json`. A search is one simulation, by one reward or by all together.
+
+    own: the tensors of the run itself, where `tensors` are of a reference run.
+    """
     first = tensors[0]
     aligned = {alignment["reward"]: alignment for alignment in alignments}
     prompts, candidates, _ = first.base.shape
@@ -21,6 +26,7 @@ def summarise_run(tensors: list[RewardTensor], simulations: list[dict], alignmen
         "drafts": first.drafts,
         "checked": first.accepted is not None,
         "accepted_single": first.accepted is not None and float(first.accepted[:, :, -1].mean()),
+        "own": {"prompts": own[0].base.shape[0], "candidates": own[0].base.shape[1]} if own else None,
         "searches": {search_name(s): _search(s, aligned.get(search_name(s))) for s in simulations},
     }
 
@@ -63,7 +69,12 @@ def _search(simulation: dict, alignment: dict | None) -> dict:
 def _at(curves: dict, budget: int) -> dict:
     """The value that each method reaches at one budget."""
     bon = curves["best_of_n"]
-    keys = {"reward": ("reward", "low", "high"), "accepted": ("accepted", "accepted_low", "accepted_high")}
+    keys = {
+        "reward": ("reward", "low", "high"),
+        "accepted": ("accepted", "accepted_low", "accepted_high"),
+        "reward_more": tuple(f"over_best_of_n{end}" for end in ("", "_low", "_high")),
+        "accepted_more": tuple(f"accepted_over_best_of_n{end}" for end in ("", "_low", "_high")),
+    }
     return {"budget": bon["budget"][budget], "candidates": bon["candidates"][budget]} | {
         name: {
             key: {end: curve[column][budget] for end, column in zip(MEAN_KEYS, columns, strict=True)}
@@ -127,7 +138,12 @@ def headline(summary: dict) -> list[str]:
     first = "{prompts} test prompts × {candidates} candidates × {steps} steps of {model}".format_map(summary)
     if summary["checked"]:
         first += f"; the checker accepts {words.percent(summary['accepted_single'])} of single images"
-    lines = [first]
+    lines = [*with_and_without(summary), "", first]
+    if own := summary["own"]:
+        lines.append(
+            "  (a reference run, its rewards given ready made; this run itself made {candidates} images of each of"
+            " {prompts} test prompts)".format_map(own)
+        )
     for name, search in summary["searches"].items():
         lines += ["", f"{search_title(name)}: {verdict(search)}"]
         gains = [f"{words.method_name(m)} {words.gain(search['gain'][m])}" for m in REAL_METHODS[1:]]
@@ -153,6 +169,23 @@ def headline(summary: dict) -> list[str]:
                 if key in at["ttsnap"]:
                     lines.append(_line(at, key, text))
     return lines
+
+
+def with_and_without(summary: dict) -> list[str]:
+    """What the compute of the largest budget buys with the method and without it, in words, for the first search."""
+    at = next(iter(summary["searches"].values()))["largest"]
+    if "accepted" in at["ttsnap"]:
+        says, write, key, scale, places = "images that the checker accepts", words.percent, "accepted", 100, 1
+    else:
+        says, write, key, scale, places = "mean reward of the images", words.number, "reward", 1, 3
+    without, found = (write(at[name][key]["value"]) for name in ("best_of_n", "ttsnap"))
+    more = at["ttsnap"][f"{key}_more"]
+    return [
+        f"What the compute of {at['candidates']} finished images a prompt buys ({words.flop(at['budget'])}), {says}:",
+        f"  without the method (best-of-N)  {without}",
+        f"  with it (TTSnap)                {found}, {write(more['value'], sign=True)}"
+        f" ({words.interval(more, places, True, scale)})",
+    ]
 
 
 def _line(at: dict, key: str, text: str) -> str:

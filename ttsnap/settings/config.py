@@ -12,7 +12,7 @@ from ttsnap.settings.kinds import Checker
 from ttsnap.settings.model import Model
 from ttsnap.settings.report import Report
 from ttsnap.settings.section import Section, Seed, first_fault
-from ttsnap.settings.sections import Limits, PromptSets, RewardModel, Search
+from ttsnap.settings.sections import Limits, PromptSets, Reference, RewardModel, Search
 from ttsnap.settings.sft import Sft
 from ttsnap.settings.simulate import Simulate
 
@@ -38,6 +38,10 @@ class Config(Section):
     )
     checker: Checker | None = Field(
         None, description="objective verdict reported with every reward (shapes: geometry and colour)"
+    )
+    reference: Reference | None = Field(
+        None,
+        description="reward tensors of a larger run, in place of this run's own, to fit schedules on and simulate with",
     )
     simulate: Simulate = Field(default_factory=Simulate, description="simulation")
     search: Search = Field(default_factory=Search, description="real search")

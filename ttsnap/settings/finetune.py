@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ttsnap.pruning.schedule import Look
 from ttsnap.settings.drafts import LookAt
-from ttsnap.settings.section import Positive, Section
+from ttsnap.settings.section import Count, Positive, Section
 
 Rate = Annotated[float, Field(gt=0)]
 
@@ -26,14 +26,20 @@ class FinetuneLevel(Section):
     accumulate: Positive = Field(1, description="forward passes per process and optimiser step")
     loss: Literal["mse", "preference"] = Field("mse", description="MSE, or Bradley–Terry over pairs of one prompt")
     temperature: Annotated[float, Field(gt=0)] = Field(0.5, description="temperature of the preference loss")
-    standardise: Literal["none", "batch", "prompt"] = Field(
-        "none", description="standardise prediction and target over the batch or within each prompt before the loss"
+    standardise: Literal["none", "batch", "prompt", "centre"] = Field(
+        "none",
+        description=(
+            "before the loss, standardise prediction and target over the batch or within each prompt; centre: only"
+            " subtract each prompt's mean, so that prompts keep their spread"
+        ),
     )
     decay: Literal["linear", "cosine", "exponential", "constant"] = Field(
-        "linear", description="learning-rate decay, down to half"
+        "linear", description="learning-rate decay, down to the share `floor`"
     )
+    floor: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="share of the learning rate at the end")
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of the steps spent warming up")
     epochs: Positive = Field(1, description="passes over the images per level")
+    shift: Count = Field(0, description="move each training image by up to so many pixels, at random (augmentation)")
     lora: Lora | None = Field(None, description="train adapters instead of the full weights")
 
 
@@ -42,6 +48,12 @@ class Finetune(FinetuneLevel):
 
     lr_at: dict[LookAt, Rate] = Field(
         default_factory=dict, description="other learning rates for some levels, e.g. {2: 1.0e-6, few: 3.0e-6}"
+    )
+
+    start: str | None = Field(
+        None,
+        description="checkpoints to start the levels from, in place of the base weights and of the level before, e.g. "
+        "embedded:shapes-levels/pickscore.{level}.safetensors, where {level} stands for each level",
     )
 
     def at(self, level: Look) -> FinetuneLevel:

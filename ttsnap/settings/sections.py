@@ -39,6 +39,13 @@ class RewardModel(Section):
     finetune: Finetune = Field(default_factory=Finetune, description="noise-aware finetuning")
 
 
+class Reference(Section):
+    """Reward tensors of a larger run of the same models, for the figures that a small run cannot give."""
+
+    validation: str = Field(description="tensors to fit schedules on; {reward} stands for a reward's name")
+    test: str = Field(description="tensors that figures are made from, of prompts that no stage selects anything on")
+
+
 class Search(Section):
     """The real search of test prompts with best-of-N, TTSp and TTSnap, compared with the simulation."""
 

@@ -13,7 +13,8 @@ MOST_IMAGES = 100_000  # that one command can make
 Weight = Annotated[float, Field(ge=0)]
 Form = Literal["auto", "sphere", "exp", "cayley", "free"]
 Optimiser = Literal["lbfgs", "adam"]
-Noise = Literal["random", "assigned"]  # that a generator is finetuned on
+# That a generator is finetuned on; paired: the noise that each target was made from, which its pair names by a seed
+Noise = Literal["random", "assigned", "paired"]
 Way = Literal[("base", *get_args(Noise))]  # how a generator was made; base: the original one
 
 # Config keys that are also command options
@@ -130,6 +131,12 @@ class Sft(Section):
     assign: Assign = Field(default_factory=Assign, description="E-step")
     train: Train = Field(default_factory=Train, description="M-step")
     cycles: Positive = Field(3, description="rounds of assigning and finetuning")
+    ways: list[Noise] = Field(
+        ["random", "assigned"],
+        description="the noise to finetune on, each for itself; paired: what each target was made from, by the `seed` "
+        "in its line of the pairs",
+        min_length=1,
+    )
     seeds: list[Count] = Field([0, 1, 2], description="seeds of the runs to compare")
     fresh: Fresh
     features: str | None = Field(
@@ -141,6 +148,10 @@ class Sft(Section):
     def _consistent(self):
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise ValueError("seeds: give at least one, each once")
+        if len(set(self.ways)) != len(self.ways):
+            raise ValueError(f"ways: {self.ways} repeats one; give each once")
+        if "paired" in self.ways and self.data.kind != "pairs":
+            raise ValueError(f"ways: paired noise needs pairs, whose lines name a seed; data.kind is {self.data.kind}")
         if self.data.kind == "pairs" and not self.model:
             raise ValueError("model: pairs need a one-step pipeline; name it")
         if self.data.kind == "pairs" and not self.features:

@@ -130,7 +130,7 @@ def _assign_batch(generator, batch, out, settings, identity, earlier, starts) ->
     images = np.stack(images)
     pixels = to_unit(images).to(generator.device)
     condition = generator.embed([target.condition for target in targets])
-    eps = base_noise(generator, identity["seed"], [target.key for target in targets])
+    eps = base_noise(generator, identity["seed"], [target.key for target in targets], [t.seed for t in targets])
     first = _warm_start(eps, targets, earlier)
     found = assign(generator, eps, condition, generator.encode(pixels), pixels, settings, first)
     lines = [
@@ -140,6 +140,7 @@ def _assign_batch(generator, batch, out, settings, identity, earlier, starts) ->
             "prompt": target.condition,
             "source": target.source,
             "start": starts.get(target.key, ""),
+            **({} if target.seed is None else {"seed": target.seed}),
             "loss_start": float(found.start[n]),
             "loss": float(found.best[n]),
         }

@@ -10,6 +10,7 @@ import torch
 from safetensors.numpy import save_file
 
 from ttsnap.errors import BadInput, TtsnapError
+from ttsnap.finetune.tau import kendall_tau
 from ttsnap.settings.kinds import Checker
 from ttsnap.sft.classifier import load_classifier
 from ttsnap.sft.generator import Generator, base_noise
@@ -29,7 +30,8 @@ ImageJudge = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
 class Comparison:
     """The figures, and a few images of each kind.
 
-    figures     {"train", "test": reconstruction, "fresh": quality, "drift": MSE to the original's images}
+    figures     {"train", "test": reconstruction, "fresh": quality, "drift": MSE to the original's images, and "draft"
+                where it is known what noise the test targets were made from}
     images      uint8 [≤ 12, H, W, C] by kind
     conditions  what those images show, by kind
     """
@@ -61,12 +63,14 @@ def compare(
     fresh: int = 500,
     checker: Checker | None = None,
     seed: int = 0,
+    reward: Callable | None = None,
 ) -> Comparison:
     """Measure `model` against `base`, the original.
 
     targets: those of "train" and "test", with noise assigned for the model. real: images [n, C, H, W] in [0, 1] to
     compare fresh samples with; None: the train targets. fresh: how many samples of random noise, of the conditions of
-    the train targets in turn. Raises TtsnapError for a model whose images are not finite.
+    the train targets in turn. reward(images, prompts): see `draft_figures`. Raises TtsnapError for a model whose images
+    are not finite.
     """
     figures, images = {}, {}
     for split, data in targets.items():
@@ -85,6 +89,8 @@ def compare(
     original = generate_images(base, noise, base.embed(conditions))
     figures["fresh"] = _quality(model, samples, conditions, real, judge, checker)
     figures["drift"] = float((samples - original).square().mean())
+    if reward is not None and None not in targets["test"].seeds:
+        figures["draft"] = draft_figures(model, targets["test"], reward, checker)
     images["fresh"] = to_bytes(samples[:SHOWN])
     shown = {split: data.conditions[:SHOWN] for split, data in targets.items()}
     return Comparison(figures, images, shown | {"fresh": conditions[:SHOWN]})
@@ -102,6 +108,40 @@ def _quality(model, samples, conditions, real, judge: ImageJudge, checker: Check
         accepted, _ = checker_of(checker)(to_bytes(samples), conditions)
         found["accepted"] = float(accepted.mean())
     return found
+
+
+def draft_figures(model: Generator, targets: Assigned, reward: Callable, checker: Checker | None) -> dict:
+    """How well a generator drafts: its images of the very noise that the targets were made from.
+
+    Kendall's τ between the rewards of its images and of the targets, within each prompt that has several, averaged; and
+    the share that the checker accepts. reward(images [n, C, H, W], prompts) → [n].
+    """
+    made = generate_images(model, targets.base, model.embed(targets.conditions))
+    values = [reward(images, targets.conditions) for images in (made, targets.pixels())]
+    rows: dict[str, list[int]] = {}
+    for row, prompt in enumerate(targets.conditions):
+        rows.setdefault(prompt, []).append(row)
+    taus = [kendall_tau(*(value[None, some] for value in values)) for some in rows.values() if len(some) > 1]
+    found = {"samples": len(made), "prompts": len(taus)}
+    if taus:
+        found["tau"] = float(np.nan_to_num(taus).mean())
+    if checker:
+        found["accepted"] = float(checker_of(checker)(to_bytes(made), targets.conditions)[0].mean())
+    return found
+
+
+def clip_reward(path: str) -> Callable:
+    """The reward of a CLIP folder: (images [n, C, H, W] in [0, 1], prompts) → float32 [n]."""
+    from ttsnap.rewards.clip import ClipScore
+
+    reward = ClipScore(path).eval()
+
+    @torch.inference_mode()
+    def read(images: torch.Tensor, prompts: list[str]) -> np.ndarray:
+        parts = zip(images.split(128), (prompts[at : at + 128] for at in range(0, len(prompts), 128)), strict=True)
+        return torch.cat([reward(part, texts) for part, texts in parts]).float().numpy()
+
+    return read
 
 
 def classifier_judge(path: str, data: str | None = None) -> ImageJudge:

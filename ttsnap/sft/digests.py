@@ -22,7 +22,7 @@ def pairs_digest(path: str, root: str | None, prompt_field: str, image_field: st
     """
     folder = Path(root) if root else Path(path).parent
     pairs = [_pair(line, prompt_field, image_field) for line in islice(pair_lines(path), start, start + limit)]
-    images = [folder / pair[1] for pair in pairs if len(pair) == 2]
+    images = [folder / pair[1] for pair in pairs if len(pair) > 1]
     return _digest([pairs, contents(images, times=True)])
 
 
@@ -35,8 +35,9 @@ def pair_lines(path: str | Path) -> list[bytes]:
 def _pair(line: bytes, prompt_field: str, image_field: str) -> list[str]:
     try:
         values = json.loads(line.decode("utf-8-sig"))
-        prompt, image = values[prompt_field].strip(), values[image_field]
-        return [prompt, str(Path(image))] if "\0" not in image else [str(line)]
+        prompt, image, seed = values[prompt_field].strip(), values[image_field], values.get("seed")
+        made_from = [] if seed is None else [str(seed)]
+        return [prompt, str(Path(image)), *made_from] if "\0" not in image else [str(line)]
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return [str(line)]
 

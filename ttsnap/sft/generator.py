@@ -52,9 +52,13 @@ class Generator:
         return torch.stack(rows).to(self.device)
 
 
-def base_noise(generator: Generator, run_seed: int, keys: Sequence[str]) -> torch.Tensor:
-    """ε [n, …] of targets: a function of run seed and target key alone, the same in every cycle."""
-    return generator.draw([candidate_seed(run_seed, key, 0) for key in keys])
+def base_noise(
+    generator: Generator, run_seed: int, keys: Sequence[str], seeds: Sequence[int | None] | None = None
+) -> torch.Tensor:
+    """ε [n, …] of targets, the same in every cycle: that of a target's own seed, else of run seed and target key."""
+    own = seeds or [None] * len(keys)
+    drawn = [candidate_seed(run_seed, key, 0) if seed is None else seed for key, seed in zip(keys, own, strict=True)]
+    return generator.draw(drawn)
 
 
 def rows(condition: Condition, index) -> Condition:

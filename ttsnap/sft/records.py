@@ -92,6 +92,7 @@ class Assigned:
     images: torch.Tensor  # uint8 [n, H, W, C]
     state: torch.Tensor  # what a next assignment starts from
     made_from: dict  # model, image size, seed and settings of the assignment
+    seeds: list[int | None]  # of the noise that each target was made from, which is then its base noise
 
     def pixels(self, rows=slice(None)) -> torch.Tensor:
         """The targets, or those of some rows, as float32 [n, C, H, W] in [0, 1]."""
@@ -117,18 +118,18 @@ def read_assigned(manifests: Sequence[str | Path]) -> Assigned:
                     again = "give datasets that were assigned alike"
                     check_same(folder / name, settings, manifests[0], made_from, again)
                 samples.append({key: value[row] for key, value in opened[name].items()})
-                lines.append((line["id"], line["prompt"], float(line["loss"])))
+                lines.append((line["id"], line["prompt"], float(line["loss"]), line.get("seed")))
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise BadInput(f"{manifest}, line {number + 1}: {type(error).__name__} {error}") from None
     if not lines:
         raise BadInput(f"{', '.join(map(str, manifests))}: no sample in it")
-    keys, conditions, losses = map(list, zip(*lines, strict=True))
+    keys, conditions, losses, seeds = map(list, zip(*lines, strict=True))
     try:
         joined = {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
     except (KeyError, RuntimeError):
         raise BadInput(f"{manifests[0]}: samples of different models or settings") from None
     noise, base, images = (joined[key] for key in ("noise", "base", "image"))
-    return Assigned(keys, conditions, losses, noise, base, images, joined.get("state", noise), made_from)
+    return Assigned(keys, conditions, losses, noise, base, images, joined.get("state", noise), made_from, seeds)
 
 
 def has_samples(manifest: str | Path) -> bool:

@@ -27,13 +27,17 @@ class BadTarget(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """One target. `key` is a digest of condition and image; `load(shape)` gives uint8 [H, W, C]."""
+    """One target. `key` is a digest of condition, image and seed; `load(shape)` gives uint8 [H, W, C].
+
+    seed: of the noise that the image was made from, where that is known.
+    """
 
     key: str
     index: int
     condition: str
     source: str
     load: Callable[[tuple[int, int, int]], np.ndarray]
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,10 @@ class Failure:
     error: str
 
 
-def target_key(condition: str, image: bytes) -> str:
+def target_key(condition: str, image: bytes, seed: int | None = None) -> str:
     """16 hex digits that name a target by its content, wherever it is listed."""
-    return hashlib.sha256(condition.encode() + b"\0" + image).hexdigest()[:16]
+    made_from = b"" if seed is None else b"\0%d" % seed
+    return hashlib.sha256(condition.encode() + b"\0" + image + made_from).hexdigest()[:16]
 
 
 def labelled_targets(data: Images, start: int = 0, limit: int | None = None) -> Iterator[Target]:
@@ -100,18 +105,20 @@ def _pair(index: int, line: bytes, root: Path, prompt_field: str, image_field: s
             raise BadTarget(f'needs a text under "{field}"')
         if fault := text_fault(value):
             raise BadTarget(f'"{field}" holds {fault}')
-    prompt, image = values[prompt_field].strip(), values[image_field]
+    prompt, image, seed = values[prompt_field].strip(), values[image_field], values.get("seed")
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**63):
+        raise BadTarget('"seed" is no whole number from 0 to 2⁶³ − 1')
     try:
         place = (root / image).resolve()
         if Path(image).is_absolute() or not place.is_relative_to(root):
             raise BadTarget(f"{image}: leaves the data root")
         if place.exists() and not place.is_file():  # reading a pipe would wait for ever
             raise BadTarget(f"{image}: cannot be read (not a file)")
-        key = target_key(prompt, place.read_bytes())
+        key = target_key(prompt, place.read_bytes(), seed)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         reason = why_unreadable(root / image, error) or one_line(error)
         raise BadTarget(f"{image}: cannot be read ({reason})") from None
-    return Target(key, index, prompt, image, lambda shape: read_image(place, shape, image))
+    return Target(key, index, prompt, image, lambda shape: read_image(place, shape, image), seed)
 
 
 def image_files(

@@ -47,6 +47,11 @@ def finetune_generator(
     if noise == "assigned":
         again = "assign noise for this very model, or take --noise random"
         check_same(manifests[0], data.made_from, model, {"model": student.version}, again, only=("model",))
+    if noise == "paired" and (unknown := data.seeds.count(None)):
+        raise BadInput(
+            f"--noise paired: {unknown} of {len(data.seeds)} targets have no seed in their line of the pairs, so that"
+            " the noise they were made from is not known"
+        )
     original = load_generator(teacher, size=size, device=device)
     shape = tuple(data.noise.shape[1:])
     if not student.noise_shape == original.noise_shape == shape:
@@ -119,6 +124,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.parameters = trainable(generator.module, settings["lora"])
         self.average = Average(self.parameters, settings["ema"]) if settings["ema"] else None
+        self.fixed_noise = {"assigned": data.noise, "paired": data.base}.get(noise)
         self.condition = generator.embed(data.conditions)
         parts = torch.arange(len(data.keys)).split(settings["batch_size"])
         self.latents = torch.cat([generator.encode(self._pixels(part)).cpu() for part in parts])
@@ -174,7 +180,8 @@ class Trainer:
             return torch.zeros(2, device=self.device)
         condition = rows(self.condition, chosen)
         # Random noise is drawn for the whole batch, so that it does not depend on the number of processes.
-        noise = self.data.noise[chosen] if self.noise == "assigned" else self._draw(number, 0, len(batch))[mine]
+        fixed = self.fixed_noise
+        noise = self._draw(number, 0, len(batch))[mine] if fixed is None else fixed[chosen]
         images, latents = self._pixels(chosen), self.latents[chosen].to(self.device)
         weights = self.settings["latent"], self.settings["pixel"]
         with autocast(self.device):

@@ -23,6 +23,7 @@ from ttsnap.storage.tensor import RewardTensor, sources
 
 ENDS = ("value", "low", "high", "low_draws", "high_draws")
 OVER = ("over_best_of_n", "over_best_of_n_low", "over_best_of_n_high")
+ACCEPTED_OVER = tuple(f"accepted_{key}" for key in OVER)
 
 
 def simulate_prompts(
@@ -141,17 +142,23 @@ def _method(sample: _Resamples, curve: Curve, bon: Curve, units: Mapping[str, Un
         "candidates": curve.candidates.tolist(),
         "spent": curve.spent.tolist(),
     }
-    # The advantage over best-of-N, paired, in reporting units
-    mean = (curve.by_prompt[first] - bon.by_prompt[first]).mean(1)
-    gap = np.subtract(*(sample.replicates(each, first)[0] for each in (curve, bon)))
-    for key, column in zip(OVER, (mean, *interval(gap)), strict=True):
-        result[key] = _plain(column * units[first].scale)
+    result |= _over(sample, curve, bon, first, OVER, units[first].scale)
     if "accepted" in intervals:
         checked = intervals["accepted"]
         result |= {"accepted": checked["value"], "accepted_low": checked["low"], "accepted_high": checked["high"]}
+        result |= _over(sample, curve, bon, "accepted", ACCEPTED_OVER)
     if len(units) > 1:
         result["by_reward"] = {name: intervals[name] for name in units}
     return result
+
+
+def _over(
+    sample: _Resamples, curve: Curve, bon: Curve, name: str, keys: Sequence[str], scale: float = 1
+) -> dict[str, list[float | None]]:
+    """The advantage over best-of-N at each budget with its interval, paired, times `scale`."""
+    mean = (curve.by_prompt[name] - bon.by_prompt[name]).mean(1)
+    gap = np.subtract(*(sample.replicates(each, name)[0] for each in (curve, bon)))
+    return {key: _plain(column * scale) for key, column in zip(keys, (mean, *interval(gap)), strict=True)}
 
 
 def _with_intervals(value: np.ndarray, over_prompts: np.ndarray, over_draws: np.ndarray) -> dict[str, np.ndarray]:

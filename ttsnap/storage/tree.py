@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -15,13 +16,15 @@ from tqdm import tqdm
 
 from ttsnap.errors import BadInput
 from ttsnap.pruning.schedule import Look, look_names
-from ttsnap.storage.files import need_room, reading, replacing, write_json
+from ttsnap.pruning.seeds import candidate_seed
+from ttsnap.storage.files import need_room, reading, replacing, write_json, write_text
 from ttsnap.storage.image_shards import Shard, read_shard, read_shards, write_shard
 from ttsnap.storage.images import read_rgb
 from ttsnap.storage.prompts import read_entries
 
 IMAGE_FILE = re.compile(r"p(\d+)/id(\d+)/s(\d+)\.png")
 PROMPTS = "prompts.json"  # beside p0000: entry N is the text of pN
+PAIRS = "pairs.jsonl"
 
 
 @dataclass
@@ -54,14 +57,21 @@ class Tree:
 
 
 def export_shards(
-    paths: Sequence[str | Path], folder: str | Path, steps: Collection[int] | None = None, limit: int | None = None
+    paths: Sequence[str | Path],
+    folder: str | Path,
+    steps: Collection[int] | None = None,
+    limit: int | None = None,
+    pairs: bool = False,
 ) -> tuple[list[str], list[int]]:
     """Write the images of shards and their prompts into the tree `folder`; returns prompts and steps.
 
-    Prompts are numbered across shards. steps: by default all looks of the first shard. limit: prompts to write.
-    Raises BadInput for shards that were not made alike, or lack a step.
+    Prompts are numbered across shards. steps: by default all looks of the first shard. limit: prompts to write. pairs:
+    write pairs.jsonl too, a line for each image of the last step, with the seed of its noise. Raises BadInput for
+    shards that were not made alike, or lack a step.
     """
     shards = read_shards(paths)
+    if pairs and "seed" not in shards[0].attributes:
+        raise BadInput(f"{shards[0].path}: does not say its run seed, which pairs need; export without --pairs")
     steps = sorted(set(steps)) if steps else shards[0].looks
     for shard in shards:
         if missing := set(steps) - set(shard.looks):
@@ -74,6 +84,18 @@ def export_shards(
                 write_image(folder, number, candidate, step, image)
     prompts = [shard.prompts[at] for shard, at in places]
     write_json(Path(folder) / PROMPTS, prompts)
+    if pairs:
+        run_seed = shards[0].attributes["seed"]
+        lines = [
+            {
+                "prompt": prompt,
+                "image": image_name(number, candidate, steps[-1]),
+                "seed": candidate_seed(run_seed, prompt, candidate),
+            }
+            for number, prompt in enumerate(prompts)
+            for candidate in range(shards[0].candidates)
+        ]
+        write_text(Path(folder) / PAIRS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return prompts, steps
 
 
@@ -105,10 +127,15 @@ def import_tree(
     return read_shard(out)
 
 
+def image_name(prompt: int, candidate: int, look: Look) -> str:
+    """Where an image lies in the tree."""
+    name = f"draft_{look}.png" if isinstance(look, str) else f"s{look:02d}.png"
+    return f"p{prompt:04d}/id{candidate:03d}/{name}"
+
+
 def write_image(folder: str | Path, prompt: int, candidate: int, look: Look, image: np.ndarray):
     """Write an image uint8 [H,W,3] to its place in the tree."""
-    name = f"draft_{look}.png" if isinstance(look, str) else f"s{look:02d}.png"
-    path = Path(folder) / f"p{prompt:04d}" / f"id{candidate:03d}" / name
+    path = Path(folder) / image_name(prompt, candidate, look)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     with replacing(path) as temporary:

@@ -36,6 +36,8 @@ def check_files(config: Config) -> None:
         check_draft_files(draft, config.model.path, f"drafts.{name}")
     for name, reward in config.rewards.items():
         check_options(reward.kind, reward.options, f"rewards.{name}.kind", f"rewards.{name}.options.")
+        for level in config.levels if reward.finetune.start else []:
+            check_there(reward.finetune.start.replace("{level}", str(level)), f"rewards.{name}.finetune.start")
     data = config.sft.data
     for key in ("model", "features", "data.folder", "data.file", "data.test_file"):
         at = data if key.startswith("data.") else config.sft

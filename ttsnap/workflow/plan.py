@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable
 
 from ttsnap.commands.reward_options import ForReward
-from ttsnap.models import weights_digest
+from ttsnap.models import resolve, weights_digest
 from ttsnap.pruning.schedule import REAL_METHODS, as_look
 from ttsnap.rewards.registry import identity, reward_module
 from ttsnap.settings.command_line import arguments
@@ -21,6 +21,7 @@ from ttsnap.storage import code_digest
 from ttsnap.storage.code_digest import PACKAGE
 from ttsnap.storage.prompts import shards
 from ttsnap.workflow.checks import check_files, config_prompts
+from ttsnap.workflow.reference import reference_tensors
 
 SPLITS = ("train", "validation", "test")
 code = functools.cache(code_digest.code)  # asked for by every job
@@ -40,6 +41,7 @@ class Plan:
             split: shards(config_prompts(config, split), getattr(config.prompts, split).shard_size) for split in SPLITS
         }
         decoder = config.looks.decoder
+        self.reference = reference_tensors(config)
         self.weights = [weights_digest(config.model.path), *([weights_digest(decoder)] if decoder else [])]
         self.draft_weights = {
             name: [weights_digest(file) for file in (draft.model, draft.lora) if file]
@@ -137,6 +139,15 @@ class Plan:
         place = steps.index(level) if level in steps else 0
         return steps[place - 1] if place else None
 
+    def level_start(self, w) -> str | None:
+        """The checkpoint that the config names for a level to start from."""
+        start = self.config.rewards[w.reward].finetune.start
+        return start and resolve(start.replace("{level}", w.level))
+
+    def level_start_digest(self, w) -> str | None:
+        """What it holds."""
+        return (start := self.level_start(w)) and weights_digest(start)
+
     def level_settings(self, w) -> str:
         """The words of a reward's finetuning settings at one level."""
         return shlex.join(arguments(self.config.rewards[w.reward].finetune.at(as_look(w.level))))
@@ -156,7 +167,8 @@ class Plan:
 
     def fitted_on(self) -> str:
         """The words of the validation prompts that schedules are fitted on, and of those that the fit is tried on."""
-        there = self.count("validation")
+        given = [tensor for (split, _), (_, tensor) in self.reference.items() if split == "validation"]
+        there = min((len(tensor.prompts) for tensor in given), default=self.count("validation"))
         fitted = max(1, int(there * self.config.simulate.fit_share))
         return f"--fit-prompts 0:{fitted} --test-prompts {min(fitted, there - 1)}:{there}"
 
@@ -210,6 +222,18 @@ class Plan:
         return code("ttsnap.commands.search", reward_module(kind), *checker)
 
     # report
+
+    def reference_path(self, split: str, reward: str) -> str:
+        """The file of a reference tensor; split: reference_validation or reference_test."""
+        return str(self.reference[split.removeprefix("reference_"), reward][0])
+
+    def reference_digests(self, split: str, rewards: Iterable[str]) -> list[str]:
+        """What reference tensors hold; [] for a split of the run's own."""
+        return [
+            self.reference[split.removeprefix("reference_"), reward][1].digest()
+            for reward in rewards
+            if split.startswith("reference_")
+        ]
 
     def gallery_shards(self) -> list[str]:
         """The shards that the first prompts of the test set are in."""

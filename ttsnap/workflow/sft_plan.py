@@ -3,19 +3,17 @@
 import functools
 import shlex
 from collections.abc import Callable
-from typing import get_args
 
 from ttsnap.models import weights_digest
 from ttsnap.settings.command_line import arguments
 from ttsnap.settings.datasets import LABELLED
 from ttsnap.settings.section import Section
-from ttsnap.settings.sft import Noise, Sft
+from ttsnap.settings.sft import Sft
 from ttsnap.sft.digests import data_digest, pair_lines, pairs_digest
 from ttsnap.shapes.checkers import CHECKERS
 from ttsnap.workflow.plan import code
 
 RUN = "results/sft/runs/{seed}"
-WAYS = get_args(Noise)  # what a generator is finetuned on
 
 
 class SftPlan:
@@ -125,7 +123,7 @@ class SftPlan:
     def compared(self) -> list[tuple[str, int]]:
         """Every generator that is compared: (way, cycle)."""
         cycles = range(1, self.settings.cycles + 1)
-        return [("base", 0)] + [(way, cycle) for way in WAYS for cycle in cycles]
+        return [("base", 0)] + [(way, cycle) for way in self.settings.ways for cycle in cycles]
 
     def judge(self, classifier: str) -> str:
         """The words that name the judge of generated images: a CLIP, or the classifier of a labelled data set."""

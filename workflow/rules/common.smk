@@ -22,6 +22,8 @@ CONFIG, PLAN = read_plan(config, PARTS)
 share_gpus(workflow)
 check_deployment(workflow.deployment_settings.deployment_method)
 
+# The sets that schedules are fitted on and figures are made of: those of a reference run, where the config names one
+FITTED_ON, FIGURES = ["reference_" * bool(PLAN.reference) + split for split in ("validation", "test")]
 STEPS, DRAFTS = CONFIG.level_steps, CONFIG.level_drafts
 LEVELS = ", ".join(map(str, STEPS))
 
@@ -32,7 +34,9 @@ def needs(mem_mb, minutes, gpu=True):
 
 
 def level_before(w):
-    """The checkpoint that a level starts from; the cleanest starts from the base weights."""
+    """The checkpoint that a level starts from: the config's, or that of the level before; the cleanest has none."""
+    if start := PLAN.level_start(w):
+        return ancient(start)
     if (level := PLAN.level_before(w)) is None:
         return []
     return expand(rules.finetune.output.checkpoint, reward=w.reward, level=level)
@@ -42,6 +46,13 @@ def level_images(w, split):
     """The images that a level learns from: of the drafts, or of the steps."""
     rule_of = rules.draft if w.level in CONFIG.drafts else rules.generate
     return shards_of(rule_of.output, split)
+
+
+def tensors_of(split, rewards):
+    """The tensors of a split, which the run makes or, of a reference run, the config names."""
+    if split.startswith("reference_"):
+        return [ancient(PLAN.reference_path(split, reward)) for reward in rewards]
+    return expand(rules.tensor.output, split=split, reward=rewards)
 
 
 def scores_of(w, steps, drafts):
@@ -103,7 +114,7 @@ def shards_of(files, split):
 
 
 wildcard_constraints:
-    split="train|validation|test",
+    split="train|validation|test|reference_test",
     shard=r"\d{4}",
     reward="|".join(CONFIG.rewards),
     level="|".join([r"\d+", *CONFIG.drafts]),

@@ -25,6 +25,7 @@ rule finetune:
         files=named_inputs,
         reward=PLAN.reward,
         settings=PLAN.level_settings,
+        start=PLAN.level_start_digest,
         weights=PLAN.reward_made_from,
         seed=CONFIG.seed,
         # Outside the outputs: Snakemake deletes those of a job that died.

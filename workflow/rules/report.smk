@@ -85,7 +85,7 @@ use rule report_levels as report_gain with:
 use rule report_levels as report_cost with:
     input:
         simulation=rules.simulate.output.json,
-        tensor=lambda w: expand(rules.tensor.output, split="test", reward=PLAN.tensors_of(w)),
+        tensor=lambda w: tensors_of(FIGURES, PLAN.tensors_of(w)),
     output:
         page(
             "cost.{pruned_by}.html",
@@ -104,7 +104,7 @@ use rule report_levels as report_cost with:
 
 use rule report_levels as report_tau with:
     input:
-        alignment=expand(rules.align.output, split="test", allow_missing=True),
+        alignment=expand(rules.align.output, split=FIGURES, allow_missing=True),
         simulation=expand(rules.simulate.output.json, pruned_by="{reward}"),
     output:
         page(
@@ -125,7 +125,7 @@ use rule report_levels as report_tau with:
 
 use rule report_levels as report_looks with:
     input:
-        alignment=expand(rules.align.output, split="test", allow_missing=True),
+        alignment=expand(rules.align.output, split=FIGURES, allow_missing=True),
         simulation=expand(rules.simulate.output.json, pruned_by="{reward}"),
     output:
         page(
@@ -146,7 +146,10 @@ use rule report_levels as report_looks with:
 use rule report_levels as report_gallery with:
     input:
         tensor=expand(rules.tensor.output, split="test", allow_missing=True),
-        simulation=expand(rules.simulate.output.json, pruned_by="{reward}"),
+        simulation=expand(
+            (rules.simulate_own if PLAN.reference else rules.simulate).output.json,
+            pruned_by="{reward}",
+        ),
         images=expand(
             [
                 rule.output[0]
@@ -196,9 +199,10 @@ use rule report_levels as report_search with:
 
 use rule report_levels as report_summary with:
     input:
-        tensor=expand(rules.tensor.output, split="test", reward=CONFIG.rewards),
+        tensor=tensors_of(FIGURES, CONFIG.rewards),
+        own=tensors_of("test", CONFIG.rewards) if PLAN.reference else [],
         simulation=expand(rules.simulate.output.json, pruned_by=PLAN.pruned_by),
-        alignment=expand(rules.align.output, split="test", reward=CONFIG.rewards),
+        alignment=expand(rules.align.output, split=FIGURES, reward=CONFIG.rewards),
         figure=expand(rules.report_budget.output, pruned_by=PLAN.pruned_by[0]),
     output:
         page(

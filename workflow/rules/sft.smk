@@ -3,7 +3,7 @@
 from typing import get_args
 
 from ttsnap.settings.sft import Way
-from ttsnap.workflow.sft_plan import RUN, WAYS, SftPlan, as_options
+from ttsnap.workflow.sft_plan import RUN, SftPlan, as_options
 
 SFT = CONFIG.sft
 SFT_PLAN = SftPlan(SFT, lambda message: refusal(message, PARTS))
@@ -107,7 +107,7 @@ rule sft_train:
     input:
         start=lambda w: SFT_PLAN.model_file(w.seed, w.way, int(w.cycle) - 1),
         teacher=lambda w: SFT_PLAN.model_file(w.seed, "base", 0),
-        # On random noise it reads just the targets, which are the same in every cycle.
+        # Else it reads just the targets and what they were made from, the same in every cycle.
         manifests=lambda w: expand(
             rules.assign.output,
             seed=w.seed,

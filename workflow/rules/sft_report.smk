@@ -6,7 +6,7 @@ rule sft_report_curves:
         training=expand(
             rules.sft_train.output.summary,
             seed=SFT.seeds,
-            way=WAYS,
+            way=SFT.ways,
             cycle=range(1, SFT.cycles + 1),
         ),
     output:

@@ -33,7 +33,7 @@ rule tensor:
 
 rule align:
     input:
-        rules.tensor.output,
+        lambda w: tensors_of(w.split, [w.reward]),
     output:
         "results/alignment/{split}.{reward}.json",
     log:
@@ -43,6 +43,7 @@ rule align:
     resources:
         **needs(4000, 30, gpu=False),
     params:
+        reference=lambda w: PLAN.reference_digests(w.split, [w.reward]),
         seed=CONFIG.seed,
         code=code("ttsnap.commands.align"),
     message:
@@ -53,7 +54,7 @@ rule align:
 
 rule fit_schedule:
     input:
-        tensor=expand(rules.tensor.output, split="validation", allow_missing=True),
+        tensor=lambda w: tensors_of(FITTED_ON, [w.reward]),
     output:
         "results/schedules/{reward}.{method}.json",
     log:
@@ -63,6 +64,7 @@ rule fit_schedule:
     resources:
         **needs(4000, 60, gpu=False),
     params:
+        reference=lambda w: PLAN.reference_digests(FITTED_ON, [w.reward]),
         method=lambda w: w.method.replace("_steps", " --no-drafts"),
         budgets=PLAN.budgets(),
         accounting=PLAN.fit_accounting(),
@@ -79,7 +81,7 @@ rule fit_schedule:
 
 rule simulate:
     input:
-        tensors=lambda w: expand(rules.tensor.output, split="test", reward=PLAN.tensors_of(w)),
+        tensors=lambda w: tensors_of(FIGURES, PLAN.tensors_of(w)),
         schedules=lambda w: (
             expand(
                 rules.fit_schedule.output,
@@ -101,6 +103,7 @@ rule simulate:
     resources:
         **needs(4000, 60, gpu=False),
     params:
+        reference=lambda w: PLAN.reference_digests(FIGURES, PLAN.tensors_of(w)),
         fitted=lambda w, input: " ".join(map(" ".join, zip(SCHEDULE_OPTIONS, input.schedules))),
         fixed=PLAN.fixed_schedule(),
         budgets=PLAN.budgets(),
@@ -115,3 +118,21 @@ rule simulate:
         "python -m ttsnap simulate {input.tensors} {params.fitted} {params.fixed} --budgets {params.budgets}"
         " --accounting {params.accounting} --draws {params.draws} --seed {params.seed}"
         " --json {output.json} --csv {output.csv} > {log} 2>&1"
+
+
+# The schedules of the reference run on the tensors of this one, for its gallery
+use rule simulate as simulate_own with:
+    input:
+        tensors=lambda w: tensors_of("test", PLAN.tensors_of(w)),
+        schedules=rules.simulate.input.schedules,
+    output:
+        json="results/simulations/own/{pruned_by}.json",
+        csv="results/simulations/own/{pruned_by}.csv",
+    log:
+        "results/logs/simulate/own/{pruned_by}.log",
+    benchmark:
+        "results/benchmarks/simulate/own/{pruned_by}.tsv"
+    params:
+        reference=[],
+    message:
+        "what each method gains on the prompts of this run, pruning by {wildcards.pruned_by}"
