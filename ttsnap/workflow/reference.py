@@ -41,7 +41,7 @@ def _check(config: Config, name: str, tensor: RewardTensor, where: str) -> None:
     reward = config.rewards[name]
     asked |= {
         "model_version": model_version(resolve(config.model.path)),
-        "reward_made_from": identity(reward.kind, reward.options, times=False),
+        "reward_made_from": {"kind": reward.kind, "options": identity(reward.kind, reward.options, times=False)},
         "drafts": {draft: {"steps": about.steps} for draft, about in config.drafts.items()},
     }
     check_same(where, tensor.attrs, "the config has", asked, remedy, known=True)
