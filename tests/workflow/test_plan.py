@@ -47,6 +47,25 @@ def test_training_keeps_the_steps_that_it_learns_from(plan):
     assert made.kept_steps(Wildcards(split="test")) == "--keep-steps 0,1,2,3,4,5,6,7"
 
 
+def test_levels_start_from_the_checkpoints_that_the_config_names(plan, tmp_path):
+    level = Wildcards(reward="pickscore", level="2")
+    assert plan().level_start(level) is None and plan().level_start_digest(level) is None
+    rewards = small_config()["rewards"]
+    rewards["pickscore"]["finetune"] |= {"start": "mine/{level}.st"}
+    with pytest.raises(BadInput, match=r"^rewards\.pickscore\.finetune\.start: mine/5\.st: no such file"):
+        plan(rewards=rewards)
+    (tmp_path / "mine").mkdir()
+    for name in ("5", "2", "few"):
+        (tmp_path / f"mine/{name}.st").write_text(name)
+    made = plan(rewards=rewards)
+    assert made.level_start(level) == "mine/2.st"
+    before = made.level_start_digest(level)
+    (tmp_path / "mine/2.st").write_text("other")
+    assert plan(rewards=rewards).level_start_digest(level) != before
+    assert made.level_start(Wildcards(reward="aesthetic", level="2")) is None
+    assert "start" not in made.level_settings(level)
+
+
 def test_the_words_of_the_model_say_what_the_config_says(plan, tmp_path):
     from ttsnap.cli import parse
 

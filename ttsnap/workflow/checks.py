@@ -37,7 +37,10 @@ def check_files(config: Config) -> None:
     for name, reward in config.rewards.items():
         check_options(reward.kind, reward.options, f"rewards.{name}.kind", f"rewards.{name}.options.")
         for level in config.levels if reward.finetune.start else []:
-            check_there(reward.finetune.start.replace("{level}", str(level)), f"rewards.{name}.finetune.start")
+            file, key = reward.finetune.start.replace("{level}", str(level)), f"rewards.{name}.finetune.start"
+            check_there(file, key)
+            if not Path(resolve(file)).is_file():
+                raise BadInput(f"{key}: {file}: no such file; name a checkpoint for each of the levels {config.levels}")
     data = config.sft.data
     for key in ("model", "features", "data.folder", "data.file", "data.test_file"):
         at = data if key.startswith("data.") else config.sft
