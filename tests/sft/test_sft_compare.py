@@ -102,7 +102,8 @@ def test_intervals_stay_within_the_range_of_a_metric():
 
     def made(way: str, seed: int, accuracy: float, distance: float, drift: float) -> dict:
         fresh = {"feature_distance": distance, "class_accuracy": accuracy, "accepted": accuracy}
-        return comparison(way, seed, 20.0 + seed, drift, **fresh)
+        draft = {"tau": 2 * accuracy - 1, "accepted": accuracy}
+        return comparison(way, seed, 20.0 + seed, drift, **fresh) | {"draft": draft}
 
     second = [made(way, 1, 0.9, 3.0, 0.02) for way in ("random", "assigned")]
     summary = summarise_sft([made("random", 0, 1.0, 0.1, 0.0), made("assigned", 0, 0.0, 0.1, 0.0), *second])
@@ -113,6 +114,7 @@ def test_intervals_stay_within_the_range_of_a_metric():
     values = summary["rows"][0]["values"]
     assert values["fresh samples, right class (%)"]["high"] == 100
     assert values["fresh samples, feature distance"]["low"] == 0
+    assert values["as a draft, Kendall τ with the target's reward"]["high"] == 1
     assert values["drift from the original (MSE)"]["low"] == 0
     assert values["train targets, PSNR (dB)"]["high"] == pytest.approx(20.5 + 12.7062 * 0.5, abs=1e-3)
     difference = summary["differences"][0]["values"]["fresh samples, right class (%)"]
