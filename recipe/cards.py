@@ -12,8 +12,8 @@ background, from captions like "a red circle left of a blue square and above a g
 
 | part | what |
 | --- | --- |
-| VAE | AutoencoderKL, 1.5 M parameters, 64×64×3 → 8×8×8, scaling factor in its config |
-| UNet | 3.5 M parameters, channels 80/96 at 8×8 and 4×4, attention at both, v-prediction, guidance distilled |
+| VAE | AutoencoderKL, 0.65 M parameters, 64×64×3 → 16×16×4, scaling factor in its config |
+| UNet | 4.1 M parameters, channels 64/128, attention at 8×8 only, v-prediction |
 | text encoders | two CLIP text models of width 64, four layers; one byte-level BPE tokenizer for both |
 | scheduler | Euler, scaled-linear β to 0.008, rescaled to zero terminal SNR, trailing spacing |
 
@@ -21,24 +21,22 @@ background, from captions like "a red circle left of a blue square and above a g
 jittered. A seventh of the captions with two or three objects is held out of all training
 (`ttsnap.shapes.captions.held_out`). The VAE also sees scenes crowded with eight objects.
 
-**Recipe.** VAE: L1 + 2·MSE + 1e-5·KL, {vae[steps]} steps of 16 images. Text encoders first, on captions alone: a linear
+**Recipe.** VAE: L1 + 2·MSE + 1e-5·KL, {vae[steps]} steps of 32 images. Text encoders first, on captions alone: a linear
 reading of the pooled and of the second-last hidden state at the caption's end shall give which objects are there and
 which way they lie from each other (`recipe.codes`), {lesson} steps of 192 captions. Then UNet and text encoders
-together: v-prediction MSE, 10 % caption dropout, AdamW with warm-up and cosine decay, EMA 0.999, {batch} images a step,
-in the rounds of `recipe.generator.ROUNDS`: {rounds}.
+together: v-prediction MSE, 10 % caption dropout, AdamW with warm-up and cosine decay, EMA 0.999, bf16 autocast, {batch}
+images a step, in the rounds of `recipe.generator.ROUNDS`: {rounds}.
 The second, in nearly pure noise and with the captions' lesson beside it, is what teaches the sign of a relation: before
-it, "left of" and "right of" gave the same picture. In the last the UNet alone learns what it predicts with
-classifier-free guidance, so that an evaluation is one pass (guidance 0) and not two. Weights are stored as fp16.
-Seed {seed}.
+it, "left of" and "right of" gave the same picture. Weights are stored as fp16. Seed {seed}.
 
 **Time.** VAE {vae[seconds]:.0f} s, UNet and text encoders {seconds:.0f} s on {device}.
 
 **Measured.** VAE on held-out captions {vae[held_out_psnr_db]:.1f} dB PSNR. Single samples that the checker
-(`ttsnap.shapes.checker`) accepts, at {sample_steps} steps, without further guidance, 192 images each:
+(`ttsnap.shapes.checker`) accepts, at {sample_steps} steps and guidance {guidance}, 192 images each:
 {accepted_1:.0%} with one object, {accepted_2:.0%} with two and {accepted_3:.0%} with three; captions with two and three
 objects are held out.
 
-**Use.** `StableDiffusionXLPipeline.from_pretrained(folder)(prompt, height=64, width=64, guidance_scale=0)`. It knows
+**Use.** `StableDiffusionXLPipeline.from_pretrained(folder)(prompt, height=64, width=64, guidance_scale=2.0)`. It knows
 nothing but shapes. Trained again by `snakemake train_shapes`.
 """
 
@@ -60,8 +58,8 @@ Held-out captions occur nowhere, not as negatives either. Every image is shifted
 **Recipe.** The text tower first, on captions alone ({lesson} steps), after which it stays as it is. Then the image
 tower, {steps} steps of 32 groups: MSE of what the checker finds (objects, their form and place, what is amiss), read
 linearly from the features and, one layer before the last, from each patch for the object it lies in
-(`recipe.codes`), and Bradley–Terry with soft preferences over the pairs of a group. AdamW, cosine decay, EMA.
-The head: MSE on the mean outline fit of the objects, {head_steps} steps. Stored as fp16. Seed {seed}.
+(`recipe.codes`), and Bradley–Terry with soft preferences over the pairs of a group. AdamW, cosine decay, EMA,
+bf16 autocast. The head: MSE on the mean outline fit of the objects, {head_steps} steps. Stored as fp16. Seed {seed}.
 
 **Time.** {seconds:.0f} s with its data, the head {head_seconds:.0f} s, on {device}.
 

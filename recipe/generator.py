@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from recipe.codes import CODE, MIX, Lesson, caption_code, draw_captions, teach_text
 from recipe.tokenizer import MAX_LENGTH, build_tokenizer
 from recipe.training import train
-from recipe.vae import LATENT
 from ttsnap.rewards.groups import autocast
 from ttsnap.shapes.captions import Caption
 from ttsnap.shapes.world import place, render
@@ -40,15 +38,15 @@ def build(vae: AutoencoderKL) -> StableDiffusionXLPipeline:
         pad_token_id=tokenizer.pad_token_id,
     )
     unet = UNet2DConditionModel(
-        sample_size=8,
-        in_channels=LATENT,
-        out_channels=LATENT,
-        block_out_channels=(80, 96),
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 128),
         layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D",) * 2,
-        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),  # as in SDXL, none at full size
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=2 * WIDTH,
-        attention_head_dim=(5, 6),  # numbers of heads, as SDXL's configs have them
+        attention_head_dim=(2, 4),
         use_linear_projection=True,
         norm_num_groups=16,
         addition_embed_type="text_time",
@@ -57,7 +55,7 @@ def build(vae: AutoencoderKL) -> StableDiffusionXLPipeline:
     )
     scheduler = EulerDiscreteScheduler(
         beta_start=0.00085,
-        beta_end=0.008,  # less noise than SDXL's: 8×8 latents hold little redundancy, layout shows early
+        beta_end=0.008,  # less noise than SDXL's: 16×16 latents hold little redundancy, layout shows early
         beta_schedule="scaled_linear",
         # Without it the layout shines through the last noise in training, and the text is not needed for it.
         rescale_betas_zero_snr=True,
@@ -90,7 +88,6 @@ class Round:
     mix: tuple[float, float, float]  # shares of scenes with one, two, three objects
     floor: int = 0  # the least timestep
     lesson: float = 0.0  # weight of what captions say, beside the denoising
-    guidance: float = 0.0  # the UNet alone learns what it predicted with this guidance before the round
 
 
 ROUNDS = [
@@ -98,8 +95,6 @@ ROUNDS = [
     # The first round does not teach the sign of a relation: only in nearly pure noise is the text needed for it.
     Round(450, 1e-3, (0.0, 1.0, 0.0), floor=900, lesson=2.0),
     Round(1000, 1e-3, (0.1, 0.6, 0.3), lesson=0.5),
-    # Guidance distillation (arXiv 2210.03142, Section 3.1) for one value: half the cost of an evaluation.
-    Round(1000, 5e-4, MIX, guidance=2.0),
 ]
 
 
@@ -132,36 +127,20 @@ class Denoiser(nn.Module):
         hidden = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
         return hidden * keep[:, None, None], second.text_embeds * keep[:, None]
 
-    def noisy(self, x0: torch.Tensor, floor: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Timesteps t, of a density that grows as t − floor; x0 with the noise of t; and the v of both."""
-        share = torch.rand(len(x0), device=x0.device).sqrt()
+    def loss(self, x0: torch.Tensor, ids: torch.Tensor, floor: int = 0, dropout: float = 0.1) -> torch.Tensor:
+        """v-prediction MSE, the density of timesteps t growing as t − floor; a dropped caption is all zeros."""
+        n = len(x0)
+        keep = (torch.rand(n, device=x0.device) >= dropout).float()
+        hidden, pooled = self.embed(ids, keep)
+        share = torch.rand(n, device=x0.device).sqrt()
         t = (floor + share * (len(self.alphas) - floor)).long()
         alpha = self.alphas[t].sqrt()[:, None, None, None]
         sigma = (1 - self.alphas[t]).sqrt()[:, None, None, None]
         noise = torch.randn_like(x0)
-        return t, alpha * x0 + sigma * noise, alpha * noise - sigma * x0
-
-    def predict(self, x: torch.Tensor, t: torch.Tensor, ids: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-        """The v that the UNet predicts, float32; without its caption where `keep` is 0."""
-        hidden, pooled = self.embed(ids, keep)
-        time_ids = torch.tensor([TIME_IDS], device=x.device, dtype=torch.float32).expand(len(x), -1)
+        time_ids = torch.tensor([TIME_IDS], device=x0.device, dtype=torch.float32).expand(n, -1)
         added = {"text_embeds": pooled, "time_ids": time_ids}
-        return self.unet(x, t, hidden, added_cond_kwargs=added).sample.float()
-
-    def loss(self, x0: torch.Tensor, ids: torch.Tensor, floor: int = 0, dropout: float = 0.1) -> torch.Tensor:
-        """v-prediction MSE; a dropped caption is all zeros."""
-        t, x, v = self.noisy(x0, floor)
-        keep = (torch.rand(len(x0), device=x0.device) >= dropout).float()
-        return (self.predict(x, t, ids, keep) - v).square().mean()
-
-    def guided_loss(self, teacher: "Denoiser", guidance: float, x0: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """MSE between what this one predicts and what `teacher` predicts with classifier-free guidance."""
-        t, x, _ = self.noisy(x0)
-        keep = torch.ones(len(x0), device=x0.device)
-        with torch.no_grad():
-            without = teacher.predict(x, t, ids, 0 * keep)
-            wanted = without + guidance * (teacher.predict(x, t, ids, keep) - without)
-        return (self.predict(x, t, ids, keep) - wanted).square().mean()
+        v = self.unet(alpha * x0 + sigma * noise, t, hidden, added_cond_kwargs=added).sample
+        return (v.float() - (alpha * noise - sigma * x0)).square().mean()
 
 
 @torch.no_grad()
@@ -215,9 +194,7 @@ def train_generator(
         model.requires_grad_(True)
         pipeline.register_modules(unet=model.unet, text_encoder=model.text, text_encoder_2=model.text_2)
     description = "; ".join(
-        f"{r.steps} steps at {r.lr:g} on shares {r.mix} of one, two, three objects, t ≥ {r.floor}"
-        + (f", guidance {r.guidance:g} distilled" if r.guidance else "")
-        for r in rounds
+        f"{r.steps} steps at {r.lr:g} on shares {r.mix} of one, two, three objects, t ≥ {r.floor}" for r in rounds
     )
     seconds = time.monotonic() - began
     return pipeline, {"seconds": seconds, "lesson": lesson, "batch": BATCH, "rounds": description}
@@ -230,14 +207,9 @@ def _train_round(pipeline, part: Round, rng, pool: int, seed: int, state: Path |
     pad = dict(padding="max_length", truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
     ids = pipeline.tokenizer([c.text() for c in captions], **pad).input_ids.to(device)
     model = Denoiser(pipeline).to(device)
-    if part.guidance:
-        teacher = deepcopy(model).requires_grad_(False)
-        model.requires_grad_(False).unet.requires_grad_(True)
 
     def loss(step: int) -> torch.Tensor:
         index = torch.randint(len(latents), (BATCH,), device=device)
-        if part.guidance:
-            return model.guided_loss(teacher, part.guidance, latents[index], ids[index])
         value = model.loss(latents[index], ids[index], part.floor)
         if part.lesson:
             value = value + part.lesson * model.lesson.loss(ids[index], codes[index])

@@ -1,4 +1,4 @@
-"""The autoencoder of the shapes world: 64×64×3 pixels to 8×8×8 latents, with a small decoder."""
+"""The autoencoder of the shapes world: 64×64×3 pixels to 16×16×4 latents, with a small decoder."""
 
 from pathlib import Path
 
@@ -10,22 +10,21 @@ from recipe.training import train
 from ttsnap.shapes.captions import random_caption
 from ttsnap.shapes.world import dense, place, render
 
-STEPS, BATCH, POOL = 2400, 16, 6144  # training steps, images in each, captioned scenes that are drawn
-CHANNELS, LATENT = (16, 24, 48, 96), 8
+STEPS, POOL = 1800, 6144  # training steps, captioned scenes that are drawn
 
 
 def build() -> AutoencoderKL:
-    """The untrained autoencoder (1.5 M parameters)."""
+    """The untrained autoencoder (0.65 M parameters)."""
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        latent_channels=LATENT,
+        latent_channels=4,
         sample_size=64,
-        block_out_channels=CHANNELS,
+        block_out_channels=(16, 32, 64),
         layers_per_block=1,
         norm_num_groups=8,
-        down_block_types=("DownEncoderBlock2D",) * len(CHANNELS),
-        up_block_types=("UpDecoderBlock2D",) * len(CHANNELS),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
         mid_block_add_attention=False,
     )
 
@@ -52,7 +51,7 @@ def train_vae(
     vae = build().to(device, memory_format=torch.channels_last)
 
     def loss(step: int) -> torch.Tensor:
-        x = data[torch.randint(len(data), (BATCH,))].to(device).float() / 127.5 - 1
+        x = data[torch.randint(len(data), (32,))].to(device).float() / 127.5 - 1
         x = x.roll(torch.randint(64, (2,)).tolist(), (2, 3)).to(memory_format=torch.channels_last)
         posterior = vae.encode(x).latent_dist
         error = vae.decode(posterior.sample()).sample.float() - x
