@@ -85,18 +85,18 @@ def export_shards(
     prompts = [shard.prompts[at] for shard, at in places]
     write_json(Path(folder) / PROMPTS, prompts)
     if pairs:
-        run_seed = shards[0].attributes["seed"]
-        lines = [
-            {
-                "prompt": prompt,
-                "image": image_name(number, candidate, steps[-1]),
-                "seed": candidate_seed(run_seed, prompt, candidate),
-            }
-            for number, prompt in enumerate(prompts)
-            for candidate in range(shards[0].candidates)
-        ]
+        lines = _pairs(prompts, shards[0].candidates, steps[-1], shards[0].attributes["seed"])
         write_text(Path(folder) / PAIRS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return prompts, steps
+
+
+def _pairs(prompts: Sequence[str], candidates: int, look: Look, run_seed: int) -> list[dict]:
+    """Prompt, image and seed of the noise of every candidate's image at one look."""
+    return [
+        {"prompt": prompt, "image": image_name(number, c, look), "seed": candidate_seed(run_seed, prompt, c)}
+        for number, prompt in enumerate(prompts)
+        for c in range(candidates)
+    ]
 
 
 def import_tree(

@@ -22,13 +22,15 @@ def config_parts(workflow) -> list[Part]:
 def of_given_model(given: dict, merged: dict) -> dict:
     """The keys of the config that change where --configfile or --config names a model, with their values.
 
-    A preset is a whole model, and config.yaml's drafts and decoder of looks are of its own model: none of them is left,
-    nor a level of such a draft. given: what those files hold; merged: the config with config.yaml below them.
+    A preset is a whole model, and config.yaml's drafts, decoder of looks and reference are of its own model: none of
+    them is left, nor a level of such a draft. given: what those files hold; merged: the config with config.yaml below
+    them.
     """
     model = given.get("model")
     if not isinstance(model, dict) or not {"preset", "path"} & set(model):
         return {}
     changed = {"drafts": given.get("drafts") or {}, "looks": given.get("looks") or {}}
+    changed["reference"] = given.get("reference")
     changed |= {"model": model} if "preset" in model else {}
     levels = merged.get("levels")
     if "levels" not in given and isinstance(levels, list):
