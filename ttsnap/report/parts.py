@@ -8,7 +8,7 @@ from ttsnap.errors import BadInput, foreign_content
 from ttsnap.pruning.schedule import Schedule
 from ttsnap.report.gallery import gallery
 from ttsnap.report.pages import png_uri, render
-from ttsnap.report.summary import headline, search_name, summarise_run, verdict
+from ttsnap.report.summary import headline, search_name, summarise_run, verdict, with_and_without
 from ttsnap.report.tables import cost_table, fitted_method, gain_table, levels_table, looks_table
 from ttsnap.storage.files import read_json, reading, write_json, write_text
 from ttsnap.storage.image_shards import read_shard, read_shards
@@ -204,7 +204,8 @@ def _summary(inputs: Inputs) -> dict:
         with reading(path, "cannot be read"):
             figure = png_uri(Path(path).read_bytes())
     folder = Path(inputs.out)
-    write_text(folder / OVERVIEW, render("overview", **summary, verdicts=verdicts, figure=figure, looks=looks))
+    shown = {"bought": with_and_without(summary), "verdicts": verdicts, "figure": figure, "looks": looks}
+    write_text(folder / OVERVIEW, render("overview", **summary, **shown))
     write_text(folder / HEADLINE, "\n".join(headline(summary)) + "\n")
     write_json(folder / SUMMARY, summary)
     return summary

@@ -117,18 +117,19 @@ def verdict(search: dict) -> str:
     looks = list(Schedule.from_json(pruned).looks)
     if not looks:
         return "No schedule clearly paid off where it was fitted, so TTSnap prunes nothing: it is best-of-N."
-    low, high = gains["ttsnap"]["low"], gains["ttsnap"]["high"]
-    if low is None or low <= 0 <= high:
+    clearly = words.direction(gains["ttsnap"])
+    if not clearly:
         return "TTSnap is not clearly better or worse than best-of-N: the interval includes 0."
-    if high < 0:
+    if clearly == "down":
         return "TTSnap is worse than best-of-N here."
     text = "TTSnap beats best-of-N"
     if search["fallback_looks"] == looks:
         also = ", as does TTSp" if pruned == search["schedules"]["ttsp"] else " by its schedule alone"
         return text + also + ": no look of its schedule has noise-aware weights."
-    if difference and difference["low"] > 0:
+    clearly = words.direction(difference)
+    if clearly == "up":
         return text + ", and beats TTSp: noise-aware weights pay off."
-    if difference and difference["high"] < 0:
+    if clearly == "down":
         return text + ", but TTSp, which needs no finetuning, gains more."
     return text + "; these prompts do not tell whether it beats TTSp."
 
