@@ -86,7 +86,8 @@ class Train(Section):
     preserve_pixel: Weight = Field(0.0, description="the same for the L1 of pixels")
     clip: Rate = Field(1.0, description="gradient norm to clip to")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="decay of the moving average saved in checkpoints; 0: none"
+        0.0,
+        description="decay of the moving average saved in checkpoints, at most n / (n + 19) at the nth update; 0: none",
     )
     weight_decay: Weight = Field(0.0, description="weight decay of AdamW")
     lora: Lora | None = Field(None, description="train adapters, merged into every checkpoint")
