@@ -13,7 +13,7 @@ background, from captions like "a red circle left of a blue square and above a g
 | part | what |
 | --- | --- |
 | VAE | AutoencoderKL, 0.65 M parameters, 64×64×3 → 16×16×4, scaling factor in its config |
-| UNet | 4.1 M parameters, channels 64/128, attention at 8×8 only, v-prediction |
+| UNet | 3.1 M parameters, channels 48/64/96, attention at 8×8 and 4×4, v-prediction, guidance distilled |
 | text encoders | two CLIP text models of width 64, four layers; one byte-level BPE tokenizer for both |
 | scheduler | Euler, scaled-linear β to 0.008, rescaled to zero terminal SNR, trailing spacing |
 
@@ -23,20 +23,25 @@ jittered. A seventh of the captions with two or three objects is held out of all
 
 **Recipe.** VAE: L1 + 2·MSE + 1e-5·KL, {vae[steps]} steps of 32 images. Text encoders first, on captions alone: a linear
 reading of the pooled and of the second-last hidden state at the caption's end shall give which objects are there and
-which way they lie from each other (`recipe.codes`), {lesson} steps of 192 captions. Then UNet and text encoders
-together: v-prediction MSE, 10 % caption dropout, AdamW with warm-up and cosine decay, EMA 0.999, bf16 autocast, {batch}
-images a step, in the rounds of `recipe.generator.ROUNDS`: {rounds}.
+which way they lie from each other (`recipe.codes`), {teacher[lesson]} steps of 192 captions. Then a teacher, a UNet of
+channels 64/128 with attention at 8×8, together with the text encoders: v-prediction MSE, 10 % caption dropout, AdamW
+with warm-up and cosine decay, EMA 0.999, {teacher[batch]} images a step, in the rounds of `recipe.generator.ROUNDS`:
+{teacher[rounds]}.
 The second, in nearly pure noise and with the captions' lesson beside it, is what teaches the sign of a relation: before
-it, "left of" and "right of" gave the same picture. Weights are stored as fp16. Seed {seed}.
+it, "left of" and "right of" gave the same picture. Last the UNet that is shipped, on {predictions} of the teacher's
+predictions with classifier-free guidance {guidance}: MSE, {steps} steps of 64 at {lr:g}, EMA 0.999. So it needs no
+guidance, and an evaluation costs a fifth of the teacher's two. Weights are stored as fp16. Seed {seed}.
 
-**Time.** VAE {vae[seconds]:.0f} s, UNet and text encoders {seconds:.0f} s on {device}.
+**Time.** VAE {vae[seconds]:.0f} s, teacher {teacher[seconds]:.0f} s; the UNet {seconds:.0f} s and the teacher's
+predictions for it {data_seconds:.0f} s on {device}.
 
 **Measured.** VAE on held-out captions {vae[held_out_psnr_db]:.1f} dB PSNR. Single samples that the checker
-(`ttsnap.shapes.checker`) accepts, at {sample_steps} steps and guidance {guidance}, 192 images each:
-{accepted_1:.0%} with one object, {accepted_2:.0%} with two and {accepted_3:.0%} with three; captions with two and three
-objects are held out.
+(`ttsnap.shapes.checker`) accepts, at {sample_steps} steps, 192 images each:
+{accepted_1:.0%} with one object, {accepted_2:.0%} with two and {accepted_3:.0%} with three (the teacher, guided:
+{teacher[accepted_1]:.0%}, {teacher[accepted_2]:.0%}, {teacher[accepted_3]:.0%}); captions with two and three objects
+are held out.
 
-**Use.** `StableDiffusionXLPipeline.from_pretrained(folder)(prompt, height=64, width=64, guidance_scale=2.0)`. It knows
+**Use.** `StableDiffusionXLPipeline.from_pretrained(folder)(prompt, height=64, width=64, guidance_scale=0)`. It knows
 nothing but shapes. Trained again by `snakemake train_shapes`.
 """
 

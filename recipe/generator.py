@@ -1,4 +1,4 @@
-"""The text-to-image model of the shapes world: a StableDiffusionXLPipeline of five million parameters."""
+"""The teacher of the shapes world's text-to-image models: a StableDiffusionXLPipeline of five million parameters."""
 
 import time
 from collections.abc import Sequence
@@ -22,6 +22,27 @@ WIDTH = 64  # of each text encoder
 TIME_IDS = (64, 64, 0, 0, 64, 64)  # original size, crop corner, target size: always the same here
 
 
+def build_unet(channels: tuple[int, ...], heads: tuple[int, ...]) -> UNet2DConditionModel:
+    """An untrained UNet of some width at 16×16, 8×8, …; as in SDXL without attention at full size."""
+    lower = len(channels) - 1
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=channels,
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * lower),
+        up_block_types=(*("CrossAttnUpBlock2D",) * lower, "UpBlock2D"),
+        cross_attention_dim=2 * WIDTH,
+        attention_head_dim=heads,  # their number, in spite of the name
+        use_linear_projection=True,
+        norm_num_groups=16,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=WIDTH + 6 * 8,
+    )
+
+
 def build(vae: AutoencoderKL) -> StableDiffusionXLPipeline:
     """The untrained pipeline around a trained autoencoder."""
     tokenizer = build_tokenizer()
@@ -36,22 +57,6 @@ def build(vae: AutoencoderKL) -> StableDiffusionXLPipeline:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-    )
-    unet = UNet2DConditionModel(
-        sample_size=16,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(64, 128),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),  # as in SDXL, none at full size
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=2 * WIDTH,
-        attention_head_dim=(2, 4),
-        use_linear_projection=True,
-        norm_num_groups=16,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=WIDTH + 6 * 8,
     )
     scheduler = EulerDiscreteScheduler(
         beta_start=0.00085,
@@ -68,7 +73,7 @@ def build(vae: AutoencoderKL) -> StableDiffusionXLPipeline:
         text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**text)),
         tokenizer=tokenizer,
         tokenizer_2=tokenizer,
-        unet=unet,
+        unet=build_unet((64, 128), (2, 4)),
         scheduler=scheduler,
         force_zeros_for_empty_prompt=True,
         add_watermarker=False,
@@ -127,20 +132,27 @@ class Denoiser(nn.Module):
         hidden = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
         return hidden * keep[:, None, None], second.text_embeds * keep[:, None]
 
-    def loss(self, x0: torch.Tensor, ids: torch.Tensor, floor: int = 0, dropout: float = 0.1) -> torch.Tensor:
-        """v-prediction MSE, the density of timesteps t growing as t − floor; a dropped caption is all zeros."""
-        n = len(x0)
-        keep = (torch.rand(n, device=x0.device) >= dropout).float()
-        hidden, pooled = self.embed(ids, keep)
-        share = torch.rand(n, device=x0.device).sqrt()
+    def noisy(self, x0: torch.Tensor, floor: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Timesteps t, of a density that grows as t − floor; x0 with the noise of t; and the v of both."""
+        share = torch.rand(len(x0), device=x0.device).sqrt()
         t = (floor + share * (len(self.alphas) - floor)).long()
         alpha = self.alphas[t].sqrt()[:, None, None, None]
         sigma = (1 - self.alphas[t]).sqrt()[:, None, None, None]
         noise = torch.randn_like(x0)
-        time_ids = torch.tensor([TIME_IDS], device=x0.device, dtype=torch.float32).expand(n, -1)
+        return t, alpha * x0 + sigma * noise, alpha * noise - sigma * x0
+
+    def predict(self, x: torch.Tensor, t: torch.Tensor, ids: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        """The v that the UNet predicts, float32; without its caption (all zeros) where `keep` is 0."""
+        hidden, pooled = self.embed(ids, keep)
+        time_ids = torch.tensor([TIME_IDS], device=x.device, dtype=torch.float32).expand(len(x), -1)
         added = {"text_embeds": pooled, "time_ids": time_ids}
-        v = self.unet(alpha * x0 + sigma * noise, t, hidden, added_cond_kwargs=added).sample
-        return (v.float() - (alpha * noise - sigma * x0)).square().mean()
+        return self.unet(x, t, hidden, added_cond_kwargs=added).sample.float()
+
+    def loss(self, x0: torch.Tensor, ids: torch.Tensor, floor: int = 0, dropout: float = 0.1) -> torch.Tensor:
+        """v-prediction MSE; a share `dropout` of the captions is dropped."""
+        keep = (torch.rand(len(x0), device=x0.device) >= dropout).float()
+        t, x, v = self.noisy(x0, floor)
+        return (self.predict(x, t, ids, keep) - v).square().mean()
 
 
 @torch.no_grad()
@@ -157,6 +169,12 @@ def latent_pool(
         latents.append(mean.float() * vae.config.scaling_factor)
         drawn += captions
     return torch.cat(latents), drawn
+
+
+def caption_ids(tokenizer, captions: Sequence[Caption]) -> torch.Tensor:
+    """Token ids [n, MAX_LENGTH]."""
+    pad = dict(padding="max_length", truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+    return tokenizer([c.text() for c in captions], **pad).input_ids
 
 
 def taught(
@@ -204,8 +222,7 @@ def _train_round(pipeline, part: Round, rng, pool: int, seed: int, state: Path |
     device = pipeline.vae.device
     latents, captions = latent_pool(pipeline.vae, rng, pool, part.mix, device)
     codes = torch.from_numpy(np.stack([caption_code(c) for c in captions])).to(device)
-    pad = dict(padding="max_length", truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
-    ids = pipeline.tokenizer([c.text() for c in captions], **pad).input_ids.to(device)
+    ids = caption_ids(pipeline.tokenizer, captions).to(device)
     model = Denoiser(pipeline).to(device)
 
     def loss(step: int) -> torch.Tensor:

@@ -40,7 +40,7 @@ An AutoencoderTiny, as TAESD is for SDXL, whose decoder turns latents of shapes-
 half-denoised images. Final images are the VAE's own. Its encoder is a minimal one, which nothing here uses.
 
 **Data.** {looks} latents and the images that the VAE decodes from them: the Tweedie latents of every step of
-shapes-sdxl in {teacher_steps} steps and in {few} (guidance {guidance}), one candidate each of {captions} training
+shapes-sdxl in {teacher_steps} steps and in {few}, one candidate each of {captions} training
 captions, in bf16 autocast; held-out captions occur nowhere.
 
 **Recipe.** Decoder ({width} channels; {blocks} blocks at 16×16, 32×32 and 64×64 pixels): L1 + MSE between its image
@@ -51,8 +51,8 @@ factor 1). Stored as fp16. Seed {seed}.
 
 **Time.** {data_seconds:.0f} s for the data, {seconds:.0f} s of training on {device}.
 
-**Measured.** {prompts} held-out captions (`workflow/prompts/validation.txt`) × {candidates} candidates, guidance
-{guidance}: {psnr_db:.1f} dB PSNR to the VAE's images of the looks. Kendall τ within a prompt between shapes-clip's
+**Measured.** {prompts} held-out captions (`workflow/prompts/validation.txt`) × {candidates} candidates:
+{psnr_db:.1f} dB PSNR to the VAE's images of the looks. Kendall τ within a prompt between shapes-clip's
 reward of a look and that of the final image in {teacher_steps} steps, which the VAE decodes; the look decoded by
 either; and the difference, with its 95 % interval, paired over prompts. The last look of {teacher_steps} steps is the
 final image; a draft is the final image of so few steps, from the same noise.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionXLPipeline
 from safetensors.torch import save_file
 
-from recipe import generator, look_decoder, onestep
+from recipe import generator, look_decoder, onestep, student
 from recipe import reward as shapes_reward
 from recipe import vae as autoencoder
 from recipe.cards import GENERATOR, REWARD
@@ -19,11 +19,12 @@ from ttsnap.commands.device_options import has_fast_bfloat16
 from ttsnap.errors import TtsnapError
 from ttsnap.rewards.base import load_reward
 from ttsnap.samplers import load_sampler
+from ttsnap.sft.comparison import clip_reward, draft_figures
 from ttsnap.sft.pipeline import OneStepPipeline
 from ttsnap.shapes.captions import random_caption
 from ttsnap.storage.files import read_json, write_json, write_text
 
-CFG, SAMPLE_STEPS = 2.0, 20  # how to sample the generator for figures and the others' data
+SAMPLE_STEPS = 20  # of the generator, for figures and the others' data
 STATES = "states"  # folder, below that of the models, that killed trainings resume from
 
 
@@ -50,17 +51,28 @@ def _vae(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
     return figures
 
 
-def _generator(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
-    scaled, folder = _scaled(scale), out / "shapes-sdxl"
+def _teacher(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
+    scaled, folder = _scaled(scale), out / "shapes-teacher"
     vae = AutoencoderKL.from_pretrained(out / "vae")
     rounds = [replace(part, steps=scaled(part.steps)) for part in generator.ROUNDS]
     size = dict(lesson=scaled(generator.LESSON), rounds=rounds, pool=scaled(generator.POOL))
     pipeline, figures = generator.train_generator(vae, seed, device, **size, states=out / STATES)
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
     _open_as_float32(folder)
+    return figures | _accepted(_sampler(folder, device, guidance=student.GUIDANCE), scaled(24), seed)
+
+
+def _generator(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
+    scaled, folder = _scaled(scale), out / "shapes-sdxl"
+    pipeline = StableDiffusionXLPipeline.from_pretrained(out / "shapes-teacher")
+    size = dict(steps=scaled(student.STEPS), pool=scaled(generator.POOL))
+    figures = student.train_student(pipeline, seed, device, **size, states=out / STATES)
+    pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    _open_as_float32(folder)
     figures |= _accepted(_sampler(folder, device), scaled(24), seed)
-    about = {**about, "vae": read_json(out / "vae.json"), "sample_steps": SAMPLE_STEPS}
-    write_text(folder / "README.md", GENERATOR.format(guidance=CFG, **about, **figures))
+    made_from = {name: read_json(out / f"{name}.json") for name in ("vae", "teacher")}
+    card = GENERATOR.format(guidance=student.GUIDANCE, sample_steps=SAMPLE_STEPS, **made_from, **about, **figures)
+    write_text(folder / "README.md", card)
     return figures
 
 
@@ -105,24 +117,22 @@ def _reward(out: Path, scale: float, seed: int, device: str, about: dict) -> dic
 def _onestep(out: Path, scale: float, seed: int, device: str, about: dict) -> dict:
     scaled, folder = _scaled(scale), out / "shapes-onestep"
     rng, started = np.random.default_rng(seed), time.monotonic()
-    teacher = _sampler(out / "shapes-sdxl", device)
-    texts = onestep.captions(rng, scaled(onestep.SAMPLES))
-    pairs = onestep.teach(teacher, texts, seed)
-    tested = onestep.captions(rng, scaled(256), "held_out")
-    test = onestep.teach(teacher, tested, seed + 1)
-    figures = {"samples": len(texts), "data_seconds": time.monotonic() - started}
+    sampler = _sampler(out / "shapes-sdxl", device)
+    data = onestep.targets(sampler, onestep.captions(rng, scaled(onestep.SAMPLES)), seed)
+    figures = {"samples": len(data.keys), "data_seconds": time.monotonic() - started}
     student = OneStepPipeline(str(out / "shapes-sdxl"), 64, device)
-    figures |= onestep.distil(
-        student, *pairs, texts, steps=scaled(onestep.STEPS), seed=seed, state=out / STATES / "onestep.state"
-    )
-    figures |= {"held_out_mse": onestep.error(student, *test, tested), "tested": len(tested)}
-    figures["held_out_variance"] = float(test[1].var())
+    state = out / STATES / "onestep.state"
+    figures |= onestep.distil(student, data, epochs=scaled(onestep.EPOCHS), seed=seed, state=state)
     onestep.save(student, out / "shapes-sdxl", folder)
-    sampler = OneStepPipeline(str(folder), 64, device).sampler
-    figures |= _accepted(sampler, scaled(24), seed)
-    sampled = {"teacher_steps": SAMPLE_STEPS, "guidance": CFG, "mix": onestep.MIX}
-    card = onestep.CARD.format(lora=onestep.LORA, **sampled, **about, **figures)
-    write_text(folder / "README.md", card)
+    student = OneStepPipeline(str(folder), 64, device)
+    figures |= _accepted(student.sampler, scaled(24), seed)
+    prompts = look_decoder.held_out_prompts()[: scaled(look_decoder.PROMPTS)]
+    several = [prompt for prompt in prompts for _ in range(look_decoder.CANDIDATES)]
+    tested = onestep.targets(sampler, several, seed + 1)
+    as_draft = draft_figures(student, tested, clip_reward(str(out / "shapes-clip")), None)
+    figures |= {key: as_draft[key] for key in ("prompts", "tau")}
+    sampled = {"teacher_steps": SAMPLE_STEPS, "mix": onestep.MIX, "candidates": look_decoder.CANDIDATES}
+    write_text(folder / "README.md", onestep.CARD.format(lora=onestep.LORA, **sampled, **about, **figures))
     return figures
 
 
@@ -148,12 +158,19 @@ def _look_decoder(out: Path, scale: float, seed: int, device: str, about: dict) 
     tiny = AutoencoderTiny.from_pretrained(folder).to(device)
     prompts = look_decoder.held_out_prompts()[: scaled(look_decoder.PROMPTS)]
     figures |= look_decoder.measured(tiny, samplers, reward, prompts, seed)
-    sampled = {"teacher_steps": SAMPLE_STEPS, "guidance": CFG, "captions": scaled(look_decoder.CAPTIONS)}
+    sampled = {"teacher_steps": SAMPLE_STEPS, "captions": scaled(look_decoder.CAPTIONS)}
     write_text(folder / "README.md", look_decoder.card(**sampled, **about, **figures))
     return figures
 
 
-TRAINERS = {"vae": _vae, "generator": _generator, "reward": _reward, "onestep": _onestep, "look_decoder": _look_decoder}
+TRAINERS = {
+    "vae": _vae,
+    "teacher": _teacher,
+    "generator": _generator,
+    "reward": _reward,
+    "onestep": _onestep,
+    "look_decoder": _look_decoder,
+}
 
 
 def _open_as_float32(folder: Path) -> None:
@@ -172,9 +189,9 @@ def _device_name(device: str) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-def _sampler(folder: Path, device: str, steps: int = SAMPLE_STEPS):
+def _sampler(folder: Path, device: str, steps: int = SAMPLE_STEPS, guidance: float = 0.0):
     dtype = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    how = dict(steps=steps, guidance=CFG, height=64, width=64)
+    how = dict(steps=steps, guidance=guidance, height=64, width=64)
     return load_sampler(folder, **how, device=device, dtype=dtype)
 
 

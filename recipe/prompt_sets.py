@@ -1,5 +1,10 @@
-"""The prompt files of the default run: `python -m recipe.prompt_sets` writes them again."""
+"""The prompt files of the default run and of the reference run.
 
+`python -m recipe.prompt_sets` writes the default's again, `python -m recipe.prompt_sets reference` those of the
+reference run (`recipe/reference.yaml`) below results/reference.
+"""
+
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +23,37 @@ SETS = {
     "test": ("held_out", 3, 96, 20261122),
 }
 
+# Levels and settings were chosen by the results on `validation`, before `test` was drawn.
+REFERENCE_SETS = {
+    "train": ("train", 3, 2560, 5),
+    "validation": ("held_out", 3, 48, 6),
+    "test": ("held_out", 3, 104, 20261127),
+}
 
-def prompt_sets() -> dict[str, list[str]]:
-    """Name → distinct captions; no caption is in two of the sets."""
+
+def prompt_sets(reference: bool = False) -> dict[str, list[str]]:
+    """Name → distinct captions of the default or of the reference run; no caption is in two sets of either run."""
+    if not reference:
+        return _drawn(SETS, {})
+    return _drawn(REFERENCE_SETS, prompt_sets())
+
+
+def _drawn(wanted: dict, others: dict[str, list[str]]) -> dict[str, list[str]]:
+    taken = {text for prompts in others.values() for text in prompts}
     sets: dict[str, list[str]] = {}
-    for name, (part, objects, count, seed) in SETS.items():
+    for name, (part, objects, count, seed) in wanted.items():
         rng = np.random.default_rng(seed)
         sets[name] = []
         while len(sets[name]) < count:
             text = random_caption(rng, objects, part).text()
-            if not any(text in prompts for prompts in sets.values()):
+            if text not in taken:
+                taken.add(text)
                 sets[name].append(text)
     return sets
 
 
 if __name__ == "__main__":
-    for name, prompts in prompt_sets().items():
-        write_text(Path("workflow/prompts") / f"{name}.txt", "\n".join(prompts) + "\n")
+    reference = sys.argv[1:] == ["reference"]
+    folder = Path("results/reference/prompts" if reference else "workflow/prompts")
+    for name, prompts in prompt_sets(reference).items():
+        write_text(folder / f"{name}.txt", "\n".join(prompts) + "\n")

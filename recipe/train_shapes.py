@@ -15,9 +15,10 @@ from ttsnap.storage.files import write_json
 # part → the file of an earlier part that it needs
 NEEDS = {
     "vae": None,
-    "generator": "vae/config.json",
+    "teacher": "vae/config.json",
+    "generator": "shapes-teacher/model_index.json",
     "reward": "shapes-sdxl/model_index.json",
-    "onestep": "shapes-sdxl/model_index.json",
+    "onestep": "shapes-clip/config.json",
     "look_decoder": "shapes-clip/config.json",
 }
 
@@ -25,11 +26,9 @@ NEEDS = {
 class TrainShapesOptions(Command, OnDevice):
     """The model, and how thoroughly to train it."""
 
-    fills: ClassVar = Filled(made=("vae.json", "shapes-sdxl"), free=("part",))
+    fills: ClassVar = Filled(made=("vae.json", "shapes-teacher", "shapes-sdxl"), free=("part",))
 
-    part: CliPositionalArg[Literal[*NEEDS]] = Field(
-        description="the generator needs the vae, the reward and onestep the generator, look_decoder the reward"
-    )
+    part: CliPositionalArg[Literal[*NEEDS]] = Field(description="each needs the one before it; look_decoder the reward")
     out: OutFolder = Field(description="folder of all the models")
     scale: Annotated[float, Field(gt=0, le=100)] = Field(
         1.0, description="share of the recipe's steps and data; below 1 to try it out"

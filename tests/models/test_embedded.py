@@ -16,7 +16,7 @@ from ttsnap.shapes.world import place, render
 
 @pytest.fixture(scope="module")
 def sampler():
-    return load_sampler(EMBEDDED / "shapes-sdxl", steps=20, guidance=2.0, height=64, width=64)
+    return load_sampler(EMBEDDED / "shapes-sdxl", steps=20, guidance=0, height=64, width=64)
 
 
 def samples(sampler, objects: int, prompts: int, m: int):

@@ -12,10 +12,10 @@ def test_the_recipe_makes_models_that_open(tmp_path):
     from ttsnap.rewards.base import load_reward
     from ttsnap.samplers import load_sampler
 
-    for part in ("vae", "generator", "reward"):
+    for part in ("vae", "teacher", "generator", "reward"):
         assert main(["train-shapes", part, "--out", str(tmp_path), "--scale", "0.005", "--device", "cpu"]) == 0
         assert json.loads((tmp_path / f"{part}.json").read_text())["seconds"] > 0
-    load_sampler(tmp_path / "shapes-sdxl", steps=4, guidance=1.0, height=64, width=64)
+    load_sampler(tmp_path / "shapes-sdxl", steps=4, guidance=0, height=64, width=64)
     head = tmp_path / "shapes-aesthetic/head.safetensors"
     load_reward("aesthetic", path=str(tmp_path / "shapes-clip"), head=str(head))
     for card in ("shapes-sdxl", "shapes-clip"):
@@ -25,12 +25,13 @@ def test_the_recipe_makes_models_that_open(tmp_path):
 def test_the_one_step_pipeline_is_distilled_and_judged(tmp_path):
     from ttsnap.models import resolve
 
-    (tmp_path / "shapes-sdxl").symlink_to(resolve("embedded:shapes-sdxl"))
+    for name in ("shapes-sdxl", "shapes-clip"):
+        (tmp_path / name).symlink_to(resolve(f"embedded:{name}"))
     words = ["--out", str(tmp_path), "--scale", "0.0005", "--device", "cpu"]
     assert main(["train-shapes", "onestep", *words]) == 0
     figures = json.loads((tmp_path / "onestep.json").read_text())
-    assert {f"accepted_{objects}" for objects in (1, 2, 3)} <= set(figures)
-    assert "Accepted by the checker" in (tmp_path / "shapes-onestep/README.md").read_text()
+    assert {"tau", "accepted_1", "accepted_2", "accepted_3"} <= set(figures)
+    assert "Kendall's τ within a caption" in (tmp_path / "shapes-onestep/README.md").read_text()
 
 
 def test_the_look_decoder_is_taught_and_measured(tmp_path, caplog):
@@ -62,7 +63,7 @@ def test_looks_depend_on_the_seed_alone_and_are_the_vaes():
     from ttsnap.rewards.groups import autocast
     from ttsnap.samplers import load_sampler, to_bytes
 
-    how = dict(guidance=2.0, height=64, width=64)
+    how = dict(guidance=0, height=64, width=64)
     samplers = [load_sampler(resolve("embedded:shapes-sdxl"), steps=steps, **how) for steps in (2, 1)]
     latents, images = looks(samplers, 3, seed=0, at_once=2)
     assert latents.shape == (9, 4, 16, 16) and images.shape == (9, 3, 64, 64) and images.dtype == torch.uint8
@@ -89,7 +90,8 @@ def test_agreement_is_paired_by_prompt():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["generator", "--out", "new"], "vae/config.json: no such file"),
+        (["teacher", "--out", "new"], "vae/config.json: no such file"),
+        (["generator", "--out", "new"], "shapes-teacher/model_index.json: no such file"),
         (["look_decoder", "--out", "new"], "shapes-clip/config.json: no such file"),
         (["vae", "--out", "o", "--scale", "1e12"], "--scale: "),
         (["vae", "--out", "o", "--scale", "nan"], "--scale: "),

@@ -149,7 +149,7 @@ def test_assignments_of_another_size_are_no_rerun(pipeline, tmp_path, capsys):
 @pytest.mark.slow
 def test_distilling_makes_one_step_do_what_the_teacher_does_in_many(tmp_path):
     from recipe import onestep
-    from ttsnap.samplers import load_sampler
+    from ttsnap.samplers import load_sampler, run
     from ttsnap.sft.pipeline import OneStepPipeline
 
     scheduler = EulerDiscreteScheduler(
@@ -158,20 +158,23 @@ def test_distilling_makes_one_step_do_what_the_teacher_does_in_many(tmp_path):
     folder = tiny.save(tiny.sdxl(scheduler=scheduler), tmp_path / "teacher")
     teacher = load_sampler(folder, steps=4, guidance=2.0, height=32, width=32)
     texts = [f"thing {n % 4}" for n in range(24)]
-    noise, latents = onestep.teach(teacher, texts, seed=0, batch_size=10)
-    alone = teacher.init([candidate_seed(0, texts[17], 17)])  # as the search samples it
-    condition = teacher.encode(texts[17])
-    for step in range(teacher.steps):
-        alone, _ = teacher.step(step, alone, condition)
-    assert torch.allclose(alone[0], latents[17], atol=1e-3)
+    data = onestep.targets(teacher, texts, seed=0, at_once=10)
+    alone, _ = run(teacher, texts[17], [candidate_seed(0, texts[17], 17)])  # as the search samples it
+    pixels = teacher.decode(alone)[0]
+    assert (data.pixels([17])[0] - pixels).abs().max() <= 0.02
     student = OneStepPipeline(folder, 32, "cpu")
-    before = onestep.error(student, noise, latents, texts)
-    onestep.distil(student, noise, latents, texts, steps=60)
-    after = onestep.error(student, noise, latents, texts)
+    wanted = student.encode(data.pixels())
+
+    @torch.no_grad()
+    def error(generator):
+        return float((generator.latents(data.base, generator.embed(texts)) - wanted).square().mean())
+
+    before = error(student)
+    onestep.distil(student, data, epochs=60, seed=0)
+    after = error(student)
     assert after < 0.7 * before
     onestep.save(student, tmp_path / "teacher", tmp_path / "student")
-    again = load_generator(str(tmp_path / "student"))
-    assert onestep.error(again, noise, latents, texts) == pytest.approx(after, rel=0.02)
+    assert error(load_generator(str(tmp_path / "student"))) == pytest.approx(after, rel=0.02)
     pipe = DiffusionPipeline.from_pretrained(tmp_path / "student")
     pipe.load_lora_weights(tmp_path / "student", weight_name=onestep.LORA)  # diffusers alone
     lora = load_file(tmp_path / "student" / onestep.LORA)

@@ -6,7 +6,7 @@ rule train_shapes:
     input:
         expand(
             "results/shapes/{part}.json",
-            part=["vae", "generator", "reward", "onestep", "look_decoder"],
+            part=["vae", "teacher", "generator", "reward", "onestep", "look_decoder"],
         ),
 
 
@@ -14,9 +14,10 @@ rule train_shapes_part:
     input:
         lambda w: {
             "vae": [],
-            "generator": ["results/shapes/vae.json"],
+            "teacher": ["results/shapes/vae.json"],
+            "generator": ["results/shapes/teacher.json"],
             "reward": ["results/shapes/generator.json"],
-            "onestep": ["results/shapes/generator.json"],
+            "onestep": ["results/shapes/reward.json"],
             "look_decoder": ["results/shapes/reward.json"],
         }[w.part],
     output:
@@ -24,7 +25,7 @@ rule train_shapes_part:
     log:
         "results/logs/train_shapes/{part}.log",
     wildcard_constraints:
-        part="vae|generator|reward|onestep|look_decoder",
+        part="vae|teacher|generator|reward|onestep|look_decoder",
     conda:
         "../../envs/diffusion.yaml"
     threads: workflow.cores

@@ -1,0 +1,109 @@
+"""What is shipped of the reference run (`recipe/reference.yaml`): its levels, its reward tensors, and their card.
+
+`python -m recipe.reference RESULTS FOLDER` takes them from the results of the run. A level is shipped if it reads the
+looks of the validation prompts clearly better than the base reward: the 95 % interval of the difference of τ is above
+zero. Then, and only then, the figures of the test prompts are computed, for the card.
+"""
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+
+from ttsnap.finetune.alignment import align
+from ttsnap.pruning.schedule import Look, look_name
+from ttsnap.storage.files import read_json, write_text
+from ttsnap.storage.tensor import RewardTensor, read_tensor
+
+REWARDS, SPLITS = ("pickscore", "aesthetic"), ("validation", "test")
+LEVELS, TENSORS = "shapes-levels", "shapes-reference"
+
+CARD = """---
+license: mit
+---
+# shapes-levels
+
+Noise-aware levels of the rewards shapes-clip (`pickscore`) and shapes-aesthetic (`aesthetic`): LoRA adapters, one file
+a level, that read the looks of shapes-sdxl named in the file. Beside them, in `shapes-reference`, the reward tensors of
+the run that they come from: {validation[0]} validation and {test[0]} test prompts × {test[1]} candidates, every look.
+
+**Data.** {images} images of training captions with three objects, {candidates} each; none is held out or in a prompt
+set of the default. Validation and test captions are held out; the test captions were drawn anew, once, after the
+training had been chosen by the validation captions.
+
+**Recipe.** `recipe/reference.yaml`, an ordinary run of the workflow: LoRA of rank {lora[rank]}, AdamW at {lr:g} falling
+linearly to {floor:.0%}, {batch_size} images an update, {epochs} passes; MSE between rewards centred within the caption;
+images moved by up to {shift} pixels. Each step's level starts from the
+cleaner one before it, drafts from the base weights. Shipped is a level whose τ on the validation prompts is above the
+base reward's, the 95 % interval of the paired difference above zero. Seed 0.
+
+**Time.** {seconds:.0f} s for the levels of both rewards, each on one core of a CPU.
+
+**Measured.** Kendall's τ within a prompt between the reward of a look and the base reward of the final image, and the
+paired difference with its 95 % interval over the prompts.
+
+| reward | look | τ, base | τ, noise-aware | difference, test captions | validation captions | shipped |
+| --- | --- | --- | --- | --- | --- | --- |
+{table}
+
+**Use.** `rewards.pickscore.finetune.start: embedded:shapes-levels/pickscore.{{level}}.safetensors` in the config, or
+`ttsnap search … --checkpoint`. Tensors: `reference` in the config, or `ttsnap simulate`. Made again as
+`recipe/reference.yaml` says.
+"""
+
+
+def rows(tensor: RewardTensor) -> dict:
+    """{look: row of `align`} of the looks with a noise-aware reward."""
+    found = align(tensor)
+    return {row.get("draft", row.get("step")): row for row in [*found["drafts"], *found["steps"]] if row["noise_aware"]}
+
+
+def ship(results: Path, models: Path) -> None:
+    """Copy the levels that read clearly better, and the tensors, below `models`, and write the card."""
+    tensors = {(split, reward): results / f"tensors/{split}.{reward}.h5" for split in SPLITS for reward in REWARDS}
+    for (split, reward), path in tensors.items():
+        _copy(path, models / TENSORS / f"{split}.{reward}.h5")
+    lines, figures = [], []
+    for reward in REWARDS:
+        chosen_by, tested = (rows(read_tensor(tensors[split, reward])) for split in SPLITS)
+        for level, row in chosen_by.items():
+            source = results / f"levels/{reward}/{level}"
+            if shipped := row["tau_difference"]["low"] > 0:
+                _copy(source.with_suffix(".safetensors"), models / LEVELS / f"{reward}.{level}.safetensors")
+            lines.append(_line(reward, level, tested[level], row["tau_difference"], shipped))
+            figures.append(read_json(source.with_suffix(".json")) | _benchmark(results, reward, level))
+    shapes = {split: read_tensor(tensors[split, REWARDS[0]]).base.shape for split in SPLITS}
+    run = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+    sizes = {"images": figures[0]["images"], "candidates": run["prompts"]["train"]["candidates"]}
+    seconds = sum(row["seconds"] for row in figures)
+    card = CARD.format(
+        table="\n".join(lines), seconds=seconds, **run["rewards"][REWARDS[0]]["finetune"], **sizes, **shapes
+    )
+    write_text(models / LEVELS / "README.md", card)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _line(reward: str, level: Look, test: dict, validation: dict, shipped: bool) -> str:
+    """A level's row in the table of the card."""
+    taus = [f"{test[kind]['tau']['value']:.3f}" for kind in ("base", "noise_aware")]
+    differences = [
+        f"{d['value']:+.3f} ({d['low']:+.3f} to {d['high']:+.3f})" for d in (test["tau_difference"], validation)
+    ]
+    return "| " + " | ".join([reward, look_name(level), *taus, *differences, "yes" if shipped else "no"]) + " |"
+
+
+def _benchmark(results: Path, reward: str, level: Look) -> dict:
+    """The seconds that a level's job took."""
+    with open(results / f"benchmarks/finetune/{reward}/{level}.tsv", newline="") as file:
+        (row,) = csv.DictReader(file, delimiter="\t")
+    return {"seconds": float(row["s"])}
+
+
+if __name__ == "__main__":
+    ship(*map(Path, sys.argv[1:3]))
