@@ -13,7 +13,8 @@ from ttsnap.shapes.captions import random_caption
 from ttsnap.storage.files import write_text
 
 # file: (part, objects, prompts, seed), in this order. The default settings were chosen by the results on
-# `development`, before `test` was drawn; after the first run on `test` only the budgets of the real search changed.
+# `development`, before `test` was drawn; after the first run on `test` only the budgets
+# changed, and later the model, by its own figures.
 SETS = {
     "train": ("train", 3, 480, 0),
     "validation": ("held_out", 3, 64, 1),
@@ -23,7 +24,7 @@ SETS = {
     "test": ("held_out", 3, 96, 20261122),
 }
 
-# Levels and settings were chosen by the results on `validation`, before `test` was drawn.
+# Levels and settings are chosen by the results on `validation`; `test` is looked at once, at the end.
 REFERENCE_SETS = {
     "train": ("train", 3, 2560, 5),
     "validation": ("held_out", 3, 48, 6),

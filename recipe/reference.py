@@ -14,6 +14,7 @@ import yaml
 
 from ttsnap.finetune.alignment import align
 from ttsnap.pruning.schedule import Look, look_name
+from ttsnap.report import words
 from ttsnap.storage.files import read_json, write_text
 from ttsnap.storage.tensor import RewardTensor, read_tensor
 
@@ -27,7 +28,8 @@ license: mit
 
 Noise-aware levels of the rewards shapes-clip (`pickscore`) and shapes-aesthetic (`aesthetic`): LoRA adapters, one file
 a level, that read the looks of shapes-sdxl named in the file. Beside them, in `shapes-reference`, the reward tensors of
-the run that they come from: {validation[0]} validation and {test[0]} test prompts × {test[1]} candidates, every look.
+the run that they come from, every look: {validation[0]} validation prompts × {validation[1]} candidates, {test[0]} test
+prompts × {test[1]}.
 
 **Data.** {images} images of training captions with three objects, {candidates} each; none is held out or in a prompt
 set of the default. Validation and test captions are held out; the test captions were drawn anew, once, after the
@@ -35,9 +37,9 @@ training had been chosen by the validation captions.
 
 **Recipe.** `recipe/reference.yaml`, an ordinary run of the workflow: LoRA of rank {lora[rank]}, AdamW at {lr:g} falling
 linearly to {floor:.0%}, {batch_size} images an update, {epochs} passes; MSE between rewards centred within the caption;
-images moved by up to {shift} pixels. Each step's level starts from the
-cleaner one before it, drafts from the base weights. Shipped is a level whose τ on the validation prompts is above the
-base reward's, the 95 % interval of the paired difference above zero. Seed 0.
+images moved by up to {shift} pixels. Each step's level starts from the cleaner one before it, drafts from the base
+weights. Shipped is a level whose τ on the validation prompts is above the base reward's, the 95 % interval of the
+paired difference above zero. Seed 0.
 
 **Time.** {seconds:.0f} s for the levels of both rewards, each on one core of a CPU.
 
@@ -65,19 +67,19 @@ def ship(results: Path, models: Path) -> None:
     tensors = {(split, reward): results / f"tensors/{split}.{reward}.h5" for split in SPLITS for reward in REWARDS}
     for (split, reward), path in tensors.items():
         _copy(path, models / TENSORS / f"{split}.{reward}.h5")
-    lines, figures = [], []
+    lines, seconds = [], 0.0
     for reward in REWARDS:
         chosen_by, tested = (rows(read_tensor(tensors[split, reward])) for split in SPLITS)
         for level, row in chosen_by.items():
             source = results / f"levels/{reward}/{level}"
-            if shipped := row["tau_difference"]["low"] > 0:
+            if shipped := words.direction(row["tau_difference"]) == "up":
                 _copy(source.with_suffix(".safetensors"), models / LEVELS / f"{reward}.{level}.safetensors")
             lines.append(_line(reward, level, tested[level], row["tau_difference"], shipped))
-            figures.append(read_json(source.with_suffix(".json")) | _benchmark(results, reward, level))
+            images = read_json(source.with_suffix(".json"))["images"]
+            seconds += _seconds(results, reward, level)
     shapes = {split: read_tensor(tensors[split, REWARDS[0]]).base.shape for split in SPLITS}
     run = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
-    sizes = {"images": figures[0]["images"], "candidates": run["prompts"]["train"]["candidates"]}
-    seconds = sum(row["seconds"] for row in figures)
+    sizes = {"images": images, "candidates": run["prompts"]["train"]["candidates"]}
     card = CARD.format(
         table="\n".join(lines), seconds=seconds, **run["rewards"][REWARDS[0]]["finetune"], **sizes, **shapes
     )
@@ -93,16 +95,17 @@ def _line(reward: str, level: Look, test: dict, validation: dict, shipped: bool)
     """A level's row in the table of the card."""
     taus = [f"{test[kind]['tau']['value']:.3f}" for kind in ("base", "noise_aware")]
     differences = [
-        f"{d['value']:+.3f} ({d['low']:+.3f} to {d['high']:+.3f})" for d in (test["tau_difference"], validation)
+        f"{words.number(found['value'], 3, True)} ({words.interval(found, 3, True)})"
+        for found in (test["tau_difference"], validation)
     ]
     return "| " + " | ".join([reward, look_name(level), *taus, *differences, "yes" if shipped else "no"]) + " |"
 
 
-def _benchmark(results: Path, reward: str, level: Look) -> dict:
-    """The seconds that a level's job took."""
+def _seconds(results: Path, reward: str, level: Look) -> float:
+    """How long a level's job took."""
     with open(results / f"benchmarks/finetune/{reward}/{level}.tsv", newline="") as file:
         (row,) = csv.DictReader(file, delimiter="\t")
-    return {"seconds": float(row["s"])}
+    return float(row["s"])
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def train(
     parameters = {key: value for key, value in model.named_parameters() if value.requires_grad}
     optimiser = torch.optim.AdamW(parameters.values(), lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps))
-    average = Average(parameters, ema, warm_up=19) if ema else None
+    average = Average(parameters, ema) if ema else None
     identity = run_identity(parameters, [name, steps, lr, seed, ema, weight_decay])
     run = TrainingRun(name, parameters, optimiser, identity, clip=1.0, schedule=schedule, average=average, state=state)
 

@@ -1,25 +1,31 @@
 """What is shipped of a reference run, taken from the small run of the workflow."""
 
-import re
-
 from ttsnap.finetune.alignment import align
-from ttsnap.storage.tensor import read_tensor
+from ttsnap.storage.tensor import read_tensor, write_tensor
+
+REWARDS = ("pickscore", "aesthetic")
 
 
-def test_only_levels_that_read_clearly_better_are_shipped(finished, tmp_path):
+def test_only_levels_that_read_clearly_better_are_shipped(copied, tmp_path):
+    """Level 5 of one reward is as much better than the base as can be, level 2 as much worse."""
     from recipe.reference import ship
 
-    ship(finished / "results", tmp_path)
-    card = (tmp_path / "shapes-levels/README.md").read_text()
-    better = set()
-    for reward in ("pickscore", "aesthetic"):
-        for split in ("validation", "test"):
-            copied = (tmp_path / f"shapes-reference/{split}.{reward}.h5").read_bytes()
-            assert copied == (finished / f"results/tensors/{split}.{reward}.h5").read_bytes()
-        found = align(read_tensor(finished / f"results/tensors/validation.{reward}.h5"))
-        levels = [row for row in [*found["drafts"], *found["steps"]] if row["noise_aware"]]
-        named = {str(row.get("draft", row.get("step"))): row["tau_difference"]["low"] > 0 for row in levels}
-        better |= {f"{reward}.{level}.safetensors" for level, clear in named.items() if clear}
-        assert len(re.findall(rf"^\| {reward} \|.*\| (yes|no) \|$", card, re.MULTILINE)) == len(named) == 3
-    assert {path.name for path in (tmp_path / "shapes-levels").glob("*.safetensors")} == better
-    assert card.count("| yes |") == len(better)
+    path, models = copied / "results/tensors/validation.pickscore.h5", tmp_path / "models"
+    tensor = read_tensor(path)
+    for place, sign in zip(tensor.places([5, 2]), (1, -1), strict=True):
+        tensor.noise_aware[:, :, place] = sign * tensor.base[:, :, -1]
+        tensor.base[:, :, place] = -sign * tensor.base[:, :, -1]
+    write_tensor(path, tensor)
+    ship(copied / "results", models)
+    for name in [f"{split}.{reward}.h5" for split in ("validation", "test") for reward in REWARDS]:
+        assert (models / "shapes-reference" / name).read_bytes() == (copied / "results/tensors" / name).read_bytes()
+    shipped = {path.name for path in (models / "shapes-levels").glob("pickscore.[0-9]*.safetensors")}
+    assert shipped == {"pickscore.5.safetensors"}
+    level = (models / "shapes-levels/pickscore.5.safetensors").read_bytes()
+    assert level == (copied / "results/levels/pickscore/5.safetensors").read_bytes()
+    lines = (models / "shapes-levels/README.md").read_text().splitlines()
+    tested = align(read_tensor(copied / "results/tensors/test.pickscore.h5"))["steps"][5]
+    (line,) = (line for line in lines if line.startswith("| pickscore | step 5 |"))
+    assert line.endswith("| yes |") and f"| {tested['noise_aware']['tau']['value']:.3f} |" in line
+    assert [line.endswith("| no |") for line in lines if line.startswith("| pickscore | step 2 |")] == [True]
+    assert sum(line.startswith(f"| {reward} |") for line in lines for reward in REWARDS) == 6

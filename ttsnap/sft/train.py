@@ -123,7 +123,7 @@ class Trainer:
         self.processes, self.about, self.device = processes, about, generator.device
         torch.manual_seed(seed)
         self.parameters = trainable(generator.module, settings["lora"])
-        self.average = Average(self.parameters, settings["ema"], warm_up=19) if settings["ema"] else None
+        self.average = Average(self.parameters, settings["ema"]) if settings["ema"] else None
         self.fixed_noise = {"assigned": data.noise, "paired": data.base}.get(noise)
         self.condition = generator.embed(data.conditions)
         parts = torch.arange(len(data.keys)).split(settings["batch_size"])

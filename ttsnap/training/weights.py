@@ -41,7 +41,7 @@ class Average:
     decay: per update; at most n / (n + warm_up) at the nth, so that the first values are soon forgotten.
     """
 
-    def __init__(self, tensors: dict[str, torch.Tensor], decay: float, warm_up: int = 0):
+    def __init__(self, tensors: dict[str, torch.Tensor], decay: float, warm_up: int = 19):
         self.tensors, self.decay, self.warm_up, self.updates = tensors, decay, warm_up, 0
         self.values = {name: value.detach().clone() for name, value in tensors.items()}
 
