@@ -1,8 +1,9 @@
 """What is shipped of the reference run (`recipe/reference.yaml`): its levels, its reward tensors, and their card.
 
-`python -m recipe.reference RESULTS FOLDER` takes them from the results of the run. A level is shipped if it reads the
-looks of the validation prompts clearly better than the base reward: the 95 % interval of the difference of τ is above
-zero. Then, and only then, the figures of the test prompts are computed, for the card.
+`python -m recipe.reference RESULTS FOLDER` takes them from the results of the run. A level of the default's reward is
+shipped if it reads the looks of the validation prompts clearly better than the base reward: the 95 % interval of the
+difference of τ is above zero. The second reward's levels are measured alike, but there is no room for them. Then, and
+only then, the figures of the test prompts are computed, for the card.
 """
 
 import csv
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 import yaml
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from ttsnap.finetune.alignment import align
 from ttsnap.pruning.schedule import Look, look_name
@@ -19,6 +22,7 @@ from ttsnap.storage.files import read_json, write_text
 from ttsnap.storage.tensor import RewardTensor, read_tensor
 
 REWARDS, SPLITS = ("pickscore", "aesthetic"), ("validation", "test")
+SHIPPED = "pickscore"
 LEVELS, TENSORS = "shapes-levels", "shapes-reference"
 
 CARD = """---
@@ -26,20 +30,21 @@ license: mit
 ---
 # shapes-levels
 
-Noise-aware levels of the rewards shapes-clip (`pickscore`) and shapes-aesthetic (`aesthetic`): LoRA adapters, one file
-a level, that read the looks of shapes-sdxl named in the file. Beside them, in `shapes-reference`, the reward tensors of
-the run that they come from, every look: {validation[0]} validation prompts × {validation[1]} candidates, {test[0]} test
-prompts × {test[1]}.
+Noise-aware levels of the reward shapes-clip (`pickscore`): LoRA adapters as fp16, one file a level, that read the looks
+of shapes-sdxl named in the file. Beside them, in `shapes-reference`, the reward tensors of the run that they come from,
+by the weights before they were rounded, every look, for shapes-clip and for shapes-aesthetic (`aesthetic`):
+{validation[0]} validation prompts × {validation[1]} candidates, {test[0]} test prompts × {test[1]}.
 
 **Data.** {images} images of training captions with three objects, {candidates} each; none is held out or in a prompt
-set of the default. Validation and test captions are held out; the test captions were drawn anew, once, after the
-training had been chosen by the validation captions.
+set of the default. Validation and test captions are held out; the test captions were drawn by a seed of their own, and
+nothing was chosen by what came out on them.
 
 **Recipe.** `recipe/reference.yaml`, an ordinary run of the workflow: LoRA of rank {lora[rank]}, AdamW at {lr:g} falling
-linearly to {floor:.0%}, {batch_size} images an update, {epochs} passes; MSE between rewards centred within the caption;
-images moved by up to {shift} pixels. Each step's level starts from the cleaner one before it, drafts from the base
-weights. Shipped is a level whose τ on the validation prompts is above the base reward's, the 95 % interval of the
-paired difference above zero. Seed 0.
+linearly to {floor:.0%}, {batch_size} images an update; passes over the images: {passes}; MSE between rewards centred
+within the caption; images moved by up to {shift} pixels. Each step's level starts from the cleaner one before it,
+drafts from the base weights. Shipped is a level of shapes-clip whose τ on the validation captions is above the base
+reward's, the 95 % interval of the paired difference above zero; those of shapes-aesthetic are left out to save room.
+Seed 0.
 
 **Time.** {seconds:.0f} s for the levels of both rewards, each on one core of a CPU.
 
@@ -72,23 +77,36 @@ def ship(results: Path, models: Path) -> None:
         chosen_by, tested = (rows(read_tensor(tensors[split, reward])) for split in SPLITS)
         for level, row in chosen_by.items():
             source = results / f"levels/{reward}/{level}"
-            if shipped := words.direction(row["tau_difference"]) == "up":
-                _copy(source.with_suffix(".safetensors"), models / LEVELS / f"{reward}.{level}.safetensors")
+            shipped = reward == SHIPPED and words.direction(row["tau_difference"]) == "up"
+            if shipped:
+                _save_half(source.with_suffix(".safetensors"), models / LEVELS / f"{reward}.{level}.safetensors")
             lines.append(_line(reward, level, tested[level], row["tau_difference"], shipped))
             images = read_json(source.with_suffix(".json"))["images"]
             seconds += _seconds(results, reward, level)
     shapes = {split: read_tensor(tensors[split, REWARDS[0]]).base.shape for split in SPLITS}
     run = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
-    sizes = {"images": images, "candidates": run["prompts"]["train"]["candidates"]}
-    card = CARD.format(
-        table="\n".join(lines), seconds=seconds, **run["rewards"][REWARDS[0]]["finetune"], **sizes, **shapes
-    )
+    settings = {reward: run["rewards"][reward]["finetune"] for reward in REWARDS}
+    about = {
+        "images": images,
+        "candidates": run["prompts"]["train"]["candidates"],
+        "passes": ", ".join(f"{each['epochs']} for {reward}" for reward, each in settings.items()),
+    }
+    card = CARD.format(table="\n".join(lines), seconds=seconds, **settings[REWARDS[0]], **about, **shapes)
     write_text(models / LEVELS / "README.md", card)
 
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+def _save_half(source: Path, target: Path) -> None:
+    """Copy a checkpoint with its weights as fp16."""
+    with safe_open(source, "pt") as file:
+        weights = {name: file.get_tensor(name).half() for name in file.keys()}
+        about = file.metadata()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights, target, about)
 
 
 def _line(reward: str, level: Look, test: dict, validation: dict, shipped: bool) -> str:

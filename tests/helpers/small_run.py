@@ -1,5 +1,6 @@
 """The workflow on a small config, for the tests that run it: prompts, config, commands."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from pathlib import Path
 
 import yaml
+from warm import warm_path
 
 ROOT = Path(__file__).parents[2]
 LEVELS, STEPS, DRAFT = [5, 2], 8, "few"
@@ -17,9 +19,20 @@ PROMPTS = {
 }
 
 
+def two_rewards() -> dict:
+    """The default config with a second reward, levels from the base weights, and no reference run."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"reference": None}
+    finetune = config["rewards"]["pickscore"]["finetune"] | {"start": None, "lr": 1e-3}
+    head = {"head": "embedded:shapes-aesthetic/head.safetensors"}
+    for name, options in (("pickscore", {}), ("aesthetic", head)):
+        options = {"path": "embedded:shapes-clip"} | options
+        config["rewards"][name] = {"kind": name, "options": options, "finetune": dict(finetune)}
+    return config
+
+
 def small_config() -> dict:
-    """The default config on few prompts, candidates, levels and draws."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    """That on few prompts, candidates, levels and draws."""
+    config = two_rewards()
     config["model"] |= {"steps": STEPS, "guidance": 1.0}
     config["drafts"] = {DRAFT: {"steps": 2}}
     config["levels"] = [*LEVELS, DRAFT]
@@ -44,7 +57,11 @@ def command(folder: Path, *words: str) -> list[str]:
 
 
 def snakemake(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(command(folder, *words), capture_output=True, text=True, cwd=folder, timeout=1200)
+    """Run Snakemake there; its jobs share the imports of one process."""
+    environment = os.environ | {"PATH": warm_path()}
+    return subprocess.run(
+        command(folder, *words), capture_output=True, text=True, cwd=folder, timeout=1200, env=environment
+    )
 
 
 def planned(folder: Path) -> dict[str, int]:

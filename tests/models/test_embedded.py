@@ -28,9 +28,10 @@ def samples(sampler, objects: int, prompts: int, m: int):
 def test_weights_are_small_safetensors_with_cards():
     found = [path for path in EMBEDDED.rglob("*") if path.is_file()]
     files = [path for path in found if not path.is_symlink()]  # a link takes no room
-    assert sum(path.stat().st_size for path in files) <= 16e6
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md", ".py"}
-    for folder in ("shapes-sdxl", "shapes-clip", "shapes-onestep", "shapes-taesd"):
+    assert sum(path.stat().st_size for path in files if path.suffix == ".safetensors") <= 16e6
+    assert sum(path.stat().st_size for path in files) <= 20e6  # with reward tensors
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md", ".py", ".h5"}
+    for folder in ("shapes-sdxl", "shapes-clip", "shapes-onestep", "shapes-taesd", "shapes-levels"):
         card = (EMBEDDED / folder / "README.md").read_text()
         for word in ("Data", "Recipe", "Seed", "Time", "Measured"):
             assert word in card, (folder, word)
@@ -59,8 +60,8 @@ def test_the_reward_passes_its_gates(sampler):
     from ttsnap.rewards.base import load_reward
 
     reward = load_reward("pickscore", path="embedded:shapes-clip")
-    figures = gates(reward, samples(sampler, 3, prompts=24, m=10), "cpu")
-    assert figures["auc_prompts"] >= 12
+    figures = gates(reward, samples(sampler, 3, prompts=16, m=8), "cpu")
+    assert figures["auc_prompts"] >= 8
     assert figures["auc"] > MIN_AUC, figures
     assert figures["shift_tau"] > MIN_SHIFT_TAU, figures
 

@@ -1,6 +1,13 @@
 """What is shipped of a reference run, taken from the small run of the workflow."""
 
+from safetensors.torch import load_file
+from small_run import ROOT
+
 from ttsnap.finetune.alignment import align
+from ttsnap.models import EMBEDDED
+from ttsnap.rewards.base import load_reward
+from ttsnap.rewards.levels import load_level
+from ttsnap.settings.config import load_config
 from ttsnap.storage.tensor import read_tensor, write_tensor
 
 REWARDS = ("pickscore", "aesthetic")
@@ -21,11 +28,27 @@ def test_only_levels_that_read_clearly_better_are_shipped(copied, tmp_path):
         assert (models / "shapes-reference" / name).read_bytes() == (copied / "results/tensors" / name).read_bytes()
     shipped = {path.name for path in (models / "shapes-levels").glob("pickscore.[0-9]*.safetensors")}
     assert shipped == {"pickscore.5.safetensors"}
-    level = (models / "shapes-levels/pickscore.5.safetensors").read_bytes()
-    assert level == (copied / "results/levels/pickscore/5.safetensors").read_bytes()
+    made, half = copied / "results/levels/pickscore/5.safetensors", models / "shapes-levels/pickscore.5.safetensors"
+    assert half.stat().st_size < made.stat().st_size
+    reward = load_reward("pickscore", path="embedded:shapes-clip")
+    assert load_level(reward, half) == load_level(reward, made)
+    made, half = load_file(made), load_file(half)
+    assert all((half[name] == value.half()).all() for name, value in made.items()) and len(half) == len(made)
     lines = (models / "shapes-levels/README.md").read_text().splitlines()
     tested = align(read_tensor(copied / "results/tensors/test.pickscore.h5"))["steps"][5]
     (line,) = (line for line in lines if line.startswith("| pickscore | step 5 |"))
     assert line.endswith("| yes |") and f"| {tested['noise_aware']['tau']['value']:.3f} |" in line
     assert [line.endswith("| no |") for line in lines if line.startswith("| pickscore | step 2 |")] == [True]
     assert sum(line.startswith(f"| {reward} |") for line in lines for reward in REWARDS) == 6
+
+
+def test_the_shipped_levels_are_those_that_the_shipped_tensors_speak_for():
+    """By the validation prompts; the default finetunes just those further."""
+    from recipe.reference import rows
+
+    default = load_config(ROOT / "config.yaml")
+    found = rows(read_tensor(EMBEDDED / "shapes-reference/validation.pickscore.h5"))
+    clear = {str(level) for level, row in found.items() if row["tau_difference"]["low"] > 0}
+    files = (EMBEDDED / "shapes-levels").glob("*.safetensors")
+    assert {path.name for path in files} == {f"pickscore.{level}.safetensors" for level in clear}
+    assert {str(level) for level in default.levels} == clear and list(default.rewards) == ["pickscore"]

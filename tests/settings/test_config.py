@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from small_run import two_rewards
 
 from ttsnap.errors import BadInput
 from ttsnap.settings.config import Config, load_config, parse_config
@@ -20,7 +20,7 @@ from ttsnap.workflow.checks import check_files
 
 @pytest.fixture
 def values():
-    return yaml.safe_load(Path("config.yaml").read_text())
+    return two_rewards()
 
 
 def changed(values: dict, key: str, value) -> dict:
@@ -44,7 +44,7 @@ def test_default_config_is_valid():
         ("modle", 1, "modle: unknown key"),
         ("model.stpes", 1, "model.stpes: unknown key"),
         ("model.steps", "many", "model.steps: "),
-        ("model.steps", 7, "levels: 7 is not before the final step 6"),
+        ("model.steps", 7, "levels: 11 is not before the final step 6"),
         ("levels", [1, 2], "levels: [1, 2] must descend"),
         ("levels", [3, 3], "levels: [3, 3] must descend"),
         ("levels", [-1], "levels.0: "),
@@ -281,7 +281,7 @@ def test_config_files_are_named_relative_to_the_working_folder(tmp_path, monkeyp
     ("text", "words", "says"),
     [
         ("model: {stpes: 3}", [], "mine.yaml: model.stpes: unknown key"),
-        ("model: {steps: 5}", [], "config.yaml and mine.yaml: levels: 7 is not before"),
+        ("model: {steps: 5}", [], "config.yaml and mine.yaml: levels: 11 is not before"),
         ("prompts: {test: {file: no.txt}}", [], "mine.yaml: prompts.test.file: no.txt: no such file"),
         ("seed: 1", ["--config", "seed=-1"], "--config: seed: "),
         ("seed: 1\nlevels: [7]\nseed: 2", [], "mine.yaml, line 3: seed stands twice"),

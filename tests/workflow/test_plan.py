@@ -89,7 +89,7 @@ def test_levels_start_from_the_one_before_with_their_own_rate(plan):
     made = plan()
     assert [made.level_before(Wildcards(level=level)) for level in ("5", "2")] == [None, 5]
     reward = small_config()["rewards"]["pickscore"]
-    reward["finetune"] |= {"lr_at": {2: 1e-5}}
+    reward["finetune"] |= {"lr_at": {2: 1e-5}, "lora": {"rank": 4}}
     made = plan(rewards={"pickscore": reward})
     settings = [made.level_settings(Wildcards(reward="pickscore", level=n)) for n in ("5", "2")]
     assert ["--lr 0.001" in settings[0], "--lr 1e-05" in settings[1]] == [True, True]
