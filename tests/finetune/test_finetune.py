@@ -164,7 +164,7 @@ def test_command_keeps_the_better_of_start_and_result(clip, tmp_path, lr, kept):
     words = finetune_words(clip, tmp_path, tmp_path / "3", lr=lr, epochs=8, batch_size=8)
     assert main(words) == 0
     result = read_json(tmp_path / "3.json")
-    assert result["kept"] == kept == read_about(out)["kept"]
+    assert result["kept"] == kept == read_about(out)["kept"] and result["start"] is None
     better = result["validation_tau_trained"] > result["validation_tau_start"]
     assert better == (kept == "trained")
     fresh = load_reward("pickscore", path=clip)

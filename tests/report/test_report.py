@@ -169,6 +169,20 @@ def test_levels_table_shows_where_the_start_was_kept(folder):
     assert table["kept_start"] == [4]
     text = text_of(folder / "report/levels.pickscore.html")
     assert "At step 4" in text and "start kept" in text and "0.400 → 0.390" in text
+    assert "each from the weights of the one before" in " ".join(text.split()) and "Finetuned further" not in text
+
+
+def test_levels_table_shows_what_was_finetuned_further(folder, tmp_path):
+    """From a checkpoint of the same look, in place of that of the level before."""
+    paths = []
+    for level in LEVELS:
+        paths.append(str(tmp_path / f"{level}.json"))
+        figures = read(folder, f"levels/pickscore/{level}.json") | {"start": level}
+        Path(paths[-1]).write_text(json.dumps(figures))
+    out, alignment = tmp_path / "levels.html", str(folder / "alignment/test.pickscore.json")
+    run("report", "--part", "levels", "--alignment", alignment, "--level", *paths, "--out", str(out))
+    text = " ".join(text_of(out).split())
+    assert "Finetuned further" in text and "each from the weights of the one before" not in text
 
 
 def test_cost_table(folder):

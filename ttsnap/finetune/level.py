@@ -26,7 +26,8 @@ class Finetuned:
     """The outcome of a level.
 
     weights  by name: the trained ones, or those it started from
-    figures  level, which weights were `kept`, Kendall's τ of both on the validation prompts, `version`
+    figures  level, the level whose weights it started from (`start`; None: base), which weights were `kept`,
+             Kendall's τ of both on the validation prompts, `version`
     about    the checkpoint's metadata: the figures and what it was made from
     loss     of every optimiser step
     """
@@ -59,7 +60,8 @@ def finetune_level(
     """
     check_same(train.file, train.attributes["made_from"], "this reward", reward.made_from, "run label again")
     torch.manual_seed(seed)
-    if start and load_level(reward, start)["lora"] != settings["lora"]:
+    started = load_level(reward, start) if start else {"level": None, "lora": settings["lora"]}
+    if started["lora"] != settings["lora"]:
         raise BadInput(f"--start: {start} has other LoRA settings; finetune all levels alike")
     parameters = make_trainable(reward, settings["lora"])
     before = {name: value.detach().clone() for name, value in parameters.items()}
@@ -79,6 +81,7 @@ def finetune_level(
     kept, weights = ("trained", parameters) if tau_trained > tau_before else ("start", before)
     figures = {
         "level": level,
+        "start": started["level"],
         "kept": kept,
         "validation_tau_start": tau_before,
         "validation_tau_trained": tau_trained,

@@ -58,11 +58,13 @@ def levels_table(alignment: dict, levels: list[dict]) -> dict:
         raise BadInput(
             f"level {missing[0]}: in the alignment, but not in the finetuning figures; give the file of every level"
         )
+    further = [row["look"] for row in rows if row["figures"] and row["figures"].get("start") == row["look"]]
     return {
         **{key: alignment[key] for key in ("reward", "prompts", "candidates")},
         "rows": rows,
-        "steps": [row["step"] for row in rows if "step" in row],
-        "drafts": [row["draft"] for row in rows if "draft" in row],
+        "further": further,
+        "steps": [row["step"] for row in rows if "step" in row and row["step"] not in further],
+        "drafts": [row["draft"] for row in rows if "draft" in row and row["draft"] not in further],
         "kept_start": [row["look"] for row in rows if row["figures"] and row["figures"]["kept"] == "start"],
     }
 
