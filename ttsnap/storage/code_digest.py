@@ -1,6 +1,7 @@
 """The source files that a stage depends on, for Snakemake, which does not track imported packages."""
 
 import ast
+import functools
 import hashlib
 from pathlib import Path
 
@@ -18,18 +19,23 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def imported(path: Path, name: str = "") -> set[str]:
+def imported(path: Path, name: str = "") -> frozenset[str]:
     """Names that a source file imports, at any depth. name: of its module, to resolve relative imports."""
+    return _imported(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
+
+
+@functools.cache  # every stage reaches most files, and parsing them is most of what planning takes
+def _imported(source: str, name: str, package: bool) -> frozenset[str]:
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            up = node.level - (path.name == "__init__.py")
-            package = name.split(".")[: -up or None] if node.level else []
-            base = ".".join([*package, *([node.module] if node.module else [])])
+            up = node.level - package
+            parent = name.split(".")[: -up or None] if node.level else []
+            base = ".".join([*parent, *([node.module] if node.module else [])])
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return names
+    return frozenset(names)
 
 
 def sources(module: str, apart_from: tuple[str, ...] = ()) -> set[Path]:
