@@ -1,15 +1,16 @@
 """Every `sh` and `python` block of the docs and the README works as written."""
 
+import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_run import ROOT, small_config, write_inputs
 from tensors import write_values
+from warm import warm_path
 
 # `make demo` is what .ci/run does; it takes minutes. On Slurm: tests/workflow/test_slurm.py.
 ELSEWHERE = ("make demo", "snakemake --profile slurm")
@@ -31,13 +32,17 @@ COMMANDS = [
 ]
 
 
+def python(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PATH": warm_path()}
+    return subprocess.run(["python", *words], capture_output=True, text=True, cwd=cwd, env=environment)
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_of_the_docs_works(line, tmp_path):
     write_inputs(tmp_path, small_config())
     for name in ("Snakefile", "workflow", "profiles", "slurm", "ttsnap", "envs"):
         (tmp_path / name).symlink_to(ROOT / name)
-    words = [sys.executable, "-m", *shlex.split(line, comments=True)]
-    run = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    run = python("-m", *shlex.split(line, comments=True), cwd=tmp_path)
     assert run.returncode == 0, run.stderr
 
 
@@ -75,7 +80,6 @@ def test_the_page_on_the_simulator_runs_as_written(tmp_path):
     (block,) = blocks("docs/simulate.md", "sh")
     for line in block.replace("\\\n", "").splitlines():
         few = ["--evaluations", "20"] if "fit-schedule" in line else []
-        words = [sys.executable, "-m", *shlex.split(line), *few]
-        run = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+        run = python("-m", *shlex.split(line), *few, cwd=tmp_path)
         assert run.returncode == 0, run.stderr
     assert all((tmp_path / f"out.{kind}").stat().st_size for kind in ("json", "csv", "png"))
