@@ -175,17 +175,18 @@ def headline(summary: dict) -> list[str]:
 def with_and_without(summary: dict) -> list[str]:
     """What the compute of the largest budget buys with the method and without it, in words, for the first search."""
     at = next(iter(summary["searches"].values()))["largest"]
-    if "accepted" in at["ttsnap"]:
-        says, write, key, scale, places = "images that the checker accepts", words.percent, "accepted", 100, 1
-    else:
-        says, write, key, scale, places = "mean reward of the images", words.number, "reward", 1, 3
+    accepted = "accepted" in at["ttsnap"]
+    says, write, key = "mean reward of the images", words.number, "reward"
+    if accepted:
+        says, write, key = "images that the checker accepts", words.percent, "accepted"
     without, found = (write(at[name][key]["value"]) for name in ("best_of_n", "ttsnap"))
-    more = at["ttsnap"][f"{key}_more"]
+    more, scale, places = at["ttsnap"][f"{key}_more"], 100 if accepted else 1, 1 if accepted else 3
+    value = None if more["value"] is None else more["value"] * scale
+    gained = words.number(value, places, True) + (" points" if accepted else "")
     return [
         f"What the compute of {at['candidates']} finished images a prompt buys ({words.flop(at['budget'])}), {says}:",
         f"  without the method (best-of-N)  {without}",
-        f"  with it (TTSnap)                {found}, {write(more['value'], sign=True)}"
-        f" ({words.interval(more, places, True, scale)})",
+        f"  with it (TTSnap)                {found}, {gained} ({words.interval(more, places, True, scale)})",
     ]
 
 
