@@ -9,7 +9,7 @@ from searching import CLIP, PROMPTS, SIZE, STEPS, level_files
 from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.pruning.costs import Costs
 from ttsnap.pruning.schedule import Schedule
-from ttsnap.rewards.base import load_reward
+from ttsnap.rewards.base import load_reward, reward_tflop
 from ttsnap.rewards.levels import LevelWeights, load_level
 from ttsnap.samplers import MicroBatches, candidate_seed, load_sampler, run
 from ttsnap.search import Batches, FunctionVerifier, make_plan, search, search_pipeline, search_prompts
@@ -221,6 +221,7 @@ def test_levels_are_swapped_not_reloaded(tmp_path, lora):
     images = torch.rand(2, 3, 64, 64)
     files = level_files(tmp_path, lora)
     expected = {None: load_reward("pickscore", path=CLIP)(images, ["a", "b"])}
+    cost = reward_tflop(load_reward("pickscore", path=CLIP))
     for level, path in files.items():
         reward = load_reward("pickscore", path=CLIP)
         load_level(reward, path)
@@ -232,6 +233,7 @@ def test_levels_are_swapped_not_reloaded(tmp_path, lora):
         with torch.inference_mode():
             held.use(level)
             torch.testing.assert_close(held.reward(images, ["a", "b"]), expected[level])
+        assert reward_tflop(held.reward) == cost  # as simulations and budgets count it
     assert not torch.allclose(expected[1], expected[3])
 
 

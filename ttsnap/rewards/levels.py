@@ -114,7 +114,8 @@ class LevelWeights:
     """A reward with the weights of several levels in memory: `use` swaps them, reading no file.
 
     They are the adapters (LoRA), or a copy of the reward for each full checkpoint: on its device if half of the free
-    memory suffices, else in main memory.
+    memory suffices, else in main memory. Adapters in use are merged into the weights, so that reading with a level costs
+    no more FLOP than with the base weights.
     """
 
     def __init__(self, reward: Reward, checkpoints: dict[Look, str | Path]):
@@ -135,6 +136,10 @@ class LevelWeights:
         for level, path in checkpoints.items():
             self.version[level] = load_level(reward, path)["version"]
             self.weights[level] = self._copy()
+        layers = [module for module in reward.modules() if lora and hasattr(module, "lora_A")]
+        self.adapted = [(layer, layer.get_base_layer().weight.data) for layer in layers]
+        for layer in layers:
+            layer.merged_adapters = list(layer.active_adapters)  # its forward pass is that of the base layer alone
         self.use(None)
 
     @torch.inference_mode(False)
@@ -142,6 +147,9 @@ class LevelWeights:
         """Give the reward the weights of a level; None: its base weights."""
         for name, value in self.weights[level].items():
             self.parameters[name].data = value.to(self.device)
+        for layer, base in self.adapted:
+            added = [] if level is None else [layer.get_delta_weight(name) for name in layer.active_adapters]
+            layer.get_base_layer().weight.data = sum(added, base)
 
     @property
     def device(self) -> torch.device:
