@@ -7,19 +7,22 @@ only then, the figures of the test prompts are computed, for the card.
 """
 
 import csv
-import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import yaml
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from ttsnap.finetune.alignment import align
+from ttsnap.finetune.level import weights_version
 from ttsnap.pruning.schedule import Look, look_name
 from ttsnap.report import words
+from ttsnap.rewards.levels import save_level
+from ttsnap.storage.checkpoints import read_about
 from ttsnap.storage.files import read_json, write_text
-from ttsnap.storage.tensor import RewardTensor, read_tensor
+from ttsnap.storage.tensor import RewardTensor, read_tensor, write_tensor
 
 REWARDS, SPLITS = ("pickscore", "aesthetic"), ("validation", "test")
 SHIPPED = "pickscore"
@@ -32,10 +35,10 @@ license: mit
 
 Noise-aware levels of the reward shapes-clip (`pickscore`): LoRA adapters as fp16, one file a level, that read the looks
 of shapes-sdxl named in the file. Beside them, in `shapes-reference`, the reward tensors of the run that they come from,
-by the weights before they were rounded, every look, for shapes-clip and for shapes-aesthetic (`aesthetic`):
-{validation[0]} validation prompts × {validation[1]} candidates, {test[0]} test prompts × {test[1]}.
+by the weights before they were rounded, noise-aware where a level is shipped, for shapes-clip and for shapes-aesthetic
+(`aesthetic`): {validation[0]} validation prompts × {validation[1]} candidates, {test[0]} test prompts × {test[1]}.
 
-**Data.** {images} images of training captions with three objects, {candidates} each; none is held out or in a prompt
+**Data.** {images} images of training captions with three objects, {candidates} of each; none is held out or in a prompt
 set of the default. Validation and test captions are held out; the test captions were drawn by a seed of their own, and
 nothing was chosen by what came out on them.
 
@@ -70,19 +73,20 @@ def rows(tensor: RewardTensor) -> dict:
 def ship(results: Path, models: Path) -> None:
     """Copy the levels that read clearly better, and the tensors, below `models`, and write the card."""
     tensors = {(split, reward): results / f"tensors/{split}.{reward}.h5" for split in SPLITS for reward in REWARDS}
-    for (split, reward), path in tensors.items():
-        _copy(path, models / TENSORS / f"{split}.{reward}.h5")
-    lines, seconds = [], 0.0
+    lines, seconds, kept = [], 0.0, []
     for reward in REWARDS:
         chosen_by, tested = (rows(read_tensor(tensors[split, reward])) for split in SPLITS)
         for level, row in chosen_by.items():
             source = results / f"levels/{reward}/{level}"
             shipped = reward == SHIPPED and words.direction(row["tau_difference"]) == "up"
             if shipped:
+                kept.append(level)
                 _save_half(source.with_suffix(".safetensors"), models / LEVELS / f"{reward}.{level}.safetensors")
             lines.append(_line(reward, level, tested[level], row["tau_difference"], shipped))
             images = read_json(source.with_suffix(".json"))["images"]
             seconds += _seconds(results, reward, level)
+    for (split, reward), path in tensors.items():
+        write_tensor(models / TENSORS / f"{split}.{reward}.h5", with_levels(read_tensor(path), kept))
     shapes = {split: read_tensor(tensors[split, REWARDS[0]]).base.shape for split in SPLITS}
     run = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
     settings = {reward: run["rewards"][reward]["finetune"] for reward in REWARDS}
@@ -95,18 +99,22 @@ def ship(results: Path, models: Path) -> None:
     write_text(models / LEVELS / "README.md", card)
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+def with_levels(tensor: RewardTensor, levels: list[Look]) -> RewardTensor:
+    """The tensor with noise-aware rewards at these looks alone."""
+    noise_aware = np.full_like(tensor.noise_aware, np.nan)
+    places = tensor.places(levels)
+    noise_aware[:, :, places] = tensor.noise_aware[:, :, places]
+    versions = [v for v in tensor.attrs["level_versions"].split(",") if v.split(":")[0] in map(str, levels)]
+    return replace(tensor, noise_aware=noise_aware, attrs=tensor.attrs | {"level_versions": ",".join(versions)})
 
 
 def _save_half(source: Path, target: Path) -> None:
     """Copy a checkpoint with its weights as fp16."""
     with safe_open(source, "pt") as file:
         weights = {name: file.get_tensor(name).half() for name in file.keys()}
-        about = file.metadata()
+    about = read_about(source) | {"version": weights_version({name: half.float() for name, half in weights.items()})}
     target.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, target, about)
+    save_level(target, weights, about)
 
 
 def _line(reward: str, level: Look, test: dict, validation: dict, shipped: bool) -> str:

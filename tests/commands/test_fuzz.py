@@ -17,13 +17,14 @@ from small_run import ROOT, small_config, write_inputs
 from ttsnap.cli import main
 from ttsnap.commands.console import TRACEBACK
 from ttsnap.errors import TtsnapError
-from ttsnap.rewards.levels import read_about, save_level
+from ttsnap.rewards.levels import save_level
 from ttsnap.search.folder import Folder, file_name
 from ttsnap.settings.config import load_config
 from ttsnap.sft.classifier import Classifier, load_classifier, save_classifier
 from ttsnap.sft.gan import load_gan
 from ttsnap.sft.records import read_assigned, read_blocks
 from ttsnap.sft.targets import pair_targets
+from ttsnap.storage.checkpoints import read_about
 from ttsnap.storage.files import write_json, write_text
 from ttsnap.storage.image_shards import read_shard
 from ttsnap.storage.prompts import read_prompts

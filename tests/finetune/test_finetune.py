@@ -11,7 +11,8 @@ from ttsnap.errors import BadInput, TtsnapError
 from ttsnap.finetune import losses, train
 from ttsnap.rewards.base import load_reward
 from ttsnap.rewards.groups import predict
-from ttsnap.rewards.levels import load_level, make_trainable, read_about, save_level
+from ttsnap.rewards.levels import load_level, make_trainable, save_level
+from ttsnap.storage.checkpoints import read_about
 from ttsnap.storage.files import read_json
 from ttsnap.training import run as training
 

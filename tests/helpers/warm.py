@@ -1,9 +1,9 @@
 """A `python` for the jobs of a workflow in tests: it forks from a process that has imported torch and its kin.
 
 A job of the small run is done in less time than its imports take. `warm_path()` gives a PATH whose `python -m ttsnap …`
-is such a fork: a process of its own, with the caller's arguments, folder, environment and streams. Other words go to
-the real Python. What runs is the same code; only the libraries' modules are shared. The tests that kill jobs, and
-`make demo` in .ci/run, start theirs as people do.
+is such a fork: a process of its own, with the caller's arguments, folder, environment (apart from what libraries read
+when they are imported) and streams. Other words go to the real Python. What runs is the same code; only the libraries'
+modules are shared. The tests that kill jobs, and `make demo` in .ci/run, start theirs as people do.
 """
 
 import atexit
@@ -83,6 +83,8 @@ def _be(caller: socket.socket) -> None:
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
     except BaseException:
         import traceback
 

@@ -10,7 +10,8 @@ from levels import level_about
 from ttsnap.cli import main
 from ttsnap.errors import BadInput
 from ttsnap.rewards.base import Reward, load_reward
-from ttsnap.rewards.levels import check_noise_levels, make_trainable, save_level
+from ttsnap.rewards.levels import make_trainable, save_level
+from ttsnap.storage.checkpoints import check_noise_levels
 from ttsnap.storage.image_shards import write_shard
 from ttsnap.storage.joined import join_tensor
 from ttsnap.storage.scores import read_scores

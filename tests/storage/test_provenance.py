@@ -164,7 +164,8 @@ LORA = {"rank": 2, "alpha": 4.0}
 @pytest.mark.parametrize("reader", ["score", "LevelWeights"])
 def test_checkpoints_that_do_not_match_are_refused(files, tmp_path, capsys, first, second, says, reader):
     from ttsnap.errors import BadInput
-    from ttsnap.rewards.levels import LevelWeights, by_level, check_noise_levels
+    from ttsnap.rewards.levels import LevelWeights, by_level
+    from ttsnap.storage.checkpoints import check_noise_levels
 
     made = MADE | {"scheduler": "Euler"}
     shard = images(tmp_path / "i.h5", scheduler="Euler")

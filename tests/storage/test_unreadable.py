@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from ttsnap.errors import BadInput
-from ttsnap.rewards.levels import read_about, save_level
+from ttsnap.rewards.levels import save_level
 from ttsnap.rewards.weights import read_architecture, read_weights
 from ttsnap.settings.config import load_config
 from ttsnap.sft.classifier import Classifier, load_classifier, save_classifier
@@ -28,6 +28,7 @@ from ttsnap.sft.data import read_idx
 from ttsnap.sft.gan import GanGenerator, load_gan, save_gan
 from ttsnap.sft.records import has_samples, read_assigned, read_blocks, write_block, write_manifest
 from ttsnap.sft.targets import pair_targets
+from ttsnap.storage.checkpoints import read_about
 from ttsnap.storage.files import reading, why_unreadable
 from ttsnap.storage.image_shards import read_shard, write_shard
 from ttsnap.storage.images import read_rgb

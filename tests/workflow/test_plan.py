@@ -4,10 +4,12 @@ import shlex
 from types import SimpleNamespace as Wildcards
 
 import pytest
+import torch
 from small_run import PROMPTS, small_config, write_inputs
 
 from ttsnap.commands.generate import GenerateOptions
 from ttsnap.errors import BadInput
+from ttsnap.rewards.levels import save_level
 from ttsnap.settings.config import parse_config
 from ttsnap.settings.sections import Limits
 from ttsnap.settings.sft import Sft
@@ -55,15 +57,28 @@ def test_levels_start_from_the_checkpoints_that_the_config_names(plan, tmp_path)
     with pytest.raises(BadInput, match=r"^rewards\.pickscore\.finetune\.start: mine/5\.st: no such file"):
         plan(rewards=rewards)
     (tmp_path / "mine").mkdir()
-    for name in ("5", "2", "few"):
-        (tmp_path / f"mine/{name}.st").write_text(name)
+    lora, of_drafts = rewards["pickscore"]["finetune"]["lora"] | {"alpha": 16}, {"few": {"steps": 2}}
+
+    def save(value: float, steps: int = 8) -> None:
+        for level in (5, 2, "few"):
+            about = {"level": level, "lora": lora, "version": "v", "reward": {}}
+            about["images"] = {"steps": steps, "drafts": of_drafts}
+            save_level(tmp_path / f"mine/{level}.st", {"x": torch.full((1,), value)}, about)
+
+    save(0.0)
     made = plan(rewards=rewards)
     assert made.level_start(level) == "mine/2.st"
     before = made.level_start_digest(level)
-    (tmp_path / "mine/2.st").write_text("other")
+    save(1.0)
     assert plan(rewards=rewards).level_start_digest(level) != before
     assert made.level_start(Wildcards(reward="aesthetic", level="2")) is None
     assert "start" not in made.level_settings(level)
+    save(0.0, steps=9)
+    with pytest.raises(BadInput, match=r"start: mine/5\.st: made with steps 9, the config says with 8"):
+        plan(rewards=rewards)
+    rewards["pickscore"]["finetune"]["lora"] = {"rank": 2}
+    with pytest.raises(BadInput, match=r"has LoRA {.*}, rewards\.pickscore\.finetune\.lora says .*'rank': 2"):
+        plan(rewards=rewards)
 
 
 def test_the_words_of_the_model_say_what_the_config_says(plan, tmp_path):

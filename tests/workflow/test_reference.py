@@ -59,6 +59,8 @@ FAULTS = {
         {"reference": PATTERN | {"test": "given/test.pickscore.h5"}}, "reference.test: ", "pickscore, not aesthetic"
     ),
     "steps": ({"model": {"steps": 9}}, "reference.validation: ", "made with steps 8, the config has with 9"),
+    "levels": ({"levels": [5]}, "reference.validation: ", "draft few and steps 2, 5, the config's levels are step 5"),
+    "prompts of one's own": ({"checker": None}, "reference.validation: ", "holds verdicts of a checker"),
     "a draft": ({"drafts": {"few": {"steps": 3}}}, "reference.validation: ", "drafts few steps 2"),
     "another reward model": (
         {"rewards": {"pickscore": {"options": {"path": "embedded:shapes-sdxl"}}}},
@@ -71,6 +73,8 @@ FAULTS = {
 def test_other_tensors_are_refused_in_one_line(given, change, key, says):
     config = small_config() | {"reference": PATTERN}
     for section, values in change.items():
+        if not isinstance(values, dict):
+            config[section], values = values, {}
         for name, value in values.items():
             config[section] = config[section] | {
                 name: config[section][name] | value if isinstance(value, dict) else value

@@ -85,7 +85,7 @@ def finetune_level(
         "kept": kept,
         "validation_tau_start": tau_before,
         "validation_tau_trained": tau_trained,
-        "version": _digest(weights),
+        "version": weights_version(weights),
     }
     made_from = {"lora": settings["lora"], "reward": reward.made_from, "images": train.attributes["images"]}
     return Finetuned(weights, figures, figures | made_from, loss)
@@ -101,7 +101,8 @@ def _mean_tau(reward: Reward, data: Labelled, processes: Processes) -> float:
     return float(np.nan_to_num(kendall_tau(predicted, data.labels)).mean())
 
 
-def _digest(weights: dict[str, torch.Tensor]) -> str:
+def weights_version(weights: dict[str, torch.Tensor]) -> str:
+    """What tells the weights of a level from others."""
     digest = hashlib.sha256()
     for value in weights.values():
         digest.update(value.detach().cpu().numpy().tobytes())

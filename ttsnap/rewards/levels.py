@@ -4,19 +4,20 @@ A level is a look: a step, or the name of a draft.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ttsnap.errors import BadInput, reads
+from ttsnap.errors import BadInput
 from ttsnap.models.adapters import let_learn
 from ttsnap.pruning.schedule import Look, look_name
 from ttsnap.rewards.base import Reward
+from ttsnap.storage.checkpoints import read_about
 from ttsnap.storage.files import reading, replacing
-from ttsnap.storage.provenance import NOISE_LEVELS, check_same
+from ttsnap.storage.provenance import check_same
 
 
 def make_trainable(reward: Reward, lora: dict | None) -> dict[str, torch.nn.Parameter]:
@@ -37,22 +38,6 @@ def save_level(path: str | Path, parameters: dict[str, torch.Tensor], about: dic
         save_file(tensors, temporary, metadata={"ttsnap": json.dumps(about, sort_keys=True)})
 
 
-@reads("a level checkpoint of ttsnap", "run finetune again")
-def read_about(path: str | Path) -> dict:
-    """The metadata of a level's checkpoint. Raises BadInput for any other file."""
-    with reading(path, "not a level checkpoint of ttsnap"), safe_open(path, framework="pt") as file:
-        about = json.loads((file.metadata() or {})["ttsnap"])
-    try:
-        level, lora, _, _, _ = (about[key] for key in ("level", "lora", "version", "reward", "images"))
-        if not (type(level) is int and level >= 0 or isinstance(level, str)) or not {"rank", "alpha"} <= set(
-            lora or ("rank", "alpha")
-        ):
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise BadInput(f"{path}: does not say what it was made from; run finetune again") from None
-    return about
-
-
 def by_level(paths: Iterable[str]) -> dict[Look, str]:
     """{level: checkpoint}. Raises BadInput for two checkpoints of one level."""
     levels: dict[Look, str] = {}
@@ -62,23 +47,6 @@ def by_level(paths: Iterable[str]) -> dict[Look, str]:
             raise BadInput(f"--checkpoint: {levels[level]} and {path} are both of {look_name(level)}")
         levels[level] = path
     return levels
-
-
-def check_noise_levels(path: str | Path, where: object, images: Mapping) -> None:
-    """Raise BadInput where a checkpoint was finetuned for other noise levels than those of `images`, found in `where`.
-
-    Step 5 of 20 is not as noisy as step 5 of 10; a draft is one of other settings.
-    """
-    about = read_about(path)
-    level, made_from = about["level"], about["images"]
-    if not isinstance(level, str):
-        remedy = "finetune on images of the same steps"
-        check_same(path, made_from, where, images, remedy, only=NOISE_LEVELS, known=True)
-        return
-    ours, theirs = (record.get("drafts", {}).get(level) for record in (made_from, images))
-    if theirs is None:
-        raise BadInput(f"{path}: is of draft {level}, which {where} does not have; give the checkpoints of its looks")
-    check_same(path, ours or {}, where, theirs, "finetune on such drafts", apart_from=("tflop", "dtype"))
 
 
 def load_level(reward: Reward, path: str | Path) -> dict:
@@ -114,8 +82,8 @@ class LevelWeights:
     """A reward with the weights of several levels in memory: `use` swaps them, reading no file.
 
     They are the adapters (LoRA), or a copy of the reward for each full checkpoint: on its device if half of the free
-    memory suffices, else in main memory. Adapters in use are merged into the weights, so that reading with a level costs
-    no more FLOP than with the base weights.
+    memory suffices, else in main memory. Adapters in use are merged into the weights, so that reading with a level
+    costs no more FLOP than with the base weights.
     """
 
     def __init__(self, reward: Reward, checkpoints: dict[Look, str | Path]):

@@ -8,7 +8,8 @@ from tqdm import tqdm
 from ttsnap.pruning.schedule import Look
 from ttsnap.rewards.base import Reward, reward_tflop
 from ttsnap.rewards.groups import Groups, predict
-from ttsnap.rewards.levels import by_level, check_noise_levels, load_level
+from ttsnap.rewards.levels import by_level, load_level
+from ttsnap.storage.checkpoints import check_noise_levels
 from ttsnap.storage.image_shards import Shard
 from ttsnap.storage.scores import Scores
 

@@ -11,7 +11,7 @@ from ttsnap.errors import TtsnapError
 from ttsnap.models import weights_digest
 from ttsnap.pruning.schedule import Look, Schedule, look_names
 from ttsnap.rewards.base import load_reward
-from ttsnap.rewards.levels import by_level, check_noise_levels
+from ttsnap.rewards.levels import by_level
 from ttsnap.rewards.registry import identity, reward_module
 from ttsnap.samplers import Sampler
 from ttsnap.samplers.drafts import Drafter
@@ -21,6 +21,7 @@ from ttsnap.search.plan import SearchPlan, make_plan, pick_batches, prompts_at_o
 from ttsnap.search.verifiers import RewardVerifier
 from ttsnap.settings.kinds import CHECKERS
 from ttsnap.shapes.checkers import checker
+from ttsnap.storage.checkpoints import check_noise_levels
 from ttsnap.storage.code_digest import code
 from ttsnap.storage.files import write_json
 from ttsnap.storage.prompts import shards

@@ -6,9 +6,12 @@ from ttsnap.commands.draft_options import check_draft_files
 from ttsnap.errors import BadInput
 from ttsnap.models import check_model, check_there, resolve
 from ttsnap.models.latents import check_decoder
+from ttsnap.pruning.schedule import Look
 from ttsnap.rewards.registry import check_options
 from ttsnap.settings.config import Config
+from ttsnap.storage.checkpoints import read_about
 from ttsnap.storage.prompts import normal_form, read_prompts
+from ttsnap.storage.provenance import check_same
 
 MOST_SHARDS = 10_000  # they are numbered with four digits
 
@@ -37,10 +40,7 @@ def check_files(config: Config) -> None:
     for name, reward in config.rewards.items():
         check_options(reward.kind, reward.options, f"rewards.{name}.kind", f"rewards.{name}.options.")
         for level in config.levels if reward.finetune.start else []:
-            file, key = reward.finetune.start.replace("{level}", str(level)), f"rewards.{name}.finetune.start"
-            check_there(file, key)
-            if not Path(resolve(file)).is_file():
-                raise BadInput(f"{key}: {file}: no such file; name a checkpoint for each of the levels {config.levels}")
+            _check_start(config, name, level)
     data = config.sft.data
     for key in ("model", "features", "data.folder", "data.file", "data.test_file"):
         at = data if key.startswith("data.") else config.sft
@@ -59,6 +59,33 @@ def check_files(config: Config) -> None:
     if data.kind == "pairs":
         _check_pairs(data)
     _check_prompts(config)
+
+
+def _check_start(config: Config, name: str, level: Look) -> None:
+    """Look at the checkpoint that a level starts from: it may be of another look, not of other settings."""
+    settings, key = config.rewards[name].finetune, f"rewards.{name}.finetune.start"
+    named = settings.start.replace("{level}", str(level))
+    try:
+        file = Path(resolve(named))
+    except BadInput:  # no such embedded model
+        file = Path(named)
+    if not file.is_file():
+        raise BadInput(
+            f"{key}: {named}: no such file; name a checkpoint for each of the levels {config.levels}, take this one"
+            " from the levels, or set start: null"
+        )
+    about, where = read_about(file), f"{key}: {named}"
+    lora = settings.lora and settings.lora.model_dump()
+    if about["lora"] != lora:
+        raise BadInput(
+            f"{where}: has LoRA {about['lora']}, rewards.{name}.finetune.lora says {lora}; write the same, or"
+            " start: null"
+        )
+    made, asked = about["images"], config.model.steps
+    if about["level"] in config.drafts:
+        made, asked = made.get("drafts", {}).get(about["level"], {}), config.drafts[about["level"]].steps
+    remedy = "name a checkpoint of such looks, or set start: null"
+    check_same(where, made, "the config says", {"steps": asked}, remedy, only=("steps",), known=True)
 
 
 def _check_pairs(data) -> None:

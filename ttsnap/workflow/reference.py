@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ttsnap.errors import BadInput
 from ttsnap.models import model_version, resolve
+from ttsnap.pruning.schedule import look_names
 from ttsnap.rewards.registry import identity
 from ttsnap.settings.config import Config
 from ttsnap.storage.provenance import check_same
@@ -24,9 +25,16 @@ def reference_tensors(config: Config) -> dict[tuple[str, str], tuple[Path, Rewar
     for split in SPLITS:
         pattern, key = getattr(config.reference, split), f"reference.{split}"
         for name in config.rewards:
-            path = Path(resolve(pattern.replace("{reward}", name)))
+            named = pattern.replace("{reward}", name)
+            try:
+                path = Path(resolve(named))
+            except BadInput:  # no such embedded model
+                path = Path(named)
             if not path.is_file():
-                raise BadInput(f"{key}: {path}: no such file; name the tensors of rewards {', '.join(config.rewards)}")
+                raise BadInput(
+                    f"{key}: {path}: no such file; name the tensors of rewards {', '.join(config.rewards)}, or set"
+                    " reference: null"
+                )
             tensor = read_tensor(path)
             _check(config, name, tensor, f"{key}: {path}")
             found[split, name] = path, tensor
@@ -45,5 +53,16 @@ def _check(config: Config, name: str, tensor: RewardTensor, where: str) -> None:
         "drafts": {draft: {"steps": about.steps} for draft, about in config.drafts.items()},
     }
     check_same(where, tensor.attrs, "the config has", asked, remedy, known=True)
+    if {*tensor.levels} != {*config.levels}:
+        theirs, ours = (look_names(levels) or "no look" for levels in (tensor.levels, config.levels))
+        raise BadInput(
+            f"{where}: has noise-aware rewards at {theirs}, the config's levels are {ours}; write the same levels, or"
+            " set reference: null"
+        )
+    if tensor.accepted is not None and not config.checker:
+        raise BadInput(
+            f"{where}: holds verdicts of a checker, and the config has none; its figures would be of those prompts,"
+            " not of yours: set reference: null"
+        )
     if missing := [draft for draft in tensor.drafts if draft not in config.drafts]:
         raise BadInput(f"{where}: has draft {missing[0]}, which the config does not; {remedy}")
