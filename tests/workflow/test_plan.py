@@ -74,7 +74,7 @@ def test_levels_start_from_the_checkpoints_that_the_config_names(plan, tmp_path)
     assert made.level_start(Wildcards(reward="aesthetic", level="2")) is None
     assert "start" not in made.level_settings(level)
     save(0.0, steps=9)
-    with pytest.raises(BadInput, match=r"start: mine/5\.st: made with steps 9, the config says with 8"):
+    with pytest.raises(BadInput, match=r"start: mine/5\.st: made with steps 9, the config with 8"):
         plan(rewards=rewards)
     rewards["pickscore"]["finetune"]["lora"] = {"rank": 2}
     with pytest.raises(BadInput, match=r"has LoRA {.*}, rewards\.pickscore\.finetune\.lora says .*'rank': 2"):

@@ -58,7 +58,7 @@ FAULTS = {
     "one reward": (
         {"reference": PATTERN | {"test": "given/test.pickscore.h5"}}, "reference.test: ", "pickscore, not aesthetic"
     ),
-    "steps": ({"model": {"steps": 9}}, "reference.validation: ", "made with steps 8, the config has with 9"),
+    "steps": ({"model": {"steps": 9}}, "reference.validation: ", "made with steps 8, the config with 9"),
     "levels": ({"levels": [5]}, "reference.validation: ", "draft few and steps 2, 5, the config's levels are step 5"),
     "prompts of one's own": ({"checker": None}, "reference.validation: ", "holds verdicts of a checker"),
     "a draft": ({"drafts": {"few": {"steps": 3}}}, "reference.validation: ", "drafts few steps 2"),

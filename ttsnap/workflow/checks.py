@@ -61,19 +61,23 @@ def check_files(config: Config) -> None:
     _check_prompts(config)
 
 
-def _check_start(config: Config, name: str, level: Look) -> None:
-    """Look at the checkpoint that a level starts from: it may be of another look, not of other settings."""
-    settings, key = config.rewards[name].finetune, f"rewards.{name}.finetune.start"
-    named = settings.start.replace("{level}", str(level))
+def named_file(named: str, key: str, remedy: str) -> Path:
+    """The file of a path, which may begin with `embedded:`. Raises BadInput, naming the key, where there is none."""
     try:
         file = Path(resolve(named))
     except BadInput:  # no such embedded model
         file = Path(named)
     if not file.is_file():
-        raise BadInput(
-            f"{key}: {named}: no such file; name a checkpoint for each of the levels {config.levels}, take this one"
-            " from the levels, or set start: null"
-        )
+        raise BadInput(f"{key}: {named}: no such file; {remedy}")
+    return file
+
+
+def _check_start(config: Config, name: str, level: Look) -> None:
+    """Look at the checkpoint that a level starts from: it may be of another look, not of other settings."""
+    settings, key = config.rewards[name].finetune, f"rewards.{name}.finetune.start"
+    named = settings.start.replace("{level}", str(level))
+    all_levels = f"name a checkpoint for each of the levels {config.levels}, take this one from the levels"
+    file = named_file(named, key, f"{all_levels}, or set start: null")
     about, where = read_about(file), f"{key}: {named}"
     lora = settings.lora and settings.lora.model_dump()
     if about["lora"] != lora:
@@ -85,7 +89,7 @@ def _check_start(config: Config, name: str, level: Look) -> None:
     if about["level"] in config.drafts:
         made, asked = made.get("drafts", {}).get(about["level"], {}), config.drafts[about["level"]].steps
     remedy = "name a checkpoint of such looks, or set start: null"
-    check_same(where, made, "the config says", {"steps": asked}, remedy, only=("steps",), known=True)
+    check_same(where, made, "the config", {"steps": asked}, remedy, only=("steps",), known=True)
 
 
 def _check_pairs(data) -> None:

@@ -9,6 +9,7 @@ from ttsnap.rewards.registry import identity
 from ttsnap.settings.config import Config
 from ttsnap.storage.provenance import check_same
 from ttsnap.storage.tensor import RewardTensor, read_tensor
+from ttsnap.workflow.checks import named_file
 
 SPLITS = ("validation", "test")
 
@@ -25,16 +26,8 @@ def reference_tensors(config: Config) -> dict[tuple[str, str], tuple[Path, Rewar
     for split in SPLITS:
         pattern, key = getattr(config.reference, split), f"reference.{split}"
         for name in config.rewards:
-            named = pattern.replace("{reward}", name)
-            try:
-                path = Path(resolve(named))
-            except BadInput:  # no such embedded model
-                path = Path(named)
-            if not path.is_file():
-                raise BadInput(
-                    f"{key}: {path}: no such file; name the tensors of rewards {', '.join(config.rewards)}, or set"
-                    " reference: null"
-                )
+            remedy = f"name the tensors of rewards {', '.join(config.rewards)}, or set reference: null"
+            path = named_file(pattern.replace("{reward}", name), key, remedy)
             tensor = read_tensor(path)
             _check(config, name, tensor, f"{key}: {path}")
             found[split, name] = path, tensor
@@ -52,7 +45,7 @@ def _check(config: Config, name: str, tensor: RewardTensor, where: str) -> None:
         "reward_made_from": {"kind": reward.kind, "options": identity(reward.kind, reward.options, times=False)},
         "drafts": {draft: {"steps": about.steps} for draft, about in config.drafts.items()},
     }
-    check_same(where, tensor.attrs, "the config has", asked, remedy, known=True)
+    check_same(where, tensor.attrs, "the config", asked, remedy, known=True)
     if {*tensor.levels} != {*config.levels}:
         theirs, ours = (look_names(levels) or "no look" for levels in (tensor.levels, config.levels))
         raise BadInput(
