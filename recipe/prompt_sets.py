@@ -23,7 +23,7 @@ SETS = {
     "test": ("held_out", 3, 96, 20261122),
 }
 
-# Levels and settings are chosen by the results on `validation`; `test` is looked at once, at the end.
+# Levels are chosen by the results on `validation`; nothing is chosen by those on `test`.
 REFERENCE_SETS = {
     "train": ("train", 3, 2560, 5),
     "validation": ("held_out", 3, 48, 6),

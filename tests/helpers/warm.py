@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,6 +37,7 @@ def warm_path() -> str:
     server = subprocess.Popen(
         [sys.executable, __file__, "serve", str(address)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)
     assert server.stdout.readline() == b"ready\n"
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
@@ -66,7 +68,9 @@ def serve(address: str) -> None:
 
 def _be(caller: socket.socket) -> None:
     """Become the process that was called for, and tell the caller how it ended."""
-    data, files, _, _ = socket.recv_fds(caller, 1 << 20, 3)
+    data, files, _, _ = socket.recv_fds(caller, 1 << 16, 3)
+    while more := caller.recv(1 << 16):
+        data += more
     words, folder, environment = json.loads(data)
     for number, file in enumerate(files):
         os.dup2(file, number)
@@ -102,7 +106,8 @@ def ask(address: str, words: list[str]) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         server.connect(address)
         call = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
-        socket.send_fds(server, [call], [0, 1, 2])
+        server.sendall(call[socket.send_fds(server, [call], [0, 1, 2]) :])
+        server.shutdown(socket.SHUT_WR)
         answer = server.recv(1)
     return answer[0] if answer else 137  # killed
 

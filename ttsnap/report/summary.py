@@ -175,14 +175,14 @@ def headline(summary: dict) -> list[str]:
 def with_and_without(summary: dict) -> list[str]:
     """What the compute of the largest budget buys with the method and without it, in words, for the first search."""
     at = next(iter(summary["searches"].values()))["largest"]
-    accepted = "accepted" in at["ttsnap"]
-    says, write, key = "mean reward of the images", words.number, "reward"
-    if accepted:
+    says, write, key, scale, places, unit = "mean reward of the images", words.number, "reward", 1, 3, ""
+    if "accepted" in at["ttsnap"]:
         says, write, key = "images that the checker accepts", words.percent, "accepted"
+        scale, places, unit = 100, 1, " points"
     without, found = (write(at[name][key]["value"]) for name in ("best_of_n", "ttsnap"))
-    more, scale, places = at["ttsnap"][f"{key}_more"], 100 if accepted else 1, 1 if accepted else 3
+    more = at["ttsnap"][f"{key}_more"]
     value = None if more["value"] is None else more["value"] * scale
-    gained = words.number(value, places, True) + (" points" if accepted else "")
+    gained = words.number(value, places, True) + unit
     return [
         f"What the compute of {at['candidates']} finished images a prompt buys ({words.flop(at['budget'])}), {says}:",
         f"  without the method (best-of-N)  {without}",
